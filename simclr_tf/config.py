@@ -1,0 +1,302 @@
+"""Every setting once: type, default, help text and check, as frozen dataclasses.
+
+Standard library only. A mode is a dataclass of sections (`Pretrain.loss.temperature`); setting
+names are unique across sections, so `flags/` can offer them flat (`--temperature`). Names and
+meanings follow the official SimCLR flags wherever those have the setting.
+"""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+
+
+def setting(default, help, *, allowed=None, minimum=None, above=None, maximum=None, free=False):
+    """A dataclass field with everything a flag needs.
+
+    Args:
+        default: the value when nothing is given; its type is the type of the setting.
+        help: one or two sentences for `--help`.
+        allowed: tuple of the permitted values, or None.
+        minimum, above, maximum: numeric limits; `above` is exclusive.
+        free: True if a resumed run may change it (it cannot change the weights).
+    """
+    limits = dict(allowed=allowed, minimum=minimum, above=above, maximum=maximum)
+    return dataclasses.field(default=default, metadata={"help": help, "free": free, **limits})
+
+
+def describe_limits(meta):
+    """The permitted values of a setting in words, such as "from 0 to 1"; "" if unlimited."""
+    if meta["allowed"] is not None:
+        return "one of " + ", ".join(str(value) or '""' for value in meta["allowed"])
+    low = f"at least {meta['minimum']}" if meta["minimum"] is not None else ""
+    low = low or (f"above {meta['above']}" if meta["above"] is not None else "")
+    high = f"at most {meta['maximum']}" if meta["maximum"] is not None else ""
+    return " and ".join(part for part in (low, high) if part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A group of settings that checks itself when it is made.
+
+    Raises:
+        SettingsError: a value has the wrong type or is outside its limits.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check_field(field)
+        self.check()
+
+    def _check_field(self, field):
+        value, meta = getattr(self, field.name), field.metadata
+        kind = type(field.default)
+        right = isinstance(value, (int, float) if kind is float else kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            raise SettingsError(f"{field.name}={value!r} is not a {kind.__name__}; give one.")
+        outside = (
+            (meta["allowed"] is not None and value not in meta["allowed"])
+            or (kind is float and not abs(value) < float("inf"))
+            or (meta["minimum"] is not None and value < meta["minimum"])
+            or (meta["above"] is not None and value <= meta["above"])
+            or (meta["maximum"] is not None and value > meta["maximum"])
+        )
+        if outside:
+            words = describe_limits(meta) or "a finite number"
+            raise SettingsError(f"{field.name}={value} is not allowed: give {words}.")
+
+    def check(self):
+        """Checks that need more than one setting; overridden where there are any."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Section):
+    """Where a run lives and how it is executed."""
+
+    model_dir: str = setting("", "Run folder: checkpoints, logs, results. Running the same command again resumes.")  # fmt: skip
+    seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**31 - 1)
+    deterministic: bool = setting(False, "Use deterministic kernels: a resumed run equals the uninterrupted one bit for bit.")  # fmt: skip
+    dry_run: bool = setting(False, "Print the resolved plan and exit.", free=True)
+    precision: str = setting("float32", "Compute precision; the loss and batch statistics stay float32.", allowed=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
+    strategy: str = setting("auto", "How devices are used; auto takes every GPU, else the CPU.", allowed=("auto", "default", "mirrored"))  # fmt: skip
+    logical_cpus: int = setting(0, "Split the CPU into this many logical devices (0: do not), to try --strategy=mirrored without GPUs.", minimum=0, maximum=64)  # fmt: skip
+    use_tpu: bool = setting(False, "Run on a TPU.")
+    tpu_name: str = setting("local", "Cloud TPU name or grpc:// address; local on a TPU VM and in Colab.", free=True)  # fmt: skip
+    tpu_zone: str = setting("", "Zone of the Cloud TPU, if not the default one.", free=True)
+    gcp_project: str = setting("", "Project of the Cloud TPU, if not the default one.", free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Section):
+    """Which images."""
+
+    dataset: str = setting("digits", "A tensorflow-datasets name (or name/config), or digits: scikit-learn's handwritten digits, which need no download.")  # fmt: skip
+    data_dir: str = setting("", "Where tensorflow-datasets finds prepared data sets (default: its own folder).", free=True)  # fmt: skip
+    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class.")  # fmt: skip
+    train_split: str = setting("train", "Split to train on.")
+    eval_split: str = setting("", "Split to evaluate on (default: test, else validation, else --eval_fraction of the training split).")  # fmt: skip
+    eval_fraction: float = setting(0.2, "Share held out, by seed, when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
+    download: bool = setting(False, "Let tensorflow-datasets download and prepare a missing data set.", free=True)  # fmt: skip
+    image_size: int = setting(224, "Side of the square input in pixels; up to 32 uses the small-image stem.", minimum=8)  # fmt: skip
+    cache_dataset: bool = setting(True, "Keep small data sets (encoded) in memory.", free=True)
+
+    def check(self):
+        if self.image_dir and self.dataset != "digits":
+            raise SettingsError(
+                f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Views(Section):
+    """The random views of an image (paper appendix A)."""
+
+    aug_impl: str = setting("simclr_v2", "Dialect of the recipe: simclr_v2 multiplies brightness, simclr_v1 adds it, torchvision draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
+    crop_area_min: float = setting(0.08, "Smallest crop as a share of the image area. The simclr dialects never go below 0.1, as in the official code.", above=0.0, maximum=1.0)  # fmt: skip
+    crop_area_max: float = setting(1.0, "Largest crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+    crop_aspect_min: float = setting(0.75, "Narrowest crop, width / height.", above=0.0)
+    crop_aspect_max: float = setting(4 / 3, "Widest crop, width / height.", above=0.0)
+    resize: str = setting("bicubic", "Interpolation of the crop.", allowed=("bicubic", "bilinear"))
+    flip: bool = setting(True, "Flip left-right with probability 0.5.")
+    color_jitter_strength: float = setting(1.0, "Strength of colour distortion: 1 for ImageNet, 0.5 for CIFAR-10, 0 none. Above 1.25 the lower bounds of the factors are clamped at 0.", minimum=0.0, maximum=2.5)  # fmt: skip
+    jitter_prob: float = setting(0.8, "Probability of colour jitter.", minimum=0.0, maximum=1.0)
+    brightness: float = setting(0.8, "Brightness range at strength 1.", minimum=0.0)
+    contrast: float = setting(0.8, "Contrast range at strength 1.", minimum=0.0)
+    saturation: float = setting(0.8, "Saturation range at strength 1.", minimum=0.0)
+    hue: float = setting(0.2, "Hue range at strength 1, in turns.", minimum=0.0, maximum=0.5)
+    grayscale_prob: float = setting(0.2, "Probability of dropping colour (only if color_jitter_strength > 0).", minimum=0.0, maximum=1.0)  # fmt: skip
+    use_blur: bool = setting(True, "Blur with a Gaussian of random width (off for 32x32 images in the paper).")  # fmt: skip
+    blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
+    blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
+    blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
+
+    def check(self):
+        for name in ("crop_area", "crop_aspect", "blur_sigma"):
+            low, high = getattr(self, name + "_min"), getattr(self, name + "_max")
+            if low > high:
+                raise SettingsError(f"{name}_min={low} is above {name}_max={high}; swap them.")
+        if self.hue * self.color_jitter_strength > 0.5:
+            raise SettingsError(
+                f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
+                "above half a turn; lower one of them."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model(Section):
+    """The encoder f and the projection head g."""
+
+    resnet_depth: int = setting(50, "Layers of the ResNet encoder.", allowed=(18, 34, 50, 101, 152, 200))  # fmt: skip
+    width_multiplier: float = setting(1.0, "Factor on the number of channels; fractions such as 0.25 are allowed.", above=0.0, maximum=16.0)  # fmt: skip
+    sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 turns them on, 0 off.", minimum=0.0, maximum=1.0)  # fmt: skip
+    se_ratio: float = setting(0.0, "Squeeze-and-excitation ratio; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip
+    stem: str = setting("auto", "auto: small (3x3, no pooling) up to image_size 32, else imagenet (7x7, pooling).", allowed=("auto", "small", "imagenet"))  # fmt: skip
+    global_bn: bool = setting(True, "BatchNormalization statistics over all replicas.")
+    batch_norm_decay: float = setting(0.9, "Decay of the BatchNormalization moving averages.", minimum=0.0, maximum=1.0)  # fmt: skip
+    proj_head_mode: str = setting("nonlinear", "Projection head.", allowed=("none", "linear", "nonlinear"))  # fmt: skip
+    num_proj_layers: int = setting(2, "Layers of the nonlinear head: 2 in the paper (v1), 3 in SimCLR v2.", minimum=1, maximum=4)  # fmt: skip
+    proj_out_dim: int = setting(128, "Size of the projection z.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss(Section):
+    """The contrastive loss."""
+
+    temperature: float = setting(0.1, "Divides the cosine similarities in NT-Xent.", above=0.0)
+    hidden_norm: bool = setting(True, "l2-normalise z before the loss.")
+    loss_block_size: int = setting(0, "Rows per block of the blockwise loss; 0 chooses by batch size, -1 forces the dense form.", minimum=-1)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer(Section):
+    """The optimizer and its schedule."""
+
+    optimizer: str = setting("lars", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
+    learning_rate_scaling: str = setting("linear", "Peak: linear = base * batch / 256, sqrt = base * sqrt(batch), none = base.", allowed=("linear", "sqrt", "none"))  # fmt: skip
+    warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", minimum=0.0)
+    weight_decay: float = setting(1e-6, "Weight decay; never on BatchNormalization, biases or the online probe.", minimum=0.0)  # fmt: skip
+    momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
+    trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Section):
+    """Batches, length, checkpoints."""
+
+    train_batch_size: int = setting(512, "Images per step over all replicas; twice as many views.", minimum=1)  # fmt: skip
+    train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
+    train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
+    checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
+    checkpoint_steps: int = setting(0, "Steps between checkpoints; overrides checkpoint_epochs if above 0.", minimum=0, free=True)  # fmt: skip
+    keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
+    log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: about 20 lines an epoch, at least every step).", minimum=0, free=True)  # fmt: skip
+    steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
+    jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
+    lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(Section):
+    """Which trained encoder."""
+
+    checkpoint: str = setting("", "Run folder, checkpoint prefix or exported SavedModel; its architecture is read from it.")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearProtocol(Section):
+    """Linear evaluation (paper appendix B.6)."""
+
+    train_batch_size: int = setting(512, "Images per step of the linear classifier.", minimum=1)
+    train_epochs: int = setting(90, "Epochs of the linear classifier.", minimum=1)
+    learning_rate: float = setting(0.1, "Base learning rate of the linear classifier (linear scaling by batch / 256).", above=0.0)  # fmt: skip
+    weight_decay: float = setting(0.0, "Weight decay of the linear classifier.", minimum=0.0)
+    momentum: float = setting(0.9, "Nesterov momentum of the linear classifier.", minimum=0.0, maximum=0.9999)  # fmt: skip
+    zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
+    eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
+    few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
+    flip: bool = setting(True, "Flip training images left-right at random.")
+    crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings(Section):
+    """What goes into the SavedModel."""
+
+    export_head: bool = setting(True, "Keep the projection head in the SavedModel.")
+    keep_hub_module_max: int = setting(1, "Exported versions kept.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain:
+    """`--mode=pretrain`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    views: Views = Views()
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearEval:
+    """`--mode=linear_eval`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    protocol: LinearProtocol = LinearProtocol()
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """`--mode=export`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    model: Model = Model()
+    export: ExportSettings = ExportSettings()
+
+
+MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "export": Export}
+
+
+def sections(mode_class):
+    """{section name: section class} of a mode."""
+    return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}
+
+
+def fields_of(mode_class):
+    """{setting name: (section name, dataclass field)} of a mode, in declaration order."""
+    found = {}
+    for section, kind in sections(mode_class).items():
+        for field in dataclasses.fields(kind):
+            found[field.name] = (section, field)
+    return found
+
+
+def flatten(config):
+    """{setting name: value} of a mode's config: what config.json stores."""
+    return {
+        name: getattr(getattr(config, section), name)
+        for name, (section, _) in fields_of(type(config)).items()
+    }
+
+
+def build(mode_class, values):
+    """A mode's config from flat values; settings not named keep their defaults.
+
+    Raises:
+        SettingsError: an unknown name, or a value outside its limits.
+    """
+    known = fields_of(mode_class)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}.")
+    kinds = sections(mode_class)
+    grouped = {section: {} for section in kinds}
+    for name, value in values.items():
+        grouped[known[name][0]][name] = value
+    return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})

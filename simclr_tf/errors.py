@@ -1,0 +1,36 @@
+"""Errors that a user can mend: one sentence each, and the exit code of the command line.
+
+Standard library only. `simclr_tf.__main__` prints the sentence without a traceback; library users
+catch `UserError` or one of its kinds. Every sentence says what was given, what is allowed and
+what to do next.
+"""
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used; `str(error)` is one sentence."""
+
+    exit_code = 1
+
+
+class SettingsError(UserError, ValueError):
+    """Wrong flags, or settings that contradict each other or the run folder."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Images, a data set or a checkpoint cannot be read or used."""
+
+    exit_code = 3
+
+
+class DivergedError(UserError):
+    """The loss or a gradient is not finite."""
+
+    exit_code = 4
+
+
+class PreemptedError(UserError):
+    """The run was asked to stop and saved its state; the same command resumes it."""
+
+    exit_code = 75

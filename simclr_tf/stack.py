@@ -1,0 +1,58 @@
+"""The one place that decides which TensorFlow and Keras are used.
+
+Every other module writes `from simclr_tf.stack import keras, tf`. The Keras 2 API (the package
+`tf_keras`) is the common ground of TensorFlow 2.15 and of all later releases: TensorFlow Hub's
+KerasLayer, TPUStrategy with `steps_per_execution`, and tensorflow-addons need it.
+"""
+
+import os
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # kernel registration chatter, not errors
+
+import tensorflow as tf  # noqa: E402
+
+try:
+    import tf_keras as keras
+except ImportError as error:
+    _minor = ".".join(tf.__version__.split(".")[:2])
+    raise ImportError(
+        f"TensorFlow {tf.__version__} is installed without tf-keras, the Keras 2 API that "
+        f'simclr_tf uses; run: pip install --no-deps "tf-keras=={_minor}.*"'
+    ) from error
+
+
+def _check_keras():
+    found = getattr(tf.keras, "__version__", "3")
+    if not found.startswith("2."):
+        raise ImportError(
+            f"Keras {found} was loaded before simclr_tf, which needs the Keras 2 API; set the "
+            "environment variable TF_USE_LEGACY_KERAS=1 before TensorFlow is first imported (in a "
+            "notebook: restart the kernel and import simclr_tf first)."
+        )
+
+
+_check_keras()
+
+
+def load_addons(feature):
+    """Imports tensorflow-addons, or says that this stack has none.
+
+    Args:
+        feature: what needs it, in the user's words, such as "--optimizer=lamb".
+    Returns:
+        the module `tensorflow_addons`.
+    Raises:
+        SettingsError: tensorflow-addons is not installed; no release exists for TensorFlow > 2.15.
+    """
+    from simclr_tf.errors import SettingsError
+
+    try:
+        import tensorflow_addons
+    except ImportError as error:
+        raise SettingsError(
+            f"{feature} needs tensorflow-addons, which has no release for TensorFlow "
+            f"{tf.__version__}; use Python 3.9 to 3.11 with requirements.txt (TensorFlow 2.15), "
+            "or choose another setting."
+        ) from error
+    return tensorflow_addons
