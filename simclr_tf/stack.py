@@ -23,8 +23,8 @@ except ImportError as error:
 
 
 def _check_keras():
-    found = getattr(tf.keras, "__version__", "3")
-    if not found.startswith("2."):
+    if tf.keras.Model is not keras.Model:
+        found = getattr(tf.keras, "__version__", "3")
         raise ImportError(
             f"Keras {found} was loaded before simclr_tf, which needs the Keras 2 API; set the "
             "environment variable TF_USE_LEGACY_KERAS=1 before TensorFlow is first imported (in a "
