@@ -214,6 +214,7 @@ class LinearProtocol(Section):
     zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
     eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
     few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
+    baselines: bool = setting(True, "Measure raw pixels and the untrained encoder on the same splits (one more forward pass per image).")  # fmt: skip
     flip: bool = setting(True, "Flip training images left-right at random.")
     crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
 
@@ -223,6 +224,8 @@ class ExportSettings(Section):
     """What goes into the SavedModel."""
 
     export_head: bool = setting(True, "Keep the projection head in the SavedModel.")
+    export_outputs: str = setting("all", "Entries of the output dictionary, comma-separated (such as final_avg_pool,block_group4,z), or all; h is always there.")  # fmt: skip
+    export_license: str = setting("", "Licence of the weights, for the model card (such as Apache-2.0).", free=True)  # fmt: skip
     keep_hub_module_max: int = setting(1, "Exported versions kept.", minimum=1, free=True)
 
 
@@ -260,7 +263,14 @@ class Export:
     export: ExportSettings = ExportSettings()
 
 
-MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "export": Export}
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """`--mode=report`."""
+
+    run: Run = Run()
+
+
+MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "export": Export, "report": Report}
 
 
 def sections(mode_class):
