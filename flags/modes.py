@@ -1,0 +1,30 @@
+"""The table of modes: one module each, in the order of a usual project."""
+
+from flags import export, linear_eval, pretrain, report
+from flags.hints import nearest
+from simclr_tf.errors import SettingsError
+
+MODES = {
+    "pretrain": pretrain,
+    "linear_eval": linear_eval,
+    "export": export,
+    "report": report,
+}
+
+
+def find_mode(name):
+    """The module of the mode `name`.
+
+    Raises:
+        SettingsError: no mode is named, or there is none of this name.
+    """
+    if not name:
+        raise SettingsError(
+            f"--mode is missing: give one of {', '.join(MODES)}, such as --mode=pretrain, or see "
+            "python -m simclr_tf --help."
+        )
+    if name not in MODES:
+        raise SettingsError(
+            f"--mode={name} does not exist{nearest(name, MODES)}; the modes are {', '.join(MODES)}."
+        )
+    return MODES[name]

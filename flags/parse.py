@@ -1,0 +1,123 @@
+"""From the arguments of a command line to (mode, config, given).
+
+Two stages: `--mode`, `--preset` and `--help` first, because they decide which flags exist; then
+the flags of the mode, those of the preset below those of the command line.
+"""
+
+import sys
+
+from absl import flags as absl_flags
+
+from flags import build, preset_files
+from flags.help import help_text
+from flags.hints import unknown_flag
+from flags.modes import MODES, find_mode
+from simclr_tf import config
+from simclr_tf.errors import SettingsError
+
+
+def parse(argv):
+    """Reads a command line.
+
+    Args:
+        argv: list of str, the arguments after the program's name.
+    Returns:
+        (mode, config, given): the name of the mode, its dataclass of `simclr_tf.config`, and the
+        frozenset of names of settings that the command line or a preset has set.
+    Raises:
+        SettingsError: anything in `argv` that cannot be used.
+        SystemExit: help was asked for and has been printed.
+    """
+    front = build.front_flags()
+    rest = call_absl(front, argv, known_only=True)
+    mode, preset = front["mode"].value, front["preset"].value
+    if preset and preset != "none":
+        mode = mode or preset_files.preset_mode(preset)
+    asked = [name for name in ("helpfull", "help", "helpshort", "h") if front[name].value]
+    if asked:
+        if mode:
+            find_mode(mode)
+        print(help_text(mode, full=asked[0] == "helpfull"))
+        sys.exit(0)
+    module = find_mode(mode)
+    values = parse_settings(mode, rest)
+    values = {**preset_values(mode, preset, values), **values}
+    check_required(mode, module, values)
+    return mode, config.build(module.CONFIG, values), frozenset(values)
+
+
+def call_absl(flag_values, argv, known_only=False):
+    """Parses `argv` into `flag_values` and returns what is left over."""
+    try:
+        return flag_values(["simclr_tf", *argv], known_only=known_only)[1:]
+    except absl_flags.UnrecognizedFlagError:
+        raise
+    except (absl_flags.Error, ValueError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        text = str(error).strip().rstrip(".")
+        raise SettingsError(f"{text}; flags are written --name=value.") from error
+
+
+def parse_settings(mode, argv):
+    """{name: value} of the settings of a mode that `argv` gives."""
+    flag_values = build.mode_flags(MODES[mode])
+    try:
+        left_over = call_absl(flag_values, argv)
+    except absl_flags.UnrecognizedFlagError as error:
+        settings = {name: module.SETTINGS for name, module in MODES.items()}
+        raise SettingsError(unknown_flag(error.flagname, mode, settings)) from error
+    if left_over:
+        raise SettingsError(
+            f"{left_over[0]!r} is not a flag: flags are written --name=value, and switches "
+            "--name, --noname or --name=False."
+        )
+    return build.given_values(flag_values)
+
+
+def preset_values(mode, preset, values):
+    """{name: value} of the preset, given or chosen by the mode, that a command line goes with.
+
+    `--preset=none` chooses none. Images given on the command line replace those of the preset.
+    """
+    if not preset:
+        chosen = MODES[mode].default_preset(values)
+        if chosen is None:
+            return {}
+        preset = chosen[0]
+        print(f"no --preset given: using --preset={preset} ({chosen[1]})", flush=True)
+    if preset == "none":
+        return {}
+    arguments = preset_files.read_preset(preset)
+    made_for = preset_files.preset_mode(preset)
+    if made_for != mode:
+        raise SettingsError(
+            f"--preset={preset} is for --mode={made_for}, not --mode={mode}; presets of this mode: "
+            f"{', '.join(presets_of(mode)) or 'none, leave --preset out'}."
+        )
+    found = parse_settings(mode, [line for line in arguments if not line.startswith("--mode=")])
+    if "image_dir" in values:
+        for name in ("dataset", "train_split", "eval_split"):
+            found.pop(name, None)
+    return found
+
+
+def presets_of(mode):
+    """The names of the presets that are for this mode."""
+    return [name for name in preset_files.preset_names() if preset_files.preset_mode(name) == mode]
+
+
+def check_required(mode, module, values):
+    """Refuses a command without the settings that its mode cannot guess."""
+    for name in module.REQUIRED:
+        if not values.get(name) and not (name == "model_dir" and values.get("dry_run")):
+            help_words = config.fields_of(module.CONFIG)[name][1].metadata["help"]
+            raise SettingsError(
+                f"--mode={mode} needs --{name}=PATH ({help_words.rstrip('.')}); "
+                f"add it, such as --{name}=runs/first."
+            )
+    if "dataset" in values and values.get("image_dir"):
+        raise SettingsError(
+            f"--image_dir={values['image_dir']} and --dataset={values['dataset']} contradict each "
+            "other: leave one out."
+        )

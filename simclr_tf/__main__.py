@@ -1,0 +1,71 @@
+"""The door: `python -m simclr_tf --mode=MODE ...`.
+
+Flags become a config, the config goes to the runner of the mode. What the user can mend is one
+sentence on stderr and an exit code (`simclr_tf.errors`); anything else keeps its traceback.
+"""
+
+import errno
+import importlib
+import sys
+
+from flags.parse import parse
+from simclr_tf.errors import DataError, UserError
+
+RUNNERS = {
+    "pretrain": "simclr_tf.training.pretrain:run",
+    "linear_eval": "simclr_tf.training.linear_eval:run",
+    "export": "export.run:run",
+    "report": "simclr_tf.report.run:run",
+}
+PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+PATH_WORDS = ("Permission denied", "No space left on device", "Read-only file system")
+
+
+def main(argv=None):
+    """Runs one command line.
+
+    Args:
+        argv: list of str without the program's name; the process's own arguments by default.
+    Returns:
+        the exit code: 0 done, 2 wrong flags, 3 data or paths, 4 diverged, 75 preempted, 130
+        interrupted from the keyboard.
+    """
+    try:
+        mode, config, given = parse(sys.argv[1:] if argv is None else argv)
+        module, function = RUNNERS[mode].split(":")
+        getattr(importlib.import_module(module), function)(config, given)
+    except UserError as error:
+        return say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return say("interrupted; the same command continues from the last checkpoint.", 130)
+    except Exception as error:
+        sentence = path_trouble(error)
+        if sentence is None:
+            raise
+        return say(sentence, DataError.exit_code)
+    return 0
+
+
+def path_trouble(error):
+    """One sentence if a path of the user cannot be read or written, else None.
+
+    TensorFlow's file system reports the same troubles with classes of its own, told apart from
+    programming errors by the operating system's words.
+    """
+    if isinstance(error, OSError) and error.errno in PATH_TROUBLE:
+        return f"{error.filename or 'a file'}: {error.strerror}; choose another place or mend it."
+    text = str(error)
+    words = [word for word in PATH_WORDS if word in text]
+    if type(error).__module__.startswith("tensorflow.") and words:
+        return f"{text.splitlines()[0].rstrip('.')}; choose another place or mend it."
+    return None
+
+
+def say(sentence, exit_code):
+    """Prints the sentence on stderr and hands the exit code on."""
+    print(f"simclr_tf: {sentence}", file=sys.stderr, flush=True)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
