@@ -1,0 +1,103 @@
+"""What all contrastive losses share: settings, normalisation, the Keras config round trip."""
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.losses import replicas
+from simclr_tf.stack import keras, tf
+
+EPSILON = 1e-12  # the official l2-norm; a zero row stays zero
+
+
+def unit_rows(z):
+    """float32 z [m, p] with rows of length 1; a zero row stays zero."""
+    return tf.math.l2_normalize(z, -1, EPSILON)
+
+
+class ContrastiveLoss:
+    """A contrastive loss of two views: loss(z, labels=None) -> float32 [].
+
+    Keras loss-like: `get_config` / `from_config`, serialisable, no state. Works in eager mode, in
+    `tf.function`, under XLA, and in `strategy.run`, where it uses the views of all replicas: the
+    result is the mean over the local anchors, so optimise `loss / replicas` and sum the gradients.
+    The gradient is exact, needs no collective, and requires the same upstream gradient on every
+    replica and batches of equal size. Matrix products should be float32: TF32 or one-pass
+    bfloat16 products move similarities by about 1e-3 / temperature.
+
+    Args:
+        temperature: float > 0, divides the similarities.
+        hidden_norm: l2-normalise z inside (in float32, whatever the dtype of z).
+        block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
+            size, -1 forces one dense block.
+        jit_compile: compile the kernels, and nothing around them, with XLA; for steps that cannot
+            be compiled as a whole, such as those of several GPUs.
+        name: str.
+    Raises:
+        SettingsError: a setting is outside its limits; z has no static width or an odd length.
+    """
+
+    needs_labels = False
+
+    def __init__(
+        self, temperature=0.1, hidden_norm=True, block_size=0, jit_compile=False, name=None
+    ):
+        if not 0.0 < temperature < float("inf"):
+            raise SettingsError(f"temperature={temperature} is not above 0; start from 0.1.")
+        if block_size < -1 or (block_size > 0 and block_size % 2):
+            raise SettingsError(
+                f"loss_block_size={block_size} is not allowed: give an even number of rows, 0 to "
+                "choose by batch size, or -1 for one dense block."
+            )
+        self.temperature, self.hidden_norm = float(temperature), bool(hidden_norm)
+        self.block_size, self.jit_compile = int(block_size), bool(jit_compile)
+        self.name = name or type(self).__name__
+
+    @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is faster
+    def __call__(self, z, labels=None):
+        """The loss.
+
+        Args:
+            z: float [2b, p] of this replica, all first views, then all second views.
+            labels: int [b] or None; -1 is "no label". Only some losses use them.
+        Returns:
+            float32 [], mean over the local 2b anchors.
+        """
+        with tf.name_scope(self.name):
+            return self.mean_loss(self.prepare(z), labels, replicas.replica_context())
+
+    def mean_loss(self, z, labels, context):
+        """The loss of prepared z; `context` is None on one replica."""
+        raise NotImplementedError
+
+    def prepare(self, z):
+        """z as float32 [2b, p], normalised if the settings say so."""
+        z = tf.cast(z, tf.float32)  # first: in float16 the norm overflows
+        if z.shape.rank != 2 or z.shape[1] is None or (z.shape[0] or 0) % 2:
+            raise SettingsError(
+                f"z has shape {z.shape}; give [2b, p] with a static p, all first views, then all "
+                "second views."
+            )
+        return unit_rows(z) if self.hidden_norm else z
+
+    def kernel(self, function):
+        """`function`, compiled if the settings say so."""
+        return replicas.compiled(function) if self.jit_compile else function
+
+    def row_blocks(self, anchors, keys):
+        """Rows of anchors and of keys per tile of a row-by-row kernel."""
+        if self.block_size > 0:
+            return self.block_size, 2 * self.block_size
+        if self.block_size == 0:
+            return 512, 1024
+        if isinstance(anchors, int) and isinstance(keys, int):
+            return anchors, keys
+        raise SettingsError("loss_block_size=-1 needs a static batch size; give 0.")
+
+    def get_config(self):
+        names = ("temperature", "hidden_norm", "block_size", "jit_compile", "name")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+register = keras.saving.register_keras_serializable("simclr_tf")

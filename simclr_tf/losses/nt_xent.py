@@ -1,0 +1,68 @@
+"""NT-Xent, the loss of SimCLR (arXiv:2002.05709, eq. 1), exact in linear memory."""
+
+from simclr_tf.losses import anchors, base, dense, replicas, rows, symmetric, tiles
+from simclr_tf.stack import tf
+
+DENSE_ROWS = 512  # up to here one dense block is fastest
+BLOCK_ROWS = 512  # a float32 tile of 1 MiB stays in the cache of a core
+
+
+@base.register
+class NTXent(base.ContrastiveLoss):
+    """Normalised temperature-scaled cross entropy, at the scale of the paper.
+
+    loss(z) = mean over the 2N views i of
+        -log( exp(s_ip) / sum over k != i of exp(s_ik) ),  s_ik = cos(z_i, z_k) / temperature,
+    p the other view of i. The official code returns twice this value. All views equal: log(2N-1).
+
+    Arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p); with
+    block_size=-1, or 2N up to 512, the similarity matrix is formed at once.
+
+    >>> loss = NTXent(temperature=0.1)
+    >>> with tf.GradientTape() as tape:
+    ...     objective = loss(head(encoder(views))) / strategy.num_replicas_in_sync
+    """
+
+    decoupled = False
+
+    def mean_loss(self, z, labels, context):
+        form = anchors.make_form(self.temperature, self.hidden_norm, self.decoupled)
+        if context is not None:
+            return self._replica_loss(z, form, context)
+        forward, backward, blocks = self._choose_kernel(tiles.size(z))
+        local = tf.stop_gradient(z)
+        losses, normalisers, pulls = self.kernel(forward)(local, form, *blocks)
+        return replicas.with_gradient(
+            z,
+            tf.reduce_mean(losses),
+            lambda: self.kernel(backward)(local, normalisers, pulls, form, *blocks),
+        )
+
+    def _choose_kernel(self, rows_of_z):
+        """Forward and backward kernel, and their arguments that follow from the batch size."""
+        static = isinstance(rows_of_z, int)
+        small = self.block_size == 0 and static and rows_of_z <= DENSE_ROWS
+        if self.block_size == -1 or small:
+            return dense.forward, dense.backward, ()
+        half = (self.block_size or BLOCK_ROWS) // 2
+        if self.block_size == 0:
+            half = tiles.balanced_block(rows_of_z // 2, half)
+        return symmetric.forward, symmetric.backward, (half,)
+
+    def _replica_loss(self, z, form, context):
+        """One collective for the rows, one for a scalar per row, none in the backward pass."""
+        local = tf.stop_gradient(z)
+        key_z = replicas.gather(local, context)
+        images, key_images = replicas.image_positions(tiles.size(local) // 2, context)
+        blocks = self.row_blocks(tiles.size(local), tiles.size(key_z))
+        losses, normalisers, pulls = self.kernel(rows.forward)(
+            local, images, key_z, key_images, form, blocks
+        )
+        key_normalisers = replicas.gather(normalisers, context)
+        return replicas.with_gradient(
+            z,
+            tf.reduce_mean(losses),
+            lambda: self.kernel(rows.backward)(
+                local, images, normalisers, pulls, key_z, key_images, key_normalisers, form, blocks
+            ),
+        )
