@@ -1,0 +1,189 @@
+"""Residual blocks of the ResNet family (post-activation, "v1"; PAPER.md 1.7)."""
+
+import dataclasses
+
+from simclr_tf.models.layers import Parts, SelectiveKernel, SqueezeExcitation, run_in_order
+from simclr_tf.models.tracing import plain_python
+from simclr_tf.stack import keras, tf
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockShape:
+    """What one block looks like.
+
+    Attributes:
+        filters: channels of the inner convolutions.
+        strides: stride of the block.
+        project: the first block of a group; its shortcut is a projection.
+        sk_ratio, se_ratio: 0 is off.
+    """
+
+    filters: int
+    strides: int
+    project: bool
+    sk_ratio: float
+    se_ratio: float
+
+
+class Shortcut(keras.layers.Layer):
+    """Projection to `out` channels: 1x1 convolution with the stride, normalized, no ReLU.
+
+    With selective kernels it is that of ResNet-D: 2x2 average pooling, then the convolution
+    without stride.
+    """
+
+    def __init__(self, out, shape, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.strides = strides = shape.strides
+        self.pool = None
+        if shape.sk_ratio:
+            padding = "same" if strides == 1 else "valid"
+            self.pool = keras.layers.AveragePooling2D(2, strides, padding=padding)
+        self.convolution = parts.convolution("conv", out, 1, 1 if self.pool else strides)
+        self.norm = parts.normalized("conv_norm", relu=False)
+
+    @plain_python
+    def call(self, inputs, training=None):
+        if self.pool is not None:
+            if self.strides > 1:
+                inputs = tf.pad(inputs, [[0, 0], [0, 1], [0, 1], [0, 0]])
+            inputs = self.pool(inputs)
+        return self.norm(self.convolution(inputs), training=training)
+
+
+class Block(keras.layers.Layer):
+    """Branch + shortcut, then ReLU; subclasses make the branch.
+
+    Args:
+        shape: BlockShape.
+        parts: Parts.
+    """
+
+    expansion = 1
+
+    def __init__(self, shape, parts, **kwargs):
+        super().__init__(**kwargs)
+        out = shape.filters * self.expansion
+        self.shortcut = None
+        if shape.project:
+            self.shortcut = Shortcut(out, shape, parts.under("shortcut"), name="shortcut")
+        self.branch = self.make_branch(shape, parts)
+        self.attention = None
+        if shape.se_ratio:
+            width = max(1, int(shape.filters * shape.se_ratio))
+            self.attention = SqueezeExcitation(out, width, parts.under("se"), name="se")
+
+    def make_branch(self, shape, parts):
+        """The layers of the branch in order."""
+        raise NotImplementedError
+
+    @plain_python
+    def call(self, inputs, training=None):
+        shortcut = inputs
+        if self.shortcut is not None:
+            shortcut = self.shortcut(inputs, training=training)
+        outputs = run_in_order(self.branch, inputs, training)
+        if self.attention is not None:
+            outputs = self.attention(outputs)
+        return tf.nn.relu(outputs + shortcut)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions (ResNet-18 and 34)."""
+
+    def make_branch(self, shape, parts):
+        return [
+            parts.convolution("conv1", shape.filters, 3, shape.strides),
+            parts.normalized("conv1_norm"),
+            parts.convolution("conv2", shape.filters, 3),
+            parts.normalized("conv2_norm", relu=False, zero_gamma=True),
+        ]
+
+
+class Bottleneck(Block):
+    """1x1, 3x3 (with the stride), 1x1 to four times the channels (ResNet-50 and deeper)."""
+
+    expansion = 4
+
+    def make_branch(self, shape, parts):
+        filters, strides = shape.filters, shape.strides
+        middle = [
+            parts.convolution("conv2", filters, 3, strides),
+            parts.normalized("conv2_norm"),
+        ]
+        if shape.sk_ratio:
+            inner = parts.under("sk")
+            middle = [SelectiveKernel(filters, strides, shape.sk_ratio, inner, name="sk")]
+        return [
+            parts.convolution("conv1", filters, 1),
+            parts.normalized("conv1_norm"),
+            *middle,
+            parts.convolution("conv3", 4 * filters, 1),
+            parts.normalized("conv3_norm", relu=False, zero_gamma=True),
+        ]
+
+
+class BlockGroup(keras.layers.Layer):
+    """Blocks of one resolution; the first has the stride and the projection.
+
+    Args:
+        kind: BasicBlock or Bottleneck.
+        blocks: number of blocks.
+        shape: BlockShape of the first block.
+        parts: Parts.
+    """
+
+    def __init__(self, kind, blocks, shape, parts, **kwargs):
+        super().__init__(**kwargs)
+        later = dataclasses.replace(shape, strides=1, project=False)
+        self.blocks = []
+        for i in range(blocks):
+            name = f"block{i}"
+            self.blocks.append(kind(later if i else shape, parts.under(name), name=name))
+
+    @plain_python
+    def call(self, inputs, training=None):
+        for block in self.blocks:
+            inputs = block(inputs, training=training)
+        return inputs
+
+
+class Stem(keras.layers.Layer):
+    """The layers in front of the block groups.
+
+    imagenet: 7x7 stride 2, BN, ReLU, 3x3 max pooling stride 2; with selective kernels three 3x3
+    convolutions instead of the 7x7 (ResNet-D). small: 3x3 stride 1, BN, ReLU, no pooling.
+
+    Args:
+        kind: "imagenet" or "small".
+        filters: output channels.
+        sk_ratio: 0 is off.
+        parts: Parts.
+    """
+
+    def __init__(self, kind, filters, sk_ratio, parts: Parts, **kwargs):
+        super().__init__(**kwargs)
+        if kind == "small":
+            self.layers = [parts.convolution("conv", filters, 3)]
+        elif sk_ratio:
+            half = max(1, filters // 2)
+            self.layers = [
+                parts.convolution("conv1", half, 3, 2),
+                parts.normalized("conv1_norm"),
+                parts.convolution("conv2", half, 3),
+                parts.normalized("conv2_norm"),
+                parts.convolution("conv3", filters, 3),
+            ]
+        else:
+            self.layers = [parts.convolution("conv", filters, 7, 2)]
+        self.norm = parts.normalized("norm")
+        self.pool = None
+        if kind == "imagenet":
+            self.pool = keras.layers.MaxPooling2D(3, 2, padding="same")
+
+    @plain_python
+    def call(self, images, training=None):
+        """Returns the last convolution before BN, and the input of the first block group."""
+        initial_conv = run_in_order(self.layers, images, training)
+        outputs = self.norm(initial_conv, training=training)
+        return initial_conv, outputs if self.pool is None else self.pool(outputs)

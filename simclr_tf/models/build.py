@@ -1,0 +1,60 @@
+"""Encoder and head from the settings of the model."""
+
+from simclr_tf.models.head import ProjectionHead
+from simclr_tf.models.resnet import ResNet
+from simclr_tf.stack import tf
+
+
+def resolve_stem(model, image_size):
+    """"small" or "imagenet": what `--stem=auto` means at this image size."""
+    if model.stem != "auto":
+        return model.stem
+    return "small" if image_size <= 32 else "imagenet"
+
+
+def build_encoder(model, image_size, seed=0):
+    """The encoder f, with its variables.
+
+    Args:
+        model: config.Model.
+        image_size: side of the square input in pixels.
+        seed: of the initial kernels.
+    Returns:
+        Keras model, images float [b, image_size, image_size, 3] in [0, 1] -> h float32 [b, d],
+        with the attribute `feature_dim` = d.
+    """
+    encoder = ResNet(
+        depth=model.resnet_depth,
+        width_multiplier=model.width_multiplier,
+        sk_ratio=model.sk_ratio,
+        se_ratio=model.se_ratio,
+        stem=resolve_stem(model, image_size),
+        global_bn=model.global_bn,
+        batch_norm_decay=model.batch_norm_decay,
+        seed=seed,
+    )
+    encoder.build((None, image_size, image_size, 3))
+    return encoder
+
+
+def build_head(model, feature_dim=None, seed=0):
+    """The projection head g.
+
+    Args:
+        model: config.Model.
+        feature_dim: width of h; if given, the head is returned with its variables.
+        seed: of the initial kernels.
+    Returns:
+        Keras model, h float [b, feature_dim] -> z float32 [b, proj_out_dim].
+    """
+    head = ProjectionHead(
+        mode=model.proj_head_mode,
+        num_layers=model.num_proj_layers,
+        out_dim=model.proj_out_dim,
+        global_bn=model.global_bn,
+        batch_norm_decay=model.batch_norm_decay,
+        seed=seed,
+    )
+    if feature_dim is not None:
+        head(tf.zeros([1, feature_dim]))
+    return head

@@ -1,0 +1,95 @@
+"""The projection head g: h -> z (PAPER.md 1.6)."""
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.models.layers import kernel_seed
+from simclr_tf.models.normalization import BatchNormalization
+from simclr_tf.models.tracing import plain_python
+from simclr_tf.stack import keras, tf
+
+MODES = ("none", "linear", "nonlinear")
+
+
+class ProjectionHead(keras.layers.Layer):
+    """g: h float [b, d] -> z float32 [b, p], not normalised.
+
+    none: z = h. linear: dense(p), BN. nonlinear: dense(d), BN, ReLU for all layers but the last,
+    then dense(p), BN. The last BN has no offset; no dense layer has a bias; kernels start as
+    N(0, 0.01). Two layers are the paper's head, three that of SimCLR v2.
+
+    Args:
+        mode: "none", "linear" or "nonlinear".
+        num_layers: layers of the nonlinear head, 1 to 4.
+        out_dim: p.
+        global_bn: BatchNormalization statistics over all replicas.
+        batch_norm_decay: decay of the moving averages.
+        **kwargs: seed (0): of the initial kernels. Others go to keras.layers.Layer.
+    Attributes:
+        depth: layers, 0 for "none".
+    Raises:
+        SettingsError: unknown mode or number of layers.
+    """
+
+    def __init__(
+        self,
+        mode="nonlinear",
+        num_layers=2,
+        out_dim=128,
+        global_bn=True,
+        batch_norm_decay=0.9,
+        **kwargs,
+    ):
+        if mode not in MODES:
+            raise SettingsError(f"proj_head_mode={mode} is not known: give {', '.join(MODES)}.")
+        if not 1 <= num_layers <= 4:
+            raise SettingsError(f"num_proj_layers={num_layers} is not allowed: give 1 to 4.")
+        self._settings = {
+            "mode": mode,
+            "num_layers": num_layers,
+            "out_dim": out_dim,
+            "global_bn": global_bn,
+            "batch_norm_decay": batch_norm_decay,
+            "seed": kwargs.pop("seed", 0),
+        }
+        super().__init__(**{"name": "projection_head", **kwargs})
+        self.depth = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
+        norm = {"momentum": batch_norm_decay, "global_statistics": global_bn}
+        self.norms = [
+            BatchNormalization(center=not self._is_last(i), name=f"norm{i + 1}", **norm)
+            for i in range(self.depth)
+        ]
+        self.dense = []
+
+    def _is_last(self, i):
+        return i == self.depth - 1
+
+    def build(self, input_shape):
+        """Makes the dense layers: the hidden ones are as wide as h."""
+        for i in range(self.depth):
+            seed = kernel_seed(self._settings["seed"], f"head{i + 1}")
+            self.dense.append(
+                keras.layers.Dense(
+                    self._settings["out_dim"] if self._is_last(i) else int(input_shape[-1]),
+                    use_bias=False,
+                    kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seed),
+                    name=f"dense{i + 1}",
+                )
+            )
+        super().build(input_shape)
+
+    @plain_python
+    def outputs(self, h, training=None):
+        """[h, output of layer 1 (after BN and ReLU), ..., z], float32 each: what
+        `ft_proj_selector` indexes. The layer must have been built."""
+        found = [tf.cast(h, tf.float32)]
+        for i in range(self.depth):
+            h = self.norms[i](self.dense[i](h), training=training)
+            h = h if self._is_last(i) else tf.nn.relu(h)
+            found.append(tf.cast(h, tf.float32))
+        return found
+
+    @plain_python
+    def call(self, h, training=None):
+        return self.outputs(h, training=training)[-1]
+
+    def get_config(self):
+        return {**super().get_config(), **self._settings}

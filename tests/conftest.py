@@ -1,0 +1,30 @@
+"""Four logical CPU devices, so that distribution is tested on every machine."""
+
+import pytest
+
+from simclr_tf.stack import tf
+
+
+def pytest_configure():
+    four = [tf.config.LogicalDeviceConfiguration()] * 4
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], four)
+
+
+def mirrored(replicas):
+    """A MirroredStrategy over the first logical CPUs with collective keys of its own.
+
+    Strategies of one process otherwise start from the same collective keys and abort each other
+    as soon as their graphs differ; TensorFlow's own tests shift this base for that reason.
+    """
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    return mirrored(2)
+
+
+@pytest.fixture(scope="session")
+def four_replicas():
+    return mirrored(4)
