@@ -1,0 +1,102 @@
+"""The model card: README.md of an exported folder, written from its manifest."""
+
+import dataclasses
+
+from simclr_tf import config
+
+_CARD = """# {title}
+
+Image encoder pretrained without labels by SimCLR (arXiv:2002.05709), step {step}.
+
+| | |
+|---|---|
+| architecture | {architecture} |
+| input | float32 [batch, height, width, 3], RGB in [0, 1]; trained at {size} x {size} |
+| output h | float32 [batch, {feature_dim}] |
+| parts | {parts} |
+| training data | {dataset} |
+| licence | {license} |
+| checksum of the variables (sha256) | {checksum} |
+| written with | {versions} |
+
+## Figures
+
+{figures}
+
+## Use
+
+```python
+import tensorflow as tf
+model = tf.saved_model.load("{folder}")
+h = model.feature_vector(images)          # float32 [batch, {feature_dim}]
+outputs = model(images, training=False)   # dictionary with every endpoint
+```
+
+```python
+import tensorflow_hub as hub              # fine-tune: kernels and BatchNormalization change
+layer = hub.KerasLayer(hub.load("{folder}").feature_vector, trainable=True)
+```
+
+`"{folder}"` is the path of this folder. `images` are already cropped and scaled to [0, 1]; do not
+subtract a mean. The serving signatures `serving_uint8` (pixels of any size) and `serving_bytes`
+(encoded JPEG, PNG, BMP or GIF; `ok` is false where one cannot be decoded) contain the evaluation
+preprocessing: central crop of 87.5 % of the shorter side above 32 pixels, bicubic resize.
+`z`, where present, is the output of the projection head, not normalised.
+
+## Settings of the training run
+
+```
+{settings}
+```
+"""
+
+
+def write_card(manifest):
+    """Text of the card.
+
+    Args:
+        manifest: content of settings.json, see simclr_tf.training.saved_model_reader.
+    """
+    settings, dataset = manifest["settings"], manifest["dataset"]
+    return _CARD.format(
+        title=f"SimCLR ResNet-{settings.get('resnet_depth')}",
+        folder=manifest["step"],
+        step=manifest["step"],
+        size=settings["image_size"],
+        architecture=_architecture(settings),
+        feature_dim=manifest["feature_dim"],
+        parts=", ".join(manifest["parts"]),
+        dataset=_dataset(dataset),
+        license=manifest["license"] or "not stated",
+        checksum=manifest["checksum"],
+        versions=", ".join(f"{name} {v}" for name, v in manifest["versions"].items()),
+        figures=_figures(manifest["figures"]),
+        settings="\n".join(f"--{name}={value}" for name, value in sorted(settings.items())),
+    )
+
+
+def _architecture(settings):
+    names = [field.name for field in dataclasses.fields(config.Model)]
+    return ", ".join(f"{name}={settings[name]}" for name in names if name in settings)
+
+
+def _dataset(dataset):
+    if not dataset:
+        return "not stated"
+    rows = [f"{dataset.get('name', 'unnamed')}"]
+    if dataset.get("num_train"):
+        rows.append(f"{dataset['num_train']:,} images")
+    return ", ".join(rows)
+
+
+def _figures(figures):
+    if not figures:
+        return "None measured yet; run `--mode=linear_eval` and export again."
+    lines = [f"| {name} | {_show(value)} |" for name, value in figures.items()]
+    return "\n".join(["| measure | value |", "|---|---|", *lines])
+
+
+def _show(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_show(item)}" for key, item in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

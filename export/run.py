@@ -1,0 +1,99 @@
+"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP."""
+
+import os
+
+from export import saved_model
+from export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
+from simclr_tf.errors import SettingsError
+from simclr_tf.stack import tf
+from simclr_tf.training import plan
+from simclr_tf.training import saved_model_reader as reader
+from simclr_tf.training.restore import load_trained
+from simclr_tf.training.run_folder import read_json
+
+_FIGURES = ("mode", "top_1", "top_5", "few_shot", "knn_top_1", "num_eval")
+
+
+def run(config, given=frozenset()):
+    """Exports; running it again replaces the export of the same step.
+
+    Args:
+        config: config.Export.
+        given: names of the settings that the user gave.
+    Returns:
+        saved_model.Report, or None for a dry run.
+    Raises:
+        UserError: the checkpoint or the output folder cannot be used.
+    """
+    _check_outputs(config.export)
+    chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
+    trained = load_trained(config.source.checkpoint, chosen)
+    parent = config.run.model_dir or trained.run_dir
+    directory = os.path.join(parent, "saved_model")
+    saved_model.check_directory(directory, trained.settings)
+    print(_plan(config, trained, directory), flush=True)
+    if config.run.dry_run:
+        return None
+    about = saved_model.About(
+        trained.settings, trained.step, trained.dataset, _figures(trained.run_dir)
+    )
+    report = saved_model.export_saved_model(
+        trained.encoder, trained.head, trained.probe, directory, about, config.export
+    )
+    print(_summary(report), flush=True)
+    return report
+
+
+def _check_outputs(options):
+    """Raises SettingsError for a name that no export has."""
+    z_layers = tuple(f"z{i}" for i in range(1, 5))
+    known = ("h", "default", *ENDPOINTS, *HEAD_OUTPUTS, *z_layers, *LOGITS_OUTPUTS)
+    for name in saved_model.kept_outputs(options) or ():
+        if name not in known:
+            raise SettingsError(
+                f"export_outputs={options.export_outputs} names {name!r}; give all, or some of "
+                f"{', '.join(known)}."
+            )
+
+
+def _figures(run_dir):
+    """The figures of the run's results.json that belong on a model card."""
+    path = os.path.join(run_dir, "results.json")
+    if not tf.io.gfile.exists(path):
+        return {}
+    results = read_json(path)
+    return {name: results[name] for name in _FIGURES if name in results}
+
+
+def _plan(config, trained, directory):
+    settings = trained.settings
+    parts = [("h", True), ("z", config.export.export_head and trained.head is not None)]
+    parts += [("logits", trained.probe is not None)]
+    older = [str(version) for version in reader.versions(directory)]
+    rows = [
+        ("source", f"{config.source.checkpoint}, step {trained.step:,}"),
+        ("encoder", f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}"),
+        ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
+        ("outputs", ", ".join(name for name, there in parts if there)),
+        ("dictionary", config.export.export_outputs),
+        ("signatures", "serving_default, serving_uint8, serving_bytes"),
+        ("versions there", ", ".join(older) or "none"),
+        ("output", os.path.join(directory, str(trained.step))),
+    ]
+    return plan.format_plan("plan: export", rows)
+
+
+def _summary(report):
+    weights, total = report.weight_bytes / 1e6, report.total_bytes / 1e6
+    lines = [
+        f"exported to {report.path}: {total:.2f} MB ({weights:.2f} MB of weights), "
+        f"loads in {report.load_seconds:.1f} s, h differs by {report.error:.1e} relative",
+    ]
+    if report.removed:
+        lines.append(f"removed older versions: {', '.join(map(str, report.removed))}")
+    lines += [
+        "load it with:",
+        "    import tensorflow as tf",
+        f'    h = tf.saved_model.load("{report.path}").feature_vector(images)',
+    ]
+    return "\n".join(lines)

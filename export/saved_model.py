@@ -1,0 +1,232 @@
+"""Writes a trained encoder as one reusable SavedModel, atomically, under DIRECTORY/STEP.
+
+The nets are built again outside any strategy, in float32, and get the trained values: the graph
+then holds plain fused operations, no collective, no custom gradient and no half precision,
+however the model was trained.
+"""
+
+import dataclasses
+import os
+import time
+import uuid
+
+import numpy as np
+
+from export import card
+from export.module import make_module
+from export.signatures import make_signatures
+from simclr_tf import config
+from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.stack import keras, tf
+from simclr_tf.training import saved_model_reader as reader
+from simclr_tf.training.run_folder import versions as package_versions
+from simclr_tf.training.run_folder import write_atomically, write_json
+
+TOLERANCE = 1e-4  # of h, relative to its largest value; measured differences are about 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What the manifest and the model card say besides the weights.
+
+    Attributes:
+        settings: flat settings of the training run (at least those of config.Model and
+            image_size); the architecture is rebuilt from them.
+        step: optimizer steps done; the version number of the export.
+        dataset: {"name", "num_classes", ...} of the training images.
+        figures: {name: value} of results to print in the card, such as {"top_1": 0.9}.
+    """
+
+    settings: dict
+    step: int
+    dataset: dict = dataclasses.field(default_factory=dict)
+    figures: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was written: path, sizes in bytes, seconds to load, largest relative error of h."""
+
+    path: str
+    weight_bytes: int
+    total_bytes: int
+    load_seconds: float
+    error: float
+    removed: tuple = ()
+
+
+def export_saved_model(encoder, head, probe, directory, about, options=config.ExportSettings()):
+    """Writes, checks and publishes DIRECTORY/STEP; a failure leaves no part of it behind.
+
+    Args:
+        encoder, head, probe: built Keras models of simclr_tf.models; head and probe may be None.
+            They may live in a strategy or a mixed precision policy; they are not changed.
+        directory: folder of versions; made if missing. Any tf.io.gfile path.
+        about: About.
+        options: config.ExportSettings.
+    Returns:
+        Report.
+    Raises:
+        SettingsError: the folder holds exports of another architecture.
+        DataError: it cannot be written, or the written model does not repeat the encoder's h.
+    """
+    check_directory(directory, about.settings)
+    final = os.path.join(directory, str(about.step))
+    temporary = os.path.join(directory, f"unfinished-{uuid.uuid4().hex[:8]}")
+    try:
+        tf.io.gfile.makedirs(temporary)  # first: a folder that cannot be written costs no work
+        parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
+        copies, values = _rebuild(parts, about)
+        _save(copies, temporary, about.settings, options)
+        error, seconds = _verify(temporary, copies["encoder"], about.settings["image_size"])
+        _describe(temporary, _manifest(copies, values, about, options))
+        _publish(temporary, final)
+    except tf.errors.OpError as cause:
+        raise DataError(
+            f"cannot write {directory} ({cause.message}); choose a --model_dir that you can write to."
+        ) from cause
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.rmtree(temporary)
+    removed = _prune(directory, options.keep_hub_module_max, about.step)
+    weight_bytes = sum(value.nbytes for value in values)
+    return Report(final, weight_bytes, folder_bytes(final), seconds, error, removed)
+
+
+def _save(parts, path, settings, options):
+    decay = float(settings.get("weight_decay", 0.0))
+    module = make_module(*parts.values(), keep=kept_outputs(options), weight_decay=decay)
+    signatures = make_signatures(module, settings["image_size"])
+    tf.saved_model.save(module, path, signatures=signatures)
+
+
+def _describe(path, manifest):
+    tf.io.gfile.makedirs(os.path.join(path, os.path.dirname(reader.MANIFEST)))
+    write_json(os.path.join(path, reader.MANIFEST), manifest)
+    write_atomically(os.path.join(path, "README.md"), card.write_card(manifest))
+
+
+def kept_outputs(options):
+    """Names of the dictionary entries that the options ask for, or None for all."""
+    if options.export_outputs == "all":
+        return None
+    return [name.strip() for name in options.export_outputs.split(",")]
+
+
+def check_directory(directory, settings):
+    """Raises SettingsError if the newest export in `directory` has another architecture."""
+    newest = reader.find_version(directory)
+    if not newest or newest == directory:
+        return
+    stored = reader.read_manifest(newest)["settings"]
+    names = [field.name for field in dataclasses.fields(config.Model)] + ["image_size"]
+    for name in names:
+        if name in settings and stored.get(name) != settings[name]:
+            raise SettingsError(
+                f"{directory} holds exports of another run ({name}={stored.get(name)}, here "
+                f"{settings[name]}); give another --model_dir."
+            )
+
+
+def folder_bytes(path):
+    """Bytes of all files below `path`."""
+    return sum(
+        tf.io.gfile.stat(os.path.join(folder, name)).length
+        for folder, _, names in tf.io.gfile.walk(path)
+        for name in names
+    )
+
+
+def _rebuild(parts, about):
+    """({name: float32 copy or None}, values in the order of the exported variables)."""
+    if tf.distribute.has_strategy():
+        raise ValueError("export_saved_model is called inside a strategy scope; leave it first.")
+    names = [name for name, part in parts.items() if part is not None]
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        classes = about.dataset.get("num_classes", 0)
+        copies = reader.build_parts(about.settings, names, classes)
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    for name in names:
+        _copy_values(parts[name], copies[name])
+    return copies, [v.numpy() for n in names for v in copies[n].weights]
+
+
+def _copy_values(source, target):
+    pairs = list(zip(_leaf_variables(source), _leaf_variables(target)))
+    if len(pairs) != len(source.weights) or len(pairs) != len(target.weights):
+        raise ValueError(
+            f"{source.name} has {len(source.weights)} variables, its settings give "
+            f"{len(target.weights)}; pass the settings it was built from."
+        )
+    for old, new in pairs:
+        if old.shape != new.shape:
+            raise ValueError(f"{old.name} is {old.shape}, its settings give {new.shape}.")
+        new.assign(tf.cast(old.numpy(), new.dtype))
+
+
+def _leaf_variables(model):
+    """Variables in the order of the layers, whatever is frozen (`weights` depends on that)."""
+    layers = [layer for layer in (model, *model.submodules) if isinstance(layer, keras.layers.Layer)]
+    leaves = [
+        layer
+        for layer in layers
+        if not any(isinstance(below, keras.layers.Layer) for below in layer.submodules)
+    ]
+    return [variable for leaf in leaves for variable in leaf.weights]
+
+
+def _verify(path, encoder, image_size):
+    """(largest relative error of h against the Keras encoder, seconds to load)."""
+    started = time.perf_counter()
+    loaded = tf.saved_model.load(path)
+    seconds = time.perf_counter() - started
+    images = np.random.default_rng(0).random([2, image_size, image_size, 3], np.float32)
+    want = encoder(images, training=False).numpy()
+    got = loaded.feature_vector(tf.constant(images)).numpy()
+    error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-12))
+    if not error <= TOLERANCE:
+        raise DataError(
+            f"the exported model differs from the trained one by {error:.1e} of the largest "
+            f"feature (at most {TOLERANCE:.0e} is allowed); nothing was exported, report this."
+        )
+    return error, seconds
+
+
+def _manifest(parts, values, about, options):
+    variables = [v for part in parts.values() if part is not None for v in part.weights]
+    return {
+        "format": reader.FORMAT,
+        "step": about.step,
+        "parts": [name for name, part in parts.items() if part is not None],
+        "feature_dim": parts["encoder"].feature_dim,
+        "outputs": options.export_outputs,
+        "license": options.export_license,
+        "checksum": reader.checksum(values),
+        "settings": about.settings,
+        "dataset": about.dataset,
+        "figures": about.figures,
+        "versions": package_versions(),
+        "variables": [[v.name, list(v.shape)] for v in variables],
+    }
+
+
+def _publish(temporary, final):
+    """Renames; an older export of the same step stays until the new one is in place."""
+    old = f"{temporary}-old"
+    if tf.io.gfile.exists(final):
+        tf.io.gfile.rename(final, old)
+    tf.io.gfile.rename(temporary, final)
+    if tf.io.gfile.exists(old):
+        tf.io.gfile.rmtree(old)
+
+
+def _prune(directory, keep, step):
+    """Removes the oldest versions beyond `keep`, never the one just written."""
+    others = [version for version in reader.versions(directory) if version != step]
+    removed = others[: max(len(others) - (keep - 1), 0)]
+    for version in removed:
+        tf.io.gfile.rmtree(os.path.join(directory, str(version)))
+    return tuple(removed)

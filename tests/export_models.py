@@ -1,0 +1,103 @@
+"""Tiny trained-looking models and their exports, shared by the export tests."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from export import saved_model
+from simclr_tf import config
+from simclr_tf.stack import tf
+from simclr_tf.training import saved_model_reader as reader
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SIZE, CLASSES = 40, 3  # above 32 pixels: ImageNet stem, evaluation crop
+
+
+def make_settings(**changes):
+    """Flat pretraining settings of a tiny ResNet-18."""
+    values = dict(resnet_depth=18, width_multiplier=0.125, proj_out_dim=8, image_size=SIZE)
+    return config.flatten(config.build(config.Pretrain, {**values, **changes}))
+
+
+def make_parts(settings, seed=0):
+    """(encoder, head, probe) with random values everywhere, statistics included."""
+    parts = reader.build_parts(settings, ("encoder", "head", "probe"), CLASSES)
+    rng = np.random.default_rng(seed)
+    for part in parts.values():
+        for variable in part.variables:
+            noise = rng.normal(size=variable.shape).astype("float32")
+            if "variance" in variable.name or "gamma" in variable.name:
+                variable.assign(0.5 + np.abs(noise))
+            elif variable.shape.rank == 1:
+                variable.assign(0.1 * noise)
+            elif variable.shape.rank == 2:
+                variable.assign(noise / np.sqrt(variable.shape[0]))
+    return tuple(parts.values())
+
+
+def about(settings, step=7):
+    """What an export of these tests says about itself."""
+    return saved_model.About(settings, step, {"name": "digits", "num_classes": CLASSES})
+
+
+def encode(image, kind):
+    """An image uint8 [h, w, 3] as encoded bytes."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind)
+    return file.getvalue()
+
+
+def write_reference(path, parts, preprocess):
+    """Inputs and what the Keras models make of them, as .npz.
+
+    Args:
+        path: of the file.
+        parts: (encoder, head, probe).
+        preprocess: callable uint8 [h, w, 3] -> float32 [s, s, 3].
+    """
+    encoder, head, probe = parts
+    rng = np.random.default_rng(1)
+    images = rng.random([8, SIZE, SIZE, 3], np.float32)
+    outputs = {name: value.numpy() for name, value in encoder.endpoints(images, training=False).items()}
+    h = outputs["final_avg_pool"]
+    layers = [layer.numpy() for layer in head.outputs(h, training=False)]
+    outputs.update({f"z{i}": layer for i, layer in enumerate(layers) if i})
+    outputs.update(h=h, default=h, proj_head_input=h, proj_head_output=layers[-1], z=layers[-1])
+    outputs["logits"] = outputs["logits_sup"] = probe(h).numpy()
+    pixels = rng.integers(0, 256, [2, 61, 47, 3], np.uint8)
+    small = rng.integers(0, 256, [33, 90, 3], np.uint8)
+    encoded = [encode(pixels[0], "PNG"), b"no image", encode(small, "PNG")]
+    encoded += [encode(small, "PNG")[:200], encode(small, "JPEG")[:40]]
+
+    def features(images):
+        return encoder(tf.stack([preprocess(image) for image in images]), training=False).numpy()
+
+    np.savez(
+        path,
+        images=images,
+        pixels=pixels,
+        pixels_h=features(pixels),
+        encoded=np.array(encoded, object),
+        encoded_h=features([pixels[0], small]),
+        **{f"out_{name}": value for name, value in outputs.items()},
+    )
+
+
+def run_fresh(*arguments, cwd):
+    """Standard output of a new Python process that cannot import simclr_tf from `cwd`."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout

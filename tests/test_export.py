@@ -1,0 +1,124 @@
+"""The exported SavedModel in fresh processes that do not import simclr_tf."""
+
+import functools
+import json
+import os
+
+import pytest
+
+from export import saved_model
+from simclr_tf.data import preprocess
+from tests import export_models as tiny
+
+TOLERANCE = 1e-5  # relative to the largest value of each output
+KEYS = (
+    "initial_conv initial_max_pool block_group1 block_group2 block_group3 block_group4 "
+    "final_avg_pool proj_head_input proj_head_output logits_sup default h z z1 z2 logits"
+).split()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """(saved_model.Report, reference file, folder) of one tiny export."""
+    folder = tmp_path_factory.mktemp("export")
+    settings = tiny.make_settings()
+    parts = tiny.make_parts(settings)
+    reference = str(folder / "reference.npz")
+    tiny.write_reference(reference, parts, lambda image: preprocess.eval_image(image, tiny.SIZE))
+    report = saved_model.export_saved_model(
+        *parts, str(folder / "saved_model"), tiny.about(settings)
+    )
+    return report, reference, folder
+
+
+def consume(exported, checks):
+    report, reference, folder = exported
+    script = os.path.join(tiny.HERE, "export_consumers.py")
+    printed = tiny.run_fresh(script, checks, report.path, reference, cwd=str(folder))
+    return json.loads(printed.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    """What plain loading, the signatures and the graph show, from one process."""
+    return consume(exported, "plain,signatures,graph")
+
+
+@pytest.fixture(scope="module")
+def hub(exported):
+    return consume(exported, "hub")["hub"]
+
+
+def test_report(exported):
+    report, _, folder = exported
+    assert report.path == str(folder / "saved_model" / "7")
+    assert report.error < TOLERANCE and report.load_seconds > 0
+    assert report.total_bytes <= 1.1 * report.weight_bytes + 2e6
+    assert os.listdir(folder / "saved_model") == ["7"]
+
+
+def test_every_way_to_call_agrees_with_keras(loaded):
+    plain = loaded["plain"]
+    assert plain["keys"] == sorted(KEYS)
+    assert max(plain["error"].values()) < TOLERANCE, plain["error"]
+    for way in ("positional", "official", "both", "vector"):
+        assert plain[way] < TOLERANCE, way
+    assert plain["dynamic"] == [3, 64]
+    assert plain["training_repeats"] == 0.0  # no random operation, no blur
+
+
+def test_training_calls_reach_every_variable(loaded):
+    plain = loaded["plain"]
+    for way in ("training", "trainable"):
+        assert len(plain[f"gradients_{way}"]) == plain["trainable"] == plain["official_list"] > 0
+        assert all(plain[f"gradients_{way}"])
+        assert plain[f"statistics_{way}"]["statistics"]
+    assert not plain["statistics_in_inference"]["statistics"]
+    assert len(plain["losses"]) == 1 and 0 < plain["losses"][0] < 1
+
+
+def test_signatures_preprocess_and_tolerate(loaded):
+    found = loaded["signatures"]
+    assert found["names"] == ["serving_bytes", "serving_default", "serving_uint8"]
+    assert found["outputs"]["serving_default"] == ["h", "logits", "z"]
+    assert found["outputs"]["serving_bytes"] == ["h", "logits", "ok", "z"]
+    assert max(found["floats"].values()) < TOLERANCE
+    assert found["pixels"] < TOLERANCE and found["bytes"] < TOLERANCE
+    assert found["ok"] == [True, False, True, False, False]
+    assert found["bad_rows"] == 0.0 and found["none_ok"] == [False, False]
+
+
+def test_graph_holds_plain_operations(loaded):
+    ops = loaded["graph"]["ops"]
+    assert "FusedBatchNormV3" in ops and "Conv2D" in ops
+    for part in ("Random", "Collective", "AllReduce", "IdentityN", "PyFunc", "Depthwise", "NcclAll"):
+        assert not [op for op in ops if part in op], part
+
+
+def test_hub_load_and_signature(hub):
+    assert hub["load"] < TOLERANCE and hub["signature"] < TOLERANCE
+
+
+@pytest.mark.parametrize("way", ["trainable", "vector", "official", "mirrored"])
+def test_keras_layer_fine_tunes_kernels_and_statistics(hub, way):
+    loss, moved = hub[way]
+    assert loss > 0 and moved["kernels"] and moved["statistics"] and moved["trainable"] > 60
+
+
+def test_frozen_keras_layer_changes_nothing(hub):
+    _, moved = hub["frozen"]
+    assert moved == {"kernels": False, "statistics": False, "all": False, "trainable": 0}
+
+
+def test_saved_model_cli(exported):
+    report, reference, folder = exported
+    cli = functools.partial(
+        tiny.run_fresh, "-m", "tensorflow.python.tools.saved_model_cli", cwd=str(folder)
+    )
+    shown = cli("show", "--dir", report.path, "--tag_set", "serve", "--signature_def", "serving_uint8")  # fmt: skip
+    assert "dtype: DT_UINT8" in shown and "(-1, -1, -1, 3)" in shown and "outputs['h']" in shown
+    cli(
+        "run", "--dir", report.path, "--tag_set", "serve", "--signature_def", "serving_default",
+        "--inputs", f"images={reference}[images]", "--outdir", str(folder / "out"),
+    )  # fmt: skip
+    assert sorted(os.listdir(folder / "out")) == ["h.npy", "logits.npy", "z.npy"]
