@@ -15,7 +15,7 @@ def split_rows(strategy, rows):
 
 def run_on_replicas(strategy, function, *rows):
     """Runs `function` with each array of `rows` split; returns one NumPy structure a replica."""
-    step = tf.function(lambda *args: strategy.run(function, args=args))
+    step = tf.function(lambda *args: strategy.run(function, args=args), autograph=False)
     results = step(*[split_rows(strategy, array) for array in rows])
     flat = [strategy.experimental_local_results(leaf) for leaf in tf.nest.flatten(results)]
     return [
