@@ -95,6 +95,7 @@ class Data(Section):
     train_split: str = setting("train", "Split to train on.")
     eval_split: str = setting("", "Split to evaluate on (default: test, else validation, else --eval_fraction of the training split).")  # fmt: skip
     eval_fraction: float = setting(0.2, "Share held out, by seed, when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
+    split_seed: int = setting(0, "Seed of the held-out share; keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
     download: bool = setting(False, "Let tensorflow-datasets download and prepare a missing data set.", free=True)  # fmt: skip
     image_size: int = setting(224, "Side of the square input in pixels; up to 32 uses the small-image stem.", minimum=8)  # fmt: skip
     cache_dataset: bool = setting(True, "Keep small data sets (encoded) in memory.", free=True)

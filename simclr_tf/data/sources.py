@@ -1,0 +1,57 @@
+"""The door of the room: from settings to `SourceInfo` and `Source`.
+
+The two kinds of source are imported when they are needed, so that describing the digits or a
+local folder does not wait for TensorFlow.
+"""
+
+from simclr_tf.errors import DataError
+
+
+def _set_of(data):
+    if data.image_dir:
+        from simclr_tf.data.folder import FolderSet
+
+        return FolderSet(data)
+    from simclr_tf.data.tfds_sets import TfdsSet
+
+    return TfdsSet(data)
+
+
+def describe(data):
+    """Sizes, classes and splits of the data set in `data`, without reading an image.
+
+    A well-known data set that is not prepared is described from a table (`prepared` is False).
+
+    Args:
+        data: config.Data.
+    Returns:
+        SourceInfo.
+    Raises:
+        DataError: unknown data set or split, missing or empty folder, nothing known offline.
+    """
+    return _set_of(data).info()
+
+
+def open_source(data, which="train", seed=0):
+    """Opens the training or the evaluation images.
+
+    Downloads only if `data.download` is set. Which examples `data.eval_fraction` holds out
+    depends on `data.split_seed`, never on `seed`, so that a linear evaluation with another seed
+    is not measured on images that were trained on.
+
+    Args:
+        data: config.Data.
+        which: "train" or "eval".
+        seed: int, chooses the example that stands in for an unreadable one.
+    Returns:
+        Source.
+    Raises:
+        DataError: as `describe`; also a data set that is not prepared, and `which="eval"` where
+            nothing is left to evaluate on.
+    """
+    found = _set_of(data)
+    if which == "eval" and not found.info().num_eval:
+        raise DataError(
+            f"{found.name} has no image left to evaluate on; give more images or --eval_split."
+        )
+    return found.open(which)
