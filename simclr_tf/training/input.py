@@ -1,0 +1,88 @@
+"""Batches for the train step and for evaluation: composes `data` (images) and `views` (crops)."""
+
+from simclr_tf.data import decoding, order, preprocess
+from simclr_tf.stack import tf
+from simclr_tf.views import device, host
+
+_AHEAD = 2  # batches prepared while a step runs, besides what tf.data tunes itself
+
+
+def train_batches(source, views, image_size, global_batch_size, seed, start_step=0, num_views=2):
+    """Endless shuffled batches of images, ready for the function of `device.make_views`.
+
+    Args:
+        source: data.sources.Source.
+        views: config.Views.
+        image_size: int, s.
+        global_batch_size: int, b, images per step over all replicas;
+            `strategy.experimental_distribute_dataset` splits the batches.
+        seed: int, the run's seed.
+        start_step: int; the batches of a resumed run continue those of the first.
+        num_views: int, v.
+    Returns:
+        tf.data.Dataset of {"images": uint8 [b, h, w, 3] for small images of one size, else crops
+        uint8 [b, v, s, s, 3], "id": int64 [b], "epoch": int32 [b], "label": int32 [b]}.
+    """
+    if cropped_on_device(source):
+        batches = _whole_batches(source, global_batch_size, seed, start_step)
+        return batches.prefetch(_AHEAD)
+
+    def crop(example):
+        image = decoding.decode(example["image"])
+        place = (example["epoch"], example["id"])
+        crops = host.host_crops(image, seed, *place, views, image_size, num_views)
+        return _batch_of(tf.ensure_shape(crops, [num_views, image_size, image_size, 3]), example)
+
+    examples = source.stream(seed, start=start_step * global_batch_size)
+    examples = examples.map(crop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(global_batch_size, drop_remainder=True).prefetch(_AHEAD)
+
+
+def _whole_batches(source, global_batch_size, seed, start_step):
+    """Batches of small images as they are stored; `device.make_views` crops them."""
+    shape = [global_batch_size, *source.image_shape]
+    if source.arrays() is None:
+        examples = source.stream(seed, start=start_step * global_batch_size)
+        batches = examples.batch(global_batch_size, drop_remainder=True)
+        return batches.map(lambda e: _batch_of(tf.ensure_shape(e["image"], shape), e))
+    labels = tf.constant(source.labels)
+
+    def at(step):  # one gather per batch: a quarter of the cost of one per image
+        positions = step * global_batch_size + tf.range(global_batch_size, dtype=tf.int64)
+        ids, epochs = order.shuffled_ids(positions, source.num_examples, seed)
+        example = {"id": ids, "epoch": epochs, "label": tf.gather(labels, ids)}
+        return _batch_of(tf.ensure_shape(source.load(ids), shape), example)
+
+    steps = tf.data.Dataset.range(start_step, tf.int64.max // global_batch_size)
+    return steps.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def cropped_on_device(source):
+    """Whether the images of a source are small and equal, so that whole batches are cropped."""
+    return source.image_shape is not None and max(source.image_shape[:2]) <= device.WHOLE_MAX
+
+
+def eval_batches(source, image_size, batch_size):
+    """One pass in source order, without randomness; the last batch may be smaller.
+
+    Args:
+        source: data.sources.Source.
+        image_size: int, s.
+        batch_size: int, images per batch.
+    Returns:
+        tf.data.Dataset of {"images": float32 [<= batch_size, s, s, 3] in [0, 1], "label": int32,
+        "id": int64}.
+    """
+
+    def prepare(example):
+        image = preprocess.eval_image(decoding.decode(example["image"]), image_size)
+        image = tf.ensure_shape(image, [image_size, image_size, 3])
+        return {"images": image, "label": example["label"], "id": example["id"]}
+
+    examples = source.in_order()
+    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(batch_size).prefetch(_AHEAD)
+
+
+def _batch_of(images, example):
+    return {"images": images, **{name: example[name] for name in ("id", "epoch", "label")}}

@@ -1,0 +1,60 @@
+"""Gaussian blur of float images in [..., height, 3, width] layout, one sigma per image.
+
+The kernel is 10 % of the image height (paper appendix A): k = height // 10, radius int(k / 2),
+2 * radius + 1 normalised taps, zero ('SAME') padding. Two forms of the same arithmetic: banded
+matrices for devices that multiply matrices, shifted sums for a CPU.
+"""
+
+from simclr_tf.stack import tf
+
+
+def radius_of(image_size):
+    """Taps on each side of the centre: 11 for 224 pixels, 1 for 32, 0 (no blur) below 20."""
+    return image_size // 10 // 2
+
+
+def gaussian_taps(sigma, radius):
+    """Normalised taps at distance 0 ... radius: float32 [..., radius + 1] for sigma [...]."""
+    distance = tf.range(radius + 1, dtype=tf.float32)
+    taps = tf.exp(-tf.square(distance / tf.expand_dims(sigma, -1)) / 2.0)
+    return taps / (2.0 * tf.reduce_sum(taps, axis=-1, keepdims=True) - taps[..., :1])
+
+
+def by_matrices(images, sigma, applied, radius):
+    """Blurs a batch by two banded matrix products.
+
+    Args:
+        images: float32 [n, s, 3, s].
+        sigma: float32 [n], in pixels.
+        applied: bool [n]; where False the matrix is the identity.
+        radius: int.
+    Returns:
+        float32 [n, s, 3, s].
+    """
+    n, size = tf.shape(images)[0], images.shape[-1]
+    place = tf.range(size)
+    distance = tf.abs(place[:, None] - place[None, :])  # [s, s]
+    taps = tf.where(applied[:, None], gaussian_taps(sigma, radius), tf.one_hot(0, radius + 1))
+    taps = tf.pad(taps, [[0, 0], [0, 1]])  # the last entry: too far away
+    band = tf.gather(taps, tf.minimum(distance, radius + 1), axis=1)  # [n, s, s], symmetric
+    across = tf.matmul(tf.reshape(images, [n, size * 3, size]), band)
+    down = tf.matmul(band, tf.reshape(across, [n, size, 3 * size]))
+    return tf.reshape(down, [n, size, 3, size])
+
+
+def by_shifts(image, sigma, radius):
+    """Blurs one image float32 [s, 3, s] by sums of shifted copies; sigma float32 []."""
+    size, taps = image.shape[-1], gaussian_taps(sigma, radius)
+    for axis in (0, 2):
+        padded = tf.pad(image, [[radius, radius] if a == axis else [0, 0] for a in range(3)])
+        image = taps[0] * _window(padded, radius, size, axis)
+        for step in range(1, radius + 1):
+            before = _window(padded, radius - step, size, axis)
+            image += taps[step] * (before + _window(padded, radius + step, size, axis))
+    return image
+
+
+def _window(padded, start, size, axis):
+    index = [slice(None)] * 3
+    index[axis] = slice(start, start + size)
+    return padded[tuple(index)]

@@ -1,0 +1,94 @@
+"""What is drawn for each view: the random numbers turned into windows, factors and an order."""
+
+import itertools
+import typing
+
+from simclr_tf.stack import tf
+from simclr_tf.views import rng
+
+TRIES = 10  # crops tried per view; all fail with probability below 1e-9, then the whole image
+_TRY, _PLACE, _REST, _REST_COUNT = 0, 2 * TRIES, 2 * TRIES + 2, 10  # numbers of the draws
+_ORDERS = tuple(itertools.permutations(range(4)))
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, NOTHING = range(7)  # operator codes
+
+
+class Rows(typing.NamedTuple):
+    """Which views to draw: int32 [n], int64 [n], int32 [n]."""
+
+    epoch: typing.Any
+    ids: typing.Any
+    view: typing.Any
+
+
+class Draws(typing.NamedTuple):
+    """The colour and blur choices of n views.
+
+    flip, jitter, grayscale, blur: bool [n]. order: int32 [n, 4], operator codes.
+    factors: float32 [n, 6] indexed by operator code (grayscale's is unused; blur's is sigma).
+    """
+
+    flip: typing.Any
+    jitter: typing.Any
+    order: typing.Any
+    grayscale: typing.Any
+    blur: typing.Any
+    factors: typing.Any
+
+
+def rows_of(batch, num_views):
+    """Rows of the views of a batch, all first views first; "id" int64 [b], "epoch" int32 [b]."""
+    view = tf.repeat(tf.range(num_views), tf.shape(batch["id"])[0])
+    return Rows(tf.tile(batch["epoch"], [num_views]), tf.tile(batch["id"], [num_views]), view)
+
+
+def ranges(views):
+    """(low, high) of each factor by operator code, at the settings' strength."""
+    strength = views.color_jitter_strength
+
+    def around_one(spread):
+        return max(1.0 - spread * strength, 0.0), 1.0 + spread * strength
+
+    brightness = around_one(views.brightness)
+    if views.aug_impl == "simclr_v1":
+        brightness = (-views.brightness * strength, views.brightness * strength)
+    return (
+        brightness,
+        around_one(views.contrast),
+        around_one(views.saturation),
+        (-views.hue * strength, views.hue * strength),
+        (0.0, 0.0),
+        (views.blur_sigma_min, views.blur_sigma_max),
+    )
+
+
+def draw(views, seed, rows):
+    """Draws flip, colour and blur of each row.
+
+    Args:
+        views: config.Views.
+        seed: int.
+        rows: Rows.
+    Returns:
+        Draws.
+    """
+    u = rng.uniforms(seed, *rows, first=_REST, count=_REST_COUNT)
+    color = views.color_jitter_strength > 0
+    jitter_prob = views.jitter_prob if color else 0.0
+    grayscale_prob = views.grayscale_prob if color else 0.0
+    low, high = zip(*ranges(views))
+    u_factors = tf.gather(u, [3, 4, 5, 6, 7, 9], axis=1)
+    factors = tf.constant(low) + u_factors * (tf.constant(high) - tf.constant(low))
+    return Draws(
+        flip=u[:, 0] < (0.5 if views.flip else 0.0),
+        jitter=u[:, 1] < jitter_prob,
+        order=tf.gather(tf.constant(_ORDERS), tf.cast(u[:, 2] * len(_ORDERS), tf.int32)),
+        grayscale=u[:, 7] < grayscale_prob,
+        blur=u[:, 8] < (views.blur_prob if views.use_blur else 0.0),
+        factors=factors,
+    )
+
+
+def window_uniforms(seed, rows):
+    """The draws of `geometry.windows`: float32 [n, TRIES, 2] and [n, 2]."""
+    u = rng.uniforms(seed, *rows, first=_TRY, count=_PLACE + 2)
+    return tf.reshape(u[:, :_PLACE], [-1, TRIES, 2]), u[:, _PLACE:]

@@ -1,0 +1,59 @@
+"""Counter-based random numbers: a pure function of (seed, epoch, example id, view, draw).
+
+Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11)
+in uint32 arithmetic, so that the same bits come out on the host, under XLA and on every device,
+whatever the batch size, the order or the number of replicas.
+"""
+
+from simclr_tf.stack import tf
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+_DRAW_BITS, _VIEW_BITS = 10, 6  # the other 16 bits of the second counter word: high bits of the id
+
+
+def threefry(key, counter):
+    """Encrypts a counter with a key.
+
+    Args:
+        key: pair of uint32 tensors that broadcast with the counter.
+        counter: pair of uint32 tensors of one shape.
+    Returns:
+        pair of uint32 tensors, uniform bits.
+    """
+    xor, word = tf.bitwise.bitwise_xor, lambda value: tf.constant(value, tf.uint32)
+    keys = (key[0], key[1], xor(xor(key[0], key[1]), word(_PARITY)))
+    x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
+    for i in range(5):
+        for rotation in _ROTATIONS[i % 2]:
+            x0 = x0 + x1
+            left = tf.bitwise.left_shift(x1, word(rotation))
+            right = tf.bitwise.right_shift(x1, word(32 - rotation))
+            x1 = xor(tf.bitwise.bitwise_or(left, right), x0)
+        x0, x1 = x0 + keys[(i + 1) % 3], x1 + keys[(i + 2) % 3] + word(i + 1)
+    return x0, x1
+
+
+def uniforms(seed, epoch, ids, view, first, count):
+    """Draws `first` to `first + count` of each row.
+
+    Args:
+        seed: int, the run's seed.
+        epoch: int32 [n].
+        ids: int64 [n], example ids below 2**48.
+        view: int32 [n], below 64.
+        first: even int, number of the first draw; the draws of a row are numbered below 1024.
+        count: even int.
+    Returns:
+        float32 [n, count] in [0, 1), multiples of 2**-24.
+    """
+    pairs = tf.range(first // 2, (first + count) // 2, dtype=tf.int32)  # one block, two draws
+    high = tf.cast(tf.bitwise.right_shift(ids, tf.constant(32, tf.int64)), tf.int32)
+    place = high * 2 ** (_DRAW_BITS + _VIEW_BITS) + view * 2**_DRAW_BITS
+    second = tf.cast(place[:, None] + pairs[None, :], tf.uint32)  # [n, count / 2]
+    first_word = tf.bitwise.bitwise_and(ids, tf.constant(2**32 - 1, tf.int64))
+    first_word = tf.broadcast_to(tf.cast(first_word, tf.uint32)[:, None], tf.shape(second))
+    key = (tf.constant(seed, tf.uint32), tf.cast(epoch, tf.uint32)[:, None])
+    bits = tf.stack(threefry(key, (first_word, second)), axis=-1)  # [n, count / 2, 2]
+    bits = tf.reshape(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), [-1, count])
+    return tf.cast(tf.cast(bits, tf.int32), tf.float32) * 2.0**-24
