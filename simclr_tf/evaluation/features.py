@@ -1,0 +1,77 @@
+"""Features of every image of a data set, each image exactly once, on any number of replicas."""
+
+import collections
+
+import numpy as np
+
+from simclr_tf.stack import tf
+
+Features = collections.namedtuple("Features", ["h", "labels", "ids"])
+
+
+def extract_features(encoder, batches, global_batch_size, strategy=None, jit_compile=False):
+    """Runs an encoder in inference mode over a finite dataset.
+
+    Every batch is filled up to one static size and cut into equal shares, one per replica; rows
+    that only fill are dropped afterwards. So there is one compiled shape, and the last partial
+    batch and data sets smaller than a batch lose and repeat nothing.
+
+    Args:
+        encoder: callable, (images float [b, s, s, 3] in [0, 1], training=False) -> float [b, ...]
+            or a dict of those.
+        batches: finite dataset of {"images": float32 [m, s, s, 3], "label": int [m], "id": int
+            [m]} with 1 <= m <= global_batch_size, in source order.
+        global_batch_size: int, most rows of a batch.
+        strategy: tf.distribute.Strategy, default the current one. With several workers each
+            reads the whole dataset and computes its replicas' shares.
+        jit_compile: compile the forward pass with XLA.
+    Returns:
+        Features(h float32 [n, ...] or a dict of those, labels int32 [n], ids int64 [n]), rows in
+        the order of `batches`.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    share = -(-global_batch_size // strategy.num_replicas_in_sync)
+    forward = tf.function(lambda images: encoder(images, training=False), jit_compile=jit_compile)
+    gather = tf.function(lambda images: gather_rows(strategy.run(forward, (images,)), strategy))
+    parts, labels, ids = [], [], []
+    for batch in batches:
+        images = batch["images"].numpy()
+        out = gather(split_rows(images, share, strategy))
+        parts.append(tf.nest.map_structure(lambda rows: _host(rows, len(images)), out))
+        labels.append(batch["label"].numpy())
+        ids.append(batch["id"].numpy())
+    h = tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts)
+    return Features(h, np.concatenate(labels).astype(np.int32), np.concatenate(ids))
+
+
+def split_rows(values, share, strategy):
+    """Cuts an array into `share` rows per replica; missing rows repeat the first one.
+
+    Args:
+        values: array [m, ...] with 1 <= m <= share * replicas.
+        share: int, rows per replica.
+        strategy: tf.distribute.Strategy.
+    Returns:
+        per-replica tensor [share, ...].
+    """
+    values = np.asarray(values)
+    missing = share * strategy.num_replicas_in_sync - len(values)
+    if missing:
+        values = np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
+
+    def share_of(context):
+        start = context.replica_id_in_sync_group * share
+        return tf.constant(values[start : start + share])
+
+    return strategy.experimental_distribute_values_from_function(share_of)
+
+
+def gather_rows(per_replica, strategy):
+    """Joins per-replica tensors [share, ...], or dicts of them, to [share * replicas, ...]."""
+    if strategy.num_replicas_in_sync == 1:
+        return per_replica
+    return tf.nest.map_structure(lambda rows: strategy.gather(rows, axis=0), per_replica)
+
+
+def _host(rows, count):
+    return rows[:count].numpy().astype(np.float32)

@@ -1,0 +1,74 @@
+"""How results are laid out: the rows of the table, Markdown and plain text."""
+
+ROWS = (("pixels", "raw pixels"), ("untrained", "untrained encoder"), ("simclr", "SimCLR"))
+
+
+def markdown_table(header, rows):
+    """A Markdown table.
+
+    Args:
+        header: list of str; rows: list of lists of str, as long as the header.
+    Returns:
+        str with one line per row and a final newline; the first column is left-aligned.
+    """
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header] + rows]
+    rule = [":---"] + ["---:"] * (len(header) - 1)
+    lines = [escaped[0], rule] + escaped[1:]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def plain_table(header, rows):
+    """A table for the terminal: columns aligned by spaces, a rule under the header."""
+    lines = [header] + rows
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = [_aligned(line, widths) for line in lines]
+    return "\n".join([text[0], "-" * len(text[0])] + text[1:])
+
+
+def _aligned(line, widths):
+    cells = [line[0].ljust(widths[0])]
+    return "  ".join(cells + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])])
+
+
+def results_table(results):
+    """Header and rows of a linear evaluation's results.json.
+
+    Args:
+        results: its content; "baselines" may be empty.
+    Returns:
+        (header list of str, rows list of lists of str): one row per feature space, few-shot top-1
+        by labels per class, then top-1 with its 95 % interval and top-5 with all labels.
+    """
+    spaces = {**results.get("baselines", {}), "simclr": results}
+    shots = list(results.get("few_shot", {}))
+    header = ["features"] + [f"{k} label{'s' * (k != '1')}/class" for k in shots]
+    header += [f"all {results['num_train']} labels, top-1", "95 % interval", "top-5"]
+    rows = [_row(title, spaces[name], shots) for name, title in ROWS if name in spaces]
+    return header, rows
+
+
+def _row(title, figures, shots):
+    low, high = figures["top_1_interval"]
+    cells = [title] + [f"{figures['few_shot'][k]:.3f}" for k in shots]
+    return cells + [f"{figures['top_1']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['top_5']:.3f}"]
+
+
+def results_markdown(results):
+    """results.md of a linear evaluation: the table and how its figures came about."""
+    draws = results["few_shot_draws"]
+    text = f"# Linear evaluation of {results['checkpoint']} (step {results['step']})\n\n"
+    text += f"{results['dataset']}: {results['num_train']} training images, "
+    text += f"{results['num_eval']} evaluation images, {results['num_classes']} classes.\n\n"
+    text += markdown_table(*results_table(results))
+    text += (
+        "\nAll rows use the same images, draws and protocol. Labels per class: top-1 of logistic "
+        "regression on features standardised with the unlabelled training images, mean over "
+        f"{draws} seeded class-balanced draws. All labels: linear classifier trained by SGD on "
+        "cropped (and flipped) images, encoder frozen; the features of the baselines are "
+        "standardised for it, which favours them. The interval is Wilson's for the number of "
+        "evaluation images. The untrained encoder has the same architecture and random weights, "
+        "with its residual branches switched on and its initial statistics, its strongest form. "
+        "Raw pixels above 32x32 are averaged down to 32x32.\n"
+    )
+    text += f"\nThe encoder was not changed (sha256 {results['encoder_sha256']} before and after).\n"
+    return text

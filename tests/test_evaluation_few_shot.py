@@ -1,0 +1,54 @@
+"""Few-shot draws and figures: balanced, nested, shared, and the known value on the digits."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from simclr_tf.evaluation.few_shot import draw_indices, few_shot, possible_shots
+
+LABELS = np.random.default_rng(5).integers(0, 4, 67)
+
+
+def test_draws_are_class_balanced_nested_seeded_and_different():
+    small, large = draw_indices(LABELS, 2, 0, 7), draw_indices(LABELS, 5, 0, 7)
+    assert np.bincount(LABELS[small]).tolist() == [2, 2, 2, 2]
+    assert np.bincount(LABELS[large]).tolist() == [5, 5, 5, 5]
+    assert set(small) <= set(large)
+    assert len(set(large)) == 20
+    np.testing.assert_array_equal(small, draw_indices(LABELS, 2, 0, 7))
+    assert set(small) != set(draw_indices(LABELS, 2, 1, 7))
+    assert set(small) != set(draw_indices(LABELS, 2, 0, 8))
+
+
+def test_a_class_without_enough_examples_is_named():
+    with pytest.raises(ValueError, match="class 1 has 1 examples"):
+        draw_indices([0, 0, 1], 2, 0, 0)
+    assert possible_shots([0, 0, 1, 1, 1]) == (1, 2)
+
+
+def test_the_mean_over_draws_is_logistic_regression_on_features_standardised_by_hand():
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(4, 6))
+    train = centres[LABELS] + 0.8 * rng.normal(size=(67, 6))
+    labels = rng.integers(0, 4, 41)
+    held_out = centres[labels] + 0.8 * rng.normal(size=(41, 6))
+    got = few_shot((train, LABELS), (held_out, labels), shots=(3,), draws=4, seed=2)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    accuracies = []
+    for draw in range(4):
+        picked = draw_indices(LABELS, 3, draw, 2)
+        classifier = LogisticRegression(max_iter=1000)
+        classifier.fit((train[picked] - mean) / deviation, LABELS[picked])
+        accuracies.append(np.mean(classifier.predict((held_out - mean) / deviation) == labels))
+    assert got["few_shot"] == {"3": pytest.approx(np.mean(accuracies), abs=1e-12)}
+    assert got["few_shot_std"] == {"3": pytest.approx(np.std(accuracies), abs=1e-12)}
+
+
+def test_raw_pixels_of_the_digits_give_the_known_figures():
+    pixels, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    train, held_out = order[:1437], order[1437:]
+    got = few_shot((pixels[train], labels[train]), (pixels[held_out], labels[held_out]))
+    assert got["few_shot"]["1"] == pytest.approx(0.57, abs=0.04)
+    assert got["few_shot"]["10"] == pytest.approx(0.89, abs=0.02)
