@@ -1,0 +1,29 @@
+# `make demo` and `make test` do all set-up themselves; see `make help`.
+VENV = .venv
+RUN = runs/demo
+RUN_PYTHON = $(VENV)/bin/python
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test clean
+
+help:
+	@echo 'make demo    pretrain on handwritten digits, evaluate, export, report: into $(RUN)'
+	@echo 'make test    run the tests'
+	@echo 'make setup   only install requirements.txt into $(VENV)'
+	@echo 'make clean   remove $(RUN)'
+	@echo 'PYTHON=python3.12 chooses the Python (3.9 to 3.13), VENV=DIR the environment, RUN=DIR the run folder'
+
+setup:
+	@.ci/setup '$(VENV)' '$(PYTHON)'
+
+demo: setup
+	$(RUN_PYTHON) -m simclr_tf --mode=pretrain --preset=digits --model_dir=$(RUN)
+	$(RUN_PYTHON) -m simclr_tf --mode=linear_eval --checkpoint=$(RUN)
+	$(RUN_PYTHON) -m simclr_tf --mode=export --checkpoint=$(RUN)
+	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
+
+test: setup
+	@$(RUN_PYTHON) -m pytest $(TESTS)
+
+clean:
+	rm -rf $(RUN)
