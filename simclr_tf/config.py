@@ -177,6 +177,7 @@ class Optimizer(Section):
     warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", minimum=0.0)
     weight_decay: float = setting(1e-6, "Weight decay; never on BatchNormalization, biases or the online probe.", minimum=0.0)  # fmt: skip
     momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
+    nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
     trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
 
 

@@ -1,0 +1,98 @@
+"""LARS: layer-wise adaptive learning rates (arXiv:1708.03888; PAPER.md 2.1 has the exact form)."""
+
+from simclr_tf.optimizers.exclusion import ExcludesVariables
+from simclr_tf.stack import keras, tf
+
+
+@keras.saving.register_keras_serializable("simclr_tf")
+class LARS(ExcludesVariables, keras.optimizers.Optimizer):
+    """SGD with momentum whose step per variable is scaled by ||w|| / ||g||.
+
+    For a variable w with gradient g (use_nesterov applies v once more ahead in both forms)::
+
+        g = g + weight_decay * w                                        unless excluded
+        classic_momentum:                         otherwise:
+            r = ratio(w, g)                           v = momentum * v + g
+            v = momentum * v + lr * r * g             r = ratio(w, v)
+            w = w - v                                 w = w - lr * r * v
+
+    with ratio(w, u) = trust_coefficient * ||w|| / ||u||, or 1 if either norm is 0 or w is
+    excluded. There is no epsilon and no clipping. Weight decay is inside the norm, unlike the
+    decoupled `weight_decay` of the Keras base class. Gradients are summed over replicas first.
+
+    Args:
+        learning_rate: float or schedule.
+        momentum: float in [0, 1).
+        weight_decay: float >= 0.
+        trust_coefficient: float > 0, "eeta" in the official code.
+        classic_momentum: the learning rate is inside the momentum buffer.
+        **kwargs: exclude (()): variables that are neither decayed nor adapted, see
+            `groups.undecayed_variables`. use_nesterov (False). Others, such as global_clipnorm or
+            use_ema, go to the Keras base class.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-6,
+        trust_coefficient=0.001,
+        classic_momentum=True,
+        **kwargs,
+    ):
+        exclude = kwargs.pop("exclude", ())
+        use_nesterov = kwargs.pop("use_nesterov", False)
+        super().__init__(**{"name": "LARS", "jit_compile": False, **kwargs, "weight_decay": None})
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self._set_excluded(exclude)
+        self.momentum = momentum
+        self.coupled_weight_decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+        self.classic_momentum = classic_momentum
+        self.use_nesterov = use_nesterov
+
+    def build(self, var_list):
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._find_excluded(var_list)
+        self.momentums = [
+            self.add_variable_from_reference(model_variable=variable, variable_name="m")
+            for variable in var_list
+        ]
+        self._built = True
+
+    def update_step(self, gradient, variable):
+        gradient = tf.convert_to_tensor(gradient)  # may be sparse
+        buffer = self.momentums[self._index_dict[self._var_key(variable)]]
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        excluded = self._is_excluded(variable)
+        if not excluded:
+            gradient += self.coupled_weight_decay * variable
+        if self.classic_momentum:
+            gradient *= rate if excluded else rate * self._trust_ratio(variable, gradient)
+        velocity = self.momentum * buffer + gradient
+        buffer.assign(velocity)
+        update = self.momentum * velocity + gradient if self.use_nesterov else velocity
+        if not self.classic_momentum:
+            update *= rate if excluded else rate * self._trust_ratio(variable, update)
+        variable.assign_sub(update)
+
+    def _trust_ratio(self, variable, update):
+        """float []: trust_coefficient * ||variable|| / ||update||, 1 if either norm is 0."""
+        norm = tf.norm(variable)
+        update_norm = tf.norm(update)
+        ratio = self.trust_coefficient * tf.math.divide_no_nan(norm, update_norm)
+        return tf.where((norm > 0) & (update_norm > 0), ratio, tf.ones_like(ratio))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **self._excluded_config(),
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "momentum": self.momentum,
+            "weight_decay": self.coupled_weight_decay,
+            "trust_coefficient": self.trust_coefficient,
+            "classic_momentum": self.classic_momentum,
+            "use_nesterov": self.use_nesterov,
+        }

@@ -1,0 +1,66 @@
+"""Learning-rate schedule and the numbers of steps it needs (PAPER.md 2.2)."""
+
+import math
+
+from simclr_tf.stack import keras, tf
+
+
+def peak_learning_rate(base, scaling, global_batch_size):
+    """The learning rate after warm-up.
+
+    Args:
+        base: the setting `learning_rate`.
+        scaling: "linear" (base * B / 256), "sqrt" (base * sqrt(B)) or "none" (base).
+        global_batch_size: B, original images per step (not views).
+    """
+    factors = {
+        "linear": global_batch_size / 256,
+        "sqrt": math.sqrt(global_batch_size),
+        "none": 1.0,
+    }
+    return base * factors[scaling]
+
+
+def total_steps(num_examples, epochs, global_batch_size):
+    """Steps of a run; the official code adds one."""
+    return num_examples * epochs // global_batch_size + 1
+
+
+def warmup_steps(num_examples, warmup_epochs, global_batch_size):
+    """Steps of linear warm-up, rounded down."""
+    return int(warmup_epochs * num_examples // global_batch_size)
+
+
+@keras.saving.register_keras_serializable("simclr_tf")
+class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0, then half a cosine to 0, without restarts.
+
+    lr(step) = peak * step / warmup_steps before `warmup_steps`, then
+    peak / 2 * (1 + cos(pi * t / T)) with t = step - warmup_steps and T = total_steps -
+    warmup_steps; 0 after `total_steps`.
+
+    Args:
+        peak: learning rate at the end of warm-up.
+        warmup_steps: int >= 0.
+        total_steps: int; warm-up included.
+    """
+
+    def __init__(self, peak, warmup_steps, total_steps):
+        self.peak = float(peak)
+        self.warmup_steps = int(warmup_steps)
+        self.total_steps = int(total_steps)
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        length = max(self.total_steps - self.warmup_steps, 1)
+        progress = tf.clip_by_value((step - self.warmup_steps) / length, 0.0, 1.0)
+        cosine = 0.5 * (1.0 + tf.cos(math.pi * progress))
+        warm_up = step / max(self.warmup_steps, 1)
+        return self.peak * tf.where(step < self.warmup_steps, warm_up, cosine)
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
