@@ -1,0 +1,97 @@
+"""SimCLR: encoder f, projection head g, contrastive loss and online probe in one Keras model."""
+
+from simclr_tf.losses.metrics import contrastive_metrics
+from simclr_tf.stack import keras, tf
+
+
+class SimCLR(keras.Model):
+    """Contrastive pretraining of an encoder (paper §2.1, algorithm 1).
+
+    `call` maps images float [b, height, width, 3] in [0, 1] to h float [b, d]: what evaluation
+    uses and what export ships. `train_step` takes a batch dict of one replica (`images` uint8,
+    `id` int64 [b], `epoch` int32 [b], `label` int32 [b]), draws the views on the device, and runs
+    the encoder once on all of them, so that BatchNormalization sees both views.
+
+    Losses are means over the global batch: each replica back-propagates its mean divided by the
+    number of replicas and the optimizer sums the gradients. The online probe is a linear
+    classifier on stop_gradient(h); it never changes the encoder's gradients.
+    """
+
+    def __init__(self, encoder, head, loss, make_views, probe=None, **kwargs):
+        """Puts the parts together.
+
+        Args:
+            encoder: model, images float [b, s, s, 3] -> h float [b, d].
+            head: layer, h -> z float [b, p]; applied to every view.
+            loss: callable such as losses.nt_xent.NTXent, z float [v * b, p] (all first views,
+                then all second views) -> float [], the mean over this replica's anchors against
+                the views of all replicas; it has `temperature` and `hidden_norm`.
+            make_views: callable, batch dict -> views float [v * b, s, s, 3] in [0, 1].
+            probe: classifier, h -> logits [b, num_classes], or None for no online probe.
+            **kwargs: of keras.Model.
+        """
+        super().__init__(**kwargs)
+        self.encoder, self.head, self.probe = encoder, head, probe
+        self.contrastive_loss, self.make_views = loss, make_views
+        names = ["loss", "contrastive_accuracy", "entropy", "non_finite_steps"]
+        if probe is not None:
+            names += ["probe_loss", "probe_top_1"]
+        self.running = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def call(self, images, training=None):
+        return self.encoder(images, training=training)
+
+    @property
+    def metrics(self):
+        return list(self.running.values())
+
+    def train_step(self, batch):
+        """One optimizer step on this replica's share of the batch.
+
+        Returns:
+            {name: float []}: the running means since the metrics were last reset.
+        """
+        views = self.make_views(batch)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            h = self.encoder(views, training=True)
+            z = tf.cast(self.head(h, training=True), tf.float32)
+            loss = self.contrastive_loss(z)
+            probe_loss = self.probe_loss(h, batch["label"])
+            objective = self.scaled((loss + probe_loss) / replicas)
+        self.apply(tape.gradient(objective, self.trainable_variables))
+        self.update_metrics(z, loss)
+        return {name: metric.result() for name, metric in self.running.items()}
+
+    def scaled(self, objective):
+        """The objective times the loss scale of mixed_float16, if there is one."""
+        if hasattr(self.optimizer, "get_scaled_loss"):
+            return self.optimizer.get_scaled_loss(objective)
+        return objective
+
+    def apply(self, gradients):
+        """One optimizer step; `gradients` are those of `scaled` objectives."""
+        if hasattr(self.optimizer, "get_unscaled_gradients"):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+
+    def probe_loss(self, h, label):
+        """Cross entropy of the online probe, mean over this replica's views; 0 without a probe."""
+        if self.probe is None:
+            return 0.0
+        logits = tf.cast(self.probe(tf.stop_gradient(h)), tf.float32)
+        labels = tf.tile(label, [logits.shape[0] // label.shape[0]])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+        self.running["probe_loss"].update_state(losses)
+        self.running["probe_top_1"].update_state(hits)
+        return tf.reduce_mean(losses)
+
+    def update_metrics(self, z, loss):
+        """Adds one step of this replica to the running means; z float32 [v * b, p]."""
+        loss_of = self.contrastive_loss
+        for name, value in contrastive_metrics(z, loss_of.temperature, loss_of.hidden_norm).items():
+            self.running[name].update_state(value)
+        self.running["loss"].update_state(loss)
+        # counted on the device, so that divergence is seen without a host sync in every step
+        self.running["non_finite_steps"].update_state(1.0 - tf.cast(tf.math.is_finite(loss), tf.float32))  # fmt: skip

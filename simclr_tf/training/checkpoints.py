@@ -1,0 +1,122 @@
+"""Checkpoints of a run: written whole or not at all, bounded in number, restored strictly."""
+
+from simclr_tf.errors import DataError
+from simclr_tf.stack import tf
+
+
+class Checkpoints:
+    """Saves and restores everything a resumed run needs.
+
+    The views and the order of the images are functions of the step, so the model, the optimizer,
+    the running metrics and the step are the whole state.
+    """
+
+    def __init__(self, directory, model, keep):
+        """Args: directory to write to; a built, compiled SimCLR; how many checkpoints to keep."""
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        parts = {"encoder": model.encoder, "head": model.head, "optimizer": model.optimizer}
+        if model.probe is not None:
+            parts["probe"] = model.probe
+        parts["metrics"] = tf.train.Checkpoint(**model.running)
+        self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
+        self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
+
+    def resume(self):
+        """Restores the newest checkpoint, if there is one.
+
+        Returns:
+            the step it was saved at, 0 for a new run.
+        Raises:
+            DataError: the checkpoint is damaged or does not fit the model.
+        """
+        path = self.manager.latest_checkpoint
+        if path is None:
+            return 0
+        try:
+            self.checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, ValueError, AssertionError) as error:
+            older = [kept for kept in self.manager.checkpoints if kept != path]
+            remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
+            raise DataError(
+                f"checkpoint {path} cannot be restored ({_first_line(error)}); {remedy}."
+            ) from error
+        return int(self.step.numpy())
+
+    def save(self, step):
+        """Writes a checkpoint of `step`; the previous ones stay until it is complete.
+
+        Returns:
+            its path.
+        Raises:
+            DataError: it cannot be written, for example because the disk is full.
+        """
+        self.step.assign(step)
+        try:
+            return self.manager.save(checkpoint_number=step)
+        except tf.errors.OpError as error:
+            raise DataError(
+                f"cannot write a checkpoint of step {step} ({_first_line(error)}); the last good "
+                f"one is {self.manager.latest_checkpoint}; make room, then run the same command."
+            ) from error
+
+
+def latest_in(folder):
+    """The newest complete checkpoint prefix of a run folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = tf.train.latest_checkpoint(folder)
+    if path is None:
+        raise DataError(
+            f"{folder} holds no checkpoint; give the folder of a pretraining run that has saved "
+            "at least once."
+        )
+    return path
+
+
+def restore_strictly(prefix, **parts):
+    """Restores models from a checkpoint; every variable must match by path and shape.
+
+    Args:
+        prefix: checkpoint prefix.
+        **parts: {name in the checkpoint: built Keras model or layer}.
+    Returns:
+        {part: number of matched variables}.
+    Raises:
+        DataError: the file is damaged, or a variable is missing, unused or of another shape.
+    """
+    try:
+        shapes = dict(tf.train.list_variables(prefix))
+        stored = {name: _keys_of(shapes, name) for name in parts}
+        checkpoint = tf.train.Checkpoint(**parts)
+        checkpoint.restore(prefix).assert_existing_objects_matched()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+        raise DataError(
+            f"checkpoint {prefix} does not fit ({_first_line(error)}); it is damaged or holds "
+            "another architecture."
+        ) from error
+    for name, part in parts.items():
+        unused = len(stored[name]) - len(part.variables)
+        if unused:
+            raise DataError(
+                f"checkpoint {prefix} holds {len(stored[name])} {name} variables, the model "
+                f"{len(part.variables)}: {unused} would stay unused; it holds another architecture."
+            )
+    return {name: len(part.variables) for name, part in parts.items()}
+
+
+def _keys_of(shapes, part):
+    """Keys of a part's own variables, without optimizer slots."""
+    return [
+        key
+        for key in shapes
+        if key.startswith(part + "/")
+        and key.endswith("/.ATTRIBUTES/VARIABLE_VALUE")
+        and ".OPTIMIZER_SLOT" not in key
+    ]
+
+
+def _first_line(error):
+    text = str(getattr(error, "message", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,175 @@
+"""The exact gradient of a contrastive batch that does not fit into memory.
+
+A train step in two passes over micro-batches (gradient caching, Gao et al. 2021, arXiv:2101.06983):
+pass 1 embeds every micro-batch without keeping activations, the loss gives dL/dz of the whole
+batch, pass 2 draws the same stateless views again and back-propagates dL/dz through each
+micro-batch. Memory is that of one micro-batch plus O(batch * d); the cost is one more forward pass.
+
+BatchNormalization normalises each micro-batch with its own statistics in both passes; its moving
+averages advance once per step, by the mean of the micro-batches' statistics.
+"""
+
+import contextlib
+
+from simclr_tf.stack import tf
+
+
+def batch_norms(*models):
+    """All layers with moving averages and a `momentum`, nested ones included."""
+    found = []
+    for model in models:
+        for layer in model._flatten_layers():
+            if hasattr(layer, "moving_mean") and hasattr(layer, "momentum"):
+                found.append(layer)
+    return found
+
+
+@contextlib.contextmanager
+def decay_of(layers, decay):
+    """Sets the decay of moving averages while a step is traced: decay(the layer's own) -> new."""
+    own = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = decay(layer.momentum)
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, own):
+            layer.momentum = momentum
+
+
+def equal_weight_decay(decay, index, count):
+    """Decay of update `index` of `count`, so that together they are one update by the mean.
+
+    m <- a_i m + (1 - a_i) s_i for i = 0 ... count - 1 ends at decay * m + (1 - decay) * mean(s).
+
+    Args:
+        decay: float in [0, 1], the decay of the one update.
+        index: int [] tensor; count: int.
+    Returns:
+        float32 [].
+    """
+    share = (1.0 - decay) / count
+    index = tf.cast(index, tf.float32)
+    weight_after = 1.0 - (count - index - 1.0) * share  # what later updates leave of this one
+    return (1.0 - (count - index) * share) / weight_after
+
+
+class GradientCache:
+    """Runs SimCLR.train_step's update on a batch of any size, micro-batch by micro-batch."""
+
+    def __init__(self, model, strategy, micro_batches, jit_compile=False):
+        """Args:
+        model: built and compiled SimCLR, made in the strategy's scope.
+        strategy: its tf.distribute.Strategy.
+        micro_batches: how many equal parts each replica's batch is cut into.
+        jit_compile: compile each part of the step with XLA.
+        """
+        self.model, self.strategy, self.count = model, strategy, micro_batches
+        self.norms = batch_norms(model.encoder, model.head)
+        self.state = None
+        wrap = (lambda f: tf.function(f, jit_compile=True)) if jit_compile else (lambda f: f)
+        self._parts = [wrap(f) for f in (self._embed, self._loss, self._backward, self._apply)]
+
+    def prepare(self, per_replica_batch_size, num_views, z_dim):
+        """Makes the buffers; call it once, outside tf.function."""
+        shape = [self.count, num_views, per_replica_batch_size // self.count, z_dim]
+        with self.strategy.scope():
+            self.state = {name: _local(shape, name) for name in ("z", "z_gradient")}
+            self.gradients = [
+                _local(v.shape, "gradient") for v in self.model.trainable_variables
+            ]
+
+    def run(self, batch):
+        """One step on a (distributed) global batch; call it inside a tf.function."""
+        embed, loss, backward, apply = self._parts
+        self._for_each_part(lambda i: self.strategy.run(embed, args=(batch, i)))
+        self.strategy.run(loss)
+        self._for_each_part(lambda i: self.strategy.run(backward, args=(batch, i)))
+        self.strategy.run(apply)
+
+    def _for_each_part(self, body):
+        def step(i):
+            body(i)
+            return [i + 1]
+
+        # one iteration at a time: a second one in flight would double the activations
+        tf.while_loop(lambda i: i < self.count, step, [tf.constant(0)], parallel_iterations=1)
+
+    def _views(self, batch, index):
+        """The views of micro-batch `index`, and its labels."""
+        part = {}
+        for name, value in batch.items():
+            rows = value.shape[0] // self.count
+            part[name] = tf.gather(
+                tf.reshape(value, [self.count, rows, *value.shape[1:]]), index, axis=0
+            )
+        return self.model.make_views(part), part["label"]
+
+    def _project(self, views, decay):
+        with decay_of(self.norms, decay):
+            h = self.model.encoder(views, training=True)
+            return h, tf.cast(self.model.head(h, training=True), tf.float32)
+
+    def _embed(self, batch, index):
+        views, _ = self._views(batch, index)
+        _, z = self._project(views, lambda own: 1.0)
+        buffer = self.state["z"]
+        buffer.scatter_update(tf.IndexedSlices(tf.reshape(z, buffer.shape[1:])[None], index[None]))
+
+    def _loss(self):
+        parts, views, rows, z_dim = self.state["z"].shape
+        z = tf.transpose(self.state["z"].read_value(), [1, 0, 2, 3])
+        z = tf.reshape(z, [views * parts * rows, z_dim])
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            loss = self.model.contrastive_loss(z)
+            objective = self.model.scaled(loss / replicas)
+        gradient = tf.reshape(tape.gradient(objective, z), [views, parts, rows, z_dim])
+        self.state["z_gradient"].assign(tf.transpose(gradient, [1, 0, 2, 3]))
+        self.model.update_metrics(z, loss)
+
+    def _backward(self, batch, index):
+        views, label = self._views(batch, index)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        own = self.state["z_gradient"]
+        z_gradient = tf.gather(own.read_value(), index, axis=0)
+        with tf.GradientTape() as tape:
+            h, z = self._project(views, lambda d: equal_weight_decay(d, index, self.count))
+            probe = self.model.probe_loss(h, label) / (replicas * self.count)
+            z_part = tf.reduce_sum(z * tf.reshape(z_gradient, z.shape))
+            objective = z_part + self.model.scaled(probe)
+        found = tape.gradient(objective, self.model.trainable_variables)
+        for total, gradient in zip(self.gradients, found):
+            total.assign_add(tf.cast(gradient, total.dtype))
+
+    def _apply(self):
+        self.model.apply([total.read_value() for total in self.gradients])
+        for total in self.gradients:
+            total.assign(tf.zeros_like(total))
+
+
+def _local(shape, name):
+    """A variable that each replica keeps for itself."""
+    return tf.Variable(
+        tf.zeros(shape),
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )
+
+
+def warn_small_micro_batches(model, per_replica_views, limit=256):
+    """One sentence when BatchNormalization would see few views at a time, else None.
+
+    Both views of an image in a small normalisation group let the encoder recognise the positive by
+    the statistics they share (paper §2.2, and LOSS.md's reasons for shuffled or no BN).
+    """
+    trainable = [norm for norm in batch_norms(model.encoder, model.head) if norm.trainable]
+    if not trainable or per_replica_views >= limit:
+        return None
+    return (
+        f"warning: {len(trainable)} BatchNormalization layers see only {per_replica_views} views "
+        "at a time; raise --train_batch_size, or use --norm=group or --global_bn over replicas."
+    )

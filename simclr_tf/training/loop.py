@@ -1,0 +1,121 @@
+"""The training loop: device steps in chunks, logs, checkpoints, an orderly stop."""
+
+import signal
+import threading
+
+from simclr_tf.errors import DivergedError, PreemptedError
+from simclr_tf.stack import tf
+
+
+class StepRunner:
+    """Runs train steps of a compiled model on a strategy, many steps per call if asked."""
+
+    def __init__(self, model, strategy, dataset, jit_compile=False):
+        """Args:
+        model: compiled Keras model with a `train_step(batch)`.
+        strategy: the tf.distribute.Strategy it was built in.
+        dataset: infinite tf.data.Dataset of global batches.
+        jit_compile: compile the replica's whole step with XLA.
+        """
+        self.model, self.strategy = model, strategy
+        self.iterator = iter(strategy.experimental_distribute_dataset(dataset))
+        self._step = tf.function(model.train_step, jit_compile=True) if jit_compile else model.train_step  # fmt: skip
+        self._one = tf.function(self._run_one)
+        self._many = tf.function(self._run_many)
+
+    def _run_one(self, iterator):
+        self.strategy.run(self._step, args=(next(iterator),))
+
+    def _run_many(self, iterator, count):
+        for _ in tf.range(count):
+            self.strategy.run(self._step, args=(next(iterator),))
+
+    def run(self, count):
+        """Runs `count` steps; they may still be under way on the device when this returns."""
+        if count == 1:
+            self._one(self.iterator)
+        else:
+            self._many(self.iterator, tf.constant(count))
+
+    def take_metrics(self):
+        """{name: float}, the means since the last call; waits for the device."""
+        values = {name: float(m.result().numpy()) for name, m in self.model.running.items()}
+        for metric in self.model.running.values():
+            metric.reset_state()
+        return values
+
+
+class StopRequest:
+    """Turns SIGTERM into a flag, so that a preempted run stops between two steps."""
+
+    def __init__(self):
+        self.asked = False
+
+    def __enter__(self):
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._old = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def _ask(self, signum, frame):
+        self.asked = True
+
+    def __exit__(self, *error):
+        if self._main:
+            signal.signal(signal.SIGTERM, self._old)
+
+
+def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1):
+    """Trains from `start_step` to `steps.total`.
+
+    Args:
+        runner: StepRunner.
+        steps: plan.Steps.
+        start_step: steps already done.
+        checkpoints: checkpoints.Checkpoints.
+        observers: callables (step, {name: float}), called at every logged step.
+        steps_per_execution: most steps of one call to the device.
+    Returns:
+        {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
+    Raises:
+        DivergedError: the loss is not finite; the last good checkpoint is kept.
+        PreemptedError: SIGTERM arrived; the state of this step is saved.
+    """
+    step, logs = start_step, {}
+    with StopRequest() as stop:
+        while step < steps.total:
+            count = min(steps_per_execution, _to_next_stop(step, steps))
+            runner.run(count)
+            step += count
+            saving = step % steps.checkpoint == 0 or step == steps.total
+            if step % steps.log == 0 or step == steps.total:
+                logs = runner.take_metrics()
+                _check_finite(logs, step, checkpoints)
+                for observe in observers:
+                    observe(step, logs)
+            elif saving or stop.asked:
+                _check_finite({"non_finite_steps": float(runner.model.running["non_finite_steps"].result())}, step, checkpoints)  # fmt: skip
+            if saving or stop.asked:
+                checkpoints.save(step)
+            if stop.asked and step < steps.total:
+                raise PreemptedError(
+                    f"stopped by SIGTERM after step {step} of {steps.total}, state saved; "
+                    "run the same command again to go on."
+                )
+    return logs
+
+
+def _to_next_stop(step, steps):
+    """Steps until the next log, checkpoint or the end, whichever comes first."""
+    return min(
+        steps.total - step, steps.log - step % steps.log, steps.checkpoint - step % steps.checkpoint
+    )
+
+
+def _check_finite(logs, step, checkpoints):
+    if logs["non_finite_steps"] > 0:
+        last = checkpoints.manager.latest_checkpoint or "none was saved yet"
+        raise DivergedError(
+            f"the loss became NaN or infinite at or before step {step}; last good checkpoint: "
+            f"{last}; lower --learning_rate or raise --temperature and --warmup_epochs."
+        )

@@ -1,0 +1,75 @@
+"""The resolved plan: what a run will do, worked out and printed before it does anything."""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.optimizers import schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Lengths in steps and the learning rate they lead to."""
+
+    total: int
+    warmup: int
+    per_epoch: int
+    checkpoint: int
+    log: int
+    peak_learning_rate: float
+
+
+def resolve_steps(training, optimizer, num_train):
+    """Turns epochs into steps (PAPER.md §2.2).
+
+    Args:
+        training: config.Training; optimizer: config.Optimizer; num_train: training images.
+    Returns:
+        Steps.
+    Raises:
+        SettingsError: the batch is larger than the data set, or the warm-up is not shorter than
+            the run.
+    """
+    batch = training.train_batch_size
+    if batch > num_train:
+        raise SettingsError(
+            f"train_batch_size={batch} is larger than the {num_train} training images; "
+            f"use at most {num_train}."
+        )
+    total = training.train_steps or schedule.total_steps(num_train, training.train_epochs, batch)
+    warmup = schedule.warmup_steps(num_train, optimizer.warmup_epochs, batch)
+    if warmup >= total:
+        raise SettingsError(
+            f"the warm-up of {optimizer.warmup_epochs:g} epochs ({warmup} steps) is not shorter "
+            f"than the run ({total} steps); lower --warmup_epochs or train longer."
+        )
+    per_epoch = max(1, num_train // batch)
+    return Steps(
+        total=total,
+        warmup=warmup,
+        per_epoch=per_epoch,
+        checkpoint=training.checkpoint_steps or training.checkpoint_epochs * per_epoch,
+        log=training.log_steps or min(100, per_epoch),
+        peak_learning_rate=schedule.peak_learning_rate(
+            optimizer.learning_rate, optimizer.learning_rate_scaling, batch
+        ),
+    )
+
+
+def strategy_line(strategy, use_tpu=False):
+    """The strategy in words, such as "MirroredStrategy, 2 replicas"."""
+    count = strategy.num_replicas_in_sync
+    name = type(strategy).__name__
+    name = "one device" if name == "_DefaultDistributionStrategy" else name
+    return f"{name}, {count} replica{'s' if count > 1 else ''}"
+
+
+def format_plan(title, rows):
+    """A plan as text: a title and aligned "name  value" rows."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([title] + [f"  {name:<{width}}  {value}" for name, value in rows])
+
+
+def count_parameters(*models):
+    """Trainable parameters of built Keras models, as a string with thousands separators."""
+    total = sum(variable.shape.num_elements() for m in models for variable in m.trainable_variables)
+    return f"{total:,}"

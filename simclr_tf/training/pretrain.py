@@ -1,0 +1,142 @@
+"""`--mode=pretrain`: from images without labels to a checkpointed encoder."""
+
+import time
+
+from simclr_tf import config as settings_of
+from simclr_tf.data import sources
+from simclr_tf.errors import SettingsError
+from simclr_tf.losses.table import make_loss
+from simclr_tf.models.simclr import SimCLR
+from simclr_tf.optimizers import schedule
+from simclr_tf.optimizers.groups import undecayed_variables
+from simclr_tf.optimizers.table import make_optimizer
+from simclr_tf.stack import tf
+from simclr_tf.training import plan
+from simclr_tf.training.checkpoints import Checkpoints
+from simclr_tf.training.input import train_batches
+from simclr_tf.training.loop import StepRunner, train
+from simclr_tf.training.progress import Progress
+from simclr_tf.training.restore import build_parts
+from simclr_tf.training.run_folder import MetricsLog, RunFolder, write_json
+from simclr_tf.training.strategy import check_divisible, make_strategy
+from simclr_tf.views.device import make_views
+
+
+def run(config, given=frozenset()):
+    """Pretrains; running it again with the same settings resumes.
+
+    Args:
+        config: config.Pretrain.
+        given: names of the settings that the user gave (not needed here).
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the data or the run folder cannot be used, or training diverged.
+    """
+    if not (config.run.model_dir or config.run.dry_run):
+        raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
+    strategy = make_strategy(config.run)
+    per_replica = check_divisible(config.training.train_batch_size, strategy)
+    info = sources.describe(config.data)
+    steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
+    source = None if config.run.dry_run else sources.open_source(config.data, "train", config.run.seed)  # fmt: skip
+    dataset = {"name": info.name, "fingerprint": info.fingerprint, "num_train": info.num_train, "num_classes": info.num_classes}  # fmt: skip
+    folder = RunFolder(config.run.model_dir)
+    if not config.run.dry_run:
+        fields = settings_of.fields_of(type(config))
+        free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
+        folder.claim("pretrain", settings_of.flatten(config), free, dataset)
+    with strategy.scope():
+        model = build_model(config, info.num_classes, steps)
+    print(_plan(config, info, steps, strategy, per_replica, model), flush=True)
+    return None if config.run.dry_run else _train(config, strategy, model, source, steps, folder)
+
+
+def build_model(config, num_classes, steps):
+    """A built and compiled SimCLR.
+
+    Args:
+        config: config.Pretrain.
+        num_classes: classes of the online probe, 0 for none.
+        steps: plan.Steps.
+    Returns:
+        SimCLR, ready for `train_step`.
+    """
+    encoder, head, probe = build_parts(config, num_classes)
+    size, seed = config.data.image_size, config.run.seed
+    model = SimCLR(encoder, head, make_loss(config.loss), make_views(config.views, size, seed), probe)  # fmt: skip
+    excluded = undecayed_variables(encoder, head)
+    excluded += list(probe.trainable_variables) if probe is not None else []
+    model.compile(optimizer=make_optimizer(config.optimizer, _curve(steps), excluded))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _curve(steps):
+    return schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
+
+
+def _plan(config, info, steps, strategy, per_replica, model):
+    training = config.training
+    labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
+    rows = [
+        ("data set", f"{info.name}, {info.num_train:,} training images"),
+        ("labels", labels),
+        ("input", f"{config.data.image_size} x {config.data.image_size} pixels, 2 views"),
+        ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
+        ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
+        ("batch", f"{training.train_batch_size} images, {per_replica} per replica"),
+        ("temperature", f"{config.loss.temperature:g}"),
+        ("strategy", plan.strategy_line(strategy)),
+        ("precision", config.run.precision),
+        ("encoder", f"{plan.count_parameters(model.encoder)} trainable parameters"),
+        ("head", f"{plan.count_parameters(model.head)} trainable parameters"),
+        ("output", config.run.model_dir or "none (dry run)"),
+    ]
+    return plan.format_plan("plan: pretrain", rows)
+
+
+def _train(config, strategy, model, source, steps, folder):
+    checkpoints = Checkpoints(folder.join("checkpoints"), model, config.training.keep_checkpoint_max)  # fmt: skip
+    start = checkpoints.resume()
+    if start:
+        print(f"resuming at step {start} of {steps.total}", flush=True)
+    batch = config.training.train_batch_size
+    batches = train_batches(source, config.views, config.data.image_size, batch, config.run.seed, start)  # fmt: skip
+    runner = StepRunner(model, strategy, batches, config.training.jit_compile)
+    progress = Progress(start, steps.total, batch)
+    observers = [progress.show, _recorder(folder, start, _curve(steps))]
+    began = time.monotonic()
+    logs = train(runner, steps, start, checkpoints, observers, config.training.steps_per_execution)
+    if start >= steps.total:
+        print(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
+        return None
+    seconds = time.monotonic() - began
+    results = {
+        "mode": "pretrain",
+        "step": steps.total,
+        "dataset": source.name,
+        "num_train": source.num_examples,
+        "num_eval": 0,
+        "images_per_second": round((steps.total - start) * batch / seconds, 2),
+        "wall_seconds": round(seconds, 2),
+        **logs,
+    }
+    write_json(folder.join("results.json"), results)
+    return results
+
+
+def _recorder(folder, start, curve):
+    """Writes metrics.jsonl and TensorBoard; no times in the former, so that a resume repeats it."""
+    log = MetricsLog(folder.join("metrics.jsonl"), start)
+    writer = tf.summary.create_file_writer(folder.join("logs"))
+
+    def record(step, logs):
+        logs = {**logs, "learning_rate": float(curve(step))}
+        log.append({"step": step, **logs})
+        with writer.as_default(step):
+            for name, value in logs.items():
+                tf.summary.scalar(name, value)
+        writer.flush()
+
+    return record

@@ -1,0 +1,52 @@
+"""What a person watches while a run trains: one line, refreshed in place on a terminal."""
+
+import math
+import sys
+import time
+
+from tqdm import tqdm
+
+
+def chance_loss(global_batch_size, num_views=2):
+    """ln(vN - 1): NT-Xent when all embeddings are equal (PAPER.md §9.1); nats."""
+    return math.log(max(1, num_views * global_batch_size - 1))
+
+
+class Progress:
+    """Steps/s, images/s, time left, loss beside its chance value, contrastive accuracy, entropy."""
+
+    def __init__(self, start_step, total_steps, global_batch_size, num_views=2, stream=None):
+        self.stream = stream or sys.stderr
+        self.total, self.batch = total_steps, global_batch_size
+        self.chance = chance_loss(global_batch_size, num_views)
+        self.live = self.stream.isatty()
+        self.start_step, self.started = start_step, time.monotonic()
+        self.printed = self.started
+
+    def rate(self, step):
+        """Steps per second since this process started training."""
+        return (step - self.start_step) / max(1e-9, time.monotonic() - self.started)
+
+    def line(self, step, logs):
+        """The progress line of a step; `logs` as returned by SimCLR.train_step, as floats."""
+        rate = self.rate(step)
+        left = tqdm.format_interval((self.total - step) / rate) if rate else "?"
+        text = (
+            f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
+            f"ETA {left}  loss {logs['loss']:.4f} (chance {self.chance:.4f})  "
+            f"contrastive accuracy {logs['contrastive_accuracy']:.3f}  "
+            f"entropy {logs['entropy']:.3f}"
+        )
+        if "probe_top_1" in logs:
+            text += f"  probe top-1 {logs['probe_top_1']:.3f}"
+        return text
+
+    def show(self, step, logs):
+        """Refreshes the line; where output is not a terminal, prints one every ten seconds."""
+        now, last = time.monotonic(), step >= self.total
+        if self.live:
+            self.stream.write("\r\x1b[K" + self.line(step, logs) + ("\n" if last else ""))
+        elif last or now - self.printed >= 10:
+            self.printed = now
+            self.stream.write(self.line(step, logs) + "\n")
+        self.stream.flush()

@@ -1,0 +1,159 @@
+"""The run folder: config.json, metrics.jsonl, results.json, all written atomically.
+
+Works on every file system of tf.io.gfile (local disk, gs://, ram://).
+"""
+
+import json
+import os
+import platform
+
+from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.stack import keras, tf
+
+_NO_REMEDY = "choose a --model_dir that you can write to."
+
+
+def write_atomically(path, text):
+    """Writes `text` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        DataError: the file cannot be written; the old one is intact.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            file.write(text)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except tf.errors.OpError as error:
+        raise DataError(f"cannot write {path} ({error.message}); {_NO_REMEDY}") from error
+
+
+def write_json(path, content):
+    """Writes JSON (UTF-8, indented, one final newline) atomically; see write_atomically."""
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return json.loads(file.read())
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()[0]
+        raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+
+
+def versions():
+    """{package: version} of what shapes the numbers of a run."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "tf_keras": keras.__version__,
+    }
+
+
+class RunFolder:
+    """A folder that belongs to one mode with one set of settings."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def join(self, *parts):
+        """A path inside the folder."""
+        return os.path.join(self.path, *parts)
+
+    def claim(self, mode, settings, free, dataset):
+        """Makes the folder this run's, or checks that it already is.
+
+        Args:
+            mode: name of the mode.
+            settings: {setting name: value}, all resolved settings.
+            free: names of settings that a resumed run may change.
+            dataset: {"name", "fingerprint", ...} of the training images.
+        Returns:
+            True if the folder already held this run.
+        Raises:
+            SettingsError: the folder belongs to a run of another mode or with other settings.
+            DataError: the folder cannot be written.
+        """
+        config_path = self.join("config.json")
+        resumed = tf.io.gfile.exists(config_path)
+        if resumed:
+            self._check_same(read_json(config_path), mode, settings, free, dataset)
+        else:
+            self._make()
+        content = {"mode": mode, "settings": settings, "dataset": dataset, "versions": versions()}
+        write_json(config_path, content)
+        return resumed
+
+    def _make(self):
+        try:
+            if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
+                raise DataError(f"{self.path} is a file; give a folder as --model_dir.")
+            if tf.io.gfile.exists(self.path) and tf.io.gfile.listdir(self.path):
+                raise SettingsError(
+                    f"{self.path} is not empty and holds no config.json of ours; "
+                    "give a new or empty folder as --model_dir."
+                )
+            tf.io.gfile.makedirs(self.path)
+        except tf.errors.OpError as error:
+            raise DataError(f"cannot make {self.path} ({error.message}); {_NO_REMEDY}") from error
+
+    def _check_same(self, stored, mode, settings, free, dataset):
+        if stored.get("mode") != mode:
+            raise SettingsError(
+                f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "
+                "give another --model_dir."
+            )
+        old = stored.get("settings", {})
+        differing = sorted(
+            name for name in settings if name not in free and old.get(name) != settings[name]
+        )
+        if differing:
+            pairs = ", ".join(f"--{n}={settings[n]} (was {old.get(n)})" for n in differing)
+            raise SettingsError(
+                f"{self.path} holds a run with other settings: {pairs}; "
+                "repeat the old settings to resume, or give another --model_dir."
+            )
+        before, now = stored.get("dataset", {}).get("fingerprint"), dataset.get("fingerprint")
+        if before != now:
+            raise SettingsError(
+                f"the images of {dataset.get('name')} changed since {self.path} was started "
+                f"(fingerprint {before} -> {now}); give another --model_dir."
+            )
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object per logged step, in step order.
+
+    Lines after `step` are dropped when the log is opened: a killed run may have logged steps that
+    its last checkpoint does not know, and the resumed run logs them again.
+    """
+
+    def __init__(self, path, step):
+        self.path = path
+        self.lines = []
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file:
+                self.lines = [line for line in file.read().splitlines() if _step(line, step)]
+            write_atomically(path, "".join(line + "\n" for line in self.lines))
+
+    def append(self, record):
+        """Adds one line; `record` has the key "step"."""
+        try:
+            with tf.io.gfile.GFile(self.path, "a") as file:
+                file.write(json.dumps(record) + "\n")
+        except tf.errors.OpError as error:
+            raise DataError(f"cannot write {self.path} ({error.message}); {_NO_REMEDY}") from error
+
+
+def _step(line, limit):
+    """Whether a line is whole and belongs to a step up to `limit`."""
+    try:
+        return json.loads(line)["step"] <= limit
+    except (ValueError, KeyError, TypeError):
+        return False  # the line that a kill cut short

@@ -1,0 +1,86 @@
+"""Which devices a run uses: the tf.distribute strategy, precision and determinism."""
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.stack import keras, tf
+
+
+def make_strategy(run):
+    """Sets up the devices; call it once, before any other TensorFlow work.
+
+    Args:
+        run: config.Run.
+    Returns:
+        a tf.distribute.Strategy: TPUStrategy with `use_tpu`, MirroredStrategy over all GPUs (or
+        logical CPUs) where there are several, else the default strategy.
+    Raises:
+        SettingsError: no TPU is found, or a mirrored strategy has fewer than two devices.
+    """
+    if run.logical_cpus:
+        _split_cpu(run.logical_cpus)
+    if run.deterministic:
+        keras.utils.set_random_seed(run.seed)
+        tf.config.experimental.enable_op_determinism()
+    strategy = _tpu(run) if run.use_tpu else _local(run)
+    keras.mixed_precision.set_global_policy(run.precision)
+    return strategy
+
+
+def _split_cpu(count):
+    try:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        logical = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, logical)
+    except RuntimeError as error:
+        raise SettingsError(
+            f"logical_cpus={count} cannot be set after TensorFlow has started; "
+            "set it before the first operation, in a new process."
+        ) from error
+
+
+def _local(run):
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    devices = [f"{kind}:{i}" for i in range(len(tf.config.list_logical_devices(kind)))]
+    if run.strategy == "mirrored" and len(devices) < 2:
+        raise SettingsError(
+            f"strategy=mirrored needs two or more devices and {len(devices)} {kind} was found; "
+            "use --strategy=default, or split the CPU with --logical_cpus=2."
+        )
+    wanted = run.strategy == "mirrored" or (run.strategy == "auto" and len(devices) > 1)
+    return tf.distribute.MirroredStrategy(devices) if wanted else tf.distribute.get_strategy()
+
+
+def _tpu(run):
+    if run.precision == "mixed_float16":
+        raise SettingsError(
+            "precision=mixed_float16 is not for TPUs, which need no loss scaling; "
+            "use --precision=mixed_bfloat16."
+        )
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            tpu=run.tpu_name, zone=run.tpu_zone or None, project=run.gcp_project or None
+        )
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SettingsError(
+            f"no TPU answers to tpu_name={run.tpu_name} ({reason}); check the runtime type and "
+            "that tensorflow-tpu is installed, or leave out --use_tpu."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def check_divisible(global_batch_size, strategy):
+    """The per-replica batch size.
+
+    Raises:
+        SettingsError: the global batch cannot be split evenly over the replicas.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if global_batch_size % replicas:
+        raise SettingsError(
+            f"train_batch_size={global_batch_size} does not divide evenly over {replicas} "
+            f"replicas; use a multiple of {replicas}, such as "
+            f"{max(1, round(global_batch_size / replicas)) * replicas}."
+        )
+    return global_batch_size // replicas
