@@ -83,7 +83,8 @@ def export_saved_model(encoder, head, probe, directory, about, options=config.Ex
         _publish(temporary, final)
     except tf.errors.OpError as cause:
         raise DataError(
-            f"cannot write {directory} ({cause.message}); choose a --model_dir that you can write to."
+            f"cannot write {directory} ({cause.message}); "
+            "choose a --model_dir that you can write to."
         ) from cause
     finally:
         if tf.io.gfile.exists(temporary):
@@ -169,12 +170,11 @@ def _copy_values(source, target):
 
 def _leaf_variables(model):
     """Variables in the order of the layers, whatever is frozen (`weights` depends on that)."""
-    layers = [layer for layer in (model, *model.submodules) if isinstance(layer, keras.layers.Layer)]
-    leaves = [
-        layer
-        for layer in layers
-        if not any(isinstance(below, keras.layers.Layer) for below in layer.submodules)
-    ]
+
+    def layers(parent):
+        return [below for below in parent.submodules if isinstance(below, keras.layers.Layer)]
+
+    leaves = [layer for layer in (model, *layers(model)) if not layers(layer)]
     return [variable for leaf in leaves for variable in leaf.weights]
 
 

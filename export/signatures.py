@@ -6,6 +6,7 @@ serving_bytes: image_bytes string [b], encoded images of different sizes; also r
 """
 
 from simclr_tf.data import decoding, preprocess
+from simclr_tf.data.exif import jpeg_orientation
 from simclr_tf.stack import tf
 
 SERVED = ("h", "z", "logits")
@@ -66,14 +67,14 @@ def decode_tolerantly(image_bytes, image_size):
     A graph cannot catch an error, but a dataset can drop the elements that raise one.
 
     Args:
-        image_bytes: string [b], JPEG, PNG, BMP or GIF (first frame).
+        image_bytes: string [b], see `decode_in_graph`.
         image_size: side of the result in pixels.
     Returns:
         (float32 [b, s, s, 3] in [0, 1], bool [b]: decoded).
     """
 
     def decode(index, encoded):
-        return index, preprocess.eval_image(decoding.decode(encoded), image_size)
+        return index, preprocess.eval_image(decode_in_graph(encoded), image_size)
 
     with tf.device("cpu:0"):
         b = tf.shape(image_bytes, out_type=tf.int64)[0]
@@ -88,3 +89,29 @@ def decode_tolerantly(image_bytes, image_size):
         shape = tf.concat([b[tf.newaxis], tf.constant(size, tf.int64)], 0)
         images = tf.scatter_nd(index, images[1:], shape)
         return tf.ensure_shape(images, [None, *size]), ok > 0
+
+
+def decode_in_graph(encoded):
+    """`simclr_tf.data.decoding.decode` without its Python fallback, which no file can hold.
+
+    Args:
+        encoded: string [], JPEG, PNG, BMP (24 bit, uncompressed) or GIF (first frame).
+    Returns:
+        uint8 [h, w, 3], upright, alpha over white (as in decoding).
+    Raises:
+        tf.errors.InvalidArgumentError: anything else.
+    """
+
+    def jpeg():
+        return decoding.upright(tf.io.decode_jpeg(encoded, channels=3), jpeg_orientation(encoded))
+
+    def png():
+        return decoding.decode(tf.io.decode_png(encoded, channels=4))
+
+    def other():
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+    is_jpeg = tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    image = tf.cond(is_jpeg, jpeg, lambda: tf.cond(is_png, png, other))
+    return tf.ensure_shape(image, [None, None, 3])

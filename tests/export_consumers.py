@@ -52,9 +52,12 @@ def plain(path, data):
     for name, kwargs in (("training", {"training": True}), ("trainable", {"trainable": True})):
         before = values()
         with tf.GradientTape() as tape:
-            loss = sum(tf.reduce_sum(tf.square(model(images, **kwargs)[k])) for k in ("z", "logits"))
+            out = model(images, **kwargs)
+            loss = tf.nn.l2_loss(out["z"]) + tf.nn.l2_loss(out["logits"])
         gradients = tape.gradient(loss, model.trainable_variables)
-        found[f"gradients_{name}"] = [g is not None and bool(tf.reduce_any(g != 0)) for g in gradients]
+        found[f"gradients_{name}"] = [
+            gradient is not None and bool(tf.reduce_any(gradient != 0)) for gradient in gradients
+        ]
         found[f"statistics_{name}"] = changed(model.variables, before)
     same = [model(images, training=True)["block_group1"].numpy() for _ in range(2)]
     found["training_repeats"] = error(same[0], same[1])
@@ -144,9 +147,10 @@ def _gradient_step(keras, layer, images, kwargs):
     before = [v.numpy() for v in layer.variables]
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(layer(images, **kwargs)))
-    used = [pair for pair in zip(tape.gradient(loss, layer.trainable_weights), layer.trainable_weights)]
-    keras.optimizers.SGD(0.05).apply_gradients([pair for pair in used if pair[0] is not None])
-    return float(loss), {**changed(layer.variables, before), "trainable": len(layer.trainable_weights)}
+    weights = layer.trainable_weights
+    pairs = zip(tape.gradient(loss, weights), weights)
+    keras.optimizers.SGD(0.05).apply_gradients([pair for pair in pairs if pair[0] is not None])
+    return float(loss), {**changed(layer.variables, before), "trainable": len(weights)}
 
 
 CHECKS = {"plain": plain, "signatures": signatures, "graph": graph, "hub": hub}

@@ -62,7 +62,8 @@ def write_reference(path, parts, preprocess):
     encoder, head, probe = parts
     rng = np.random.default_rng(1)
     images = rng.random([8, SIZE, SIZE, 3], np.float32)
-    outputs = {name: value.numpy() for name, value in encoder.endpoints(images, training=False).items()}
+    endpoints = encoder.endpoints(images, training=False)
+    outputs = {name: value.numpy() for name, value in endpoints.items()}
     h = outputs["final_avg_pool"]
     layers = [layer.numpy() for layer in head.outputs(h, training=False)]
     outputs.update({f"z{i}": layer for i, layer in enumerate(layers) if i})

@@ -91,7 +91,7 @@ def test_signatures_preprocess_and_tolerate(loaded):
 def test_graph_holds_plain_operations(loaded):
     ops = loaded["graph"]["ops"]
     assert "FusedBatchNormV3" in ops and "Conv2D" in ops
-    for part in ("Random", "Collective", "AllReduce", "IdentityN", "PyFunc", "Depthwise", "NcclAll"):
+    for part in ("Random", "Collective", "AllReduce", "IdentityN", "PyFunc", "Depthwise", "Nccl"):
         assert not [op for op in ops if part in op], part
 
 
