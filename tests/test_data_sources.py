@@ -106,9 +106,9 @@ def test_unwritable_folder_for_the_digits_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize("shards_per_window", [1, 4])
-def test_stream_is_a_function_of_seed_and_position(data_dir, monkeypatch, cached, shards_per_window):
-    monkeypatch.setattr(windows, "WINDOW_BYTES", 80 * 5 * shards_per_window)
+@pytest.mark.parametrize("window", [1, 4])
+def test_stream_is_a_function_of_seed_and_position(data_dir, monkeypatch, cached, window):
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 80 * 5 * window)  # a shard has 5 images
     source = tiny(data_dir, cache_dataset=cached)
     n = source.num_examples
     whole = taken(source.stream(seed=4), 3 * n)

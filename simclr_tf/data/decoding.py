@@ -3,9 +3,9 @@
 | format | how |
 |---|---|
 | JPEG, 8 bit: grey, YCbCr, CMYK, YCCK, progressive | TensorFlow; EXIF orientation applied |
-| PNG: grey, palette, RGB, 8 or 16 bit (the high byte is kept), alpha over white | TensorFlow |
+| PNG: palette; grey and RGB of 8 or 16 bit (the high byte is kept); alpha over white | TensorFlow |
 | BMP, 24 bit uncompressed | TensorFlow |
-| other BMP, GIF (first frame; transparency over white) | Pillow |
+| other BMP; grey PNG below 8 bit; GIF (first frame; transparency over white) | Pillow |
 
 The format is told by the first bytes, never by the file name. The few formats that need Pillow
 run as Python on the host: correct everywhere, but one at a time.
@@ -65,33 +65,28 @@ def _decode_jpeg(encoded):
 
 
 def _decode_other(encoded):
-    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-
-    def decode_png():
-        return _over_white(tf.io.decode_png(encoded, channels=4))
-
-    return tf.cond(is_png, decode_png, lambda: _decode_bmp_or_gif(encoded))
-
-
-def _decode_bmp_or_gif(encoded):
     head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 34), tf.uint8)
-    head = tf.pad(head, [[0, 34 - tf.minimum(tf.size(head), 34)]])
-    is_plain_bmp = tf.reduce_all(
-        tf.gather(head, [0, 1, 28, 29, 30]) == tf.constant([66, 77, 24, 0, 0], tf.uint8)
-    )
+    head = tf.pad(head, [[0, 34 - tf.size(head)]])
+    # TensorFlow leaves grey of 1, 2 and 4 bit unscaled, and reads only 24 bit BMP faithfully.
+    packed_grey = (head[24] < 8) & (head[25] == 0)
+    is_png = tf.reduce_all(head[:4] == tuple(b"\x89PNG")) & ~packed_grey
+    is_plain_bmp = tf.reduce_all(tf.gather(head, [0, 1, 28, 29, 30]) == (*b"BM", 24, 0, 0))
 
     def with_pillow():
         decoded = tf.numpy_function(_decode_with_pillow, [encoded], tf.uint8, stateful=False)
         return tf.ensure_shape(decoded, [None, None, 3])
 
-    return tf.cond(is_plain_bmp, lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow)
+    def bmp():
+        return tf.cond(is_plain_bmp, lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow)
+
+    return tf.cond(is_png, lambda: _over_white(tf.io.decode_png(encoded, channels=4)), bmp)
 
 
 def _decode_with_pillow(encoded):
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(encoded), formats=("BMP", "DIB", "GIF")) as image:
+        with Image.open(io.BytesIO(encoded), formats=("PNG", "BMP", "DIB", "GIF")) as image:
             image.seek(0)
             colored = ImageOps.exif_transpose(image).convert("RGBA")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:

@@ -16,12 +16,15 @@ def jpeg_orientation(encoded):
         int32 [], 1 (upright) to 8; 1 where there is none or it cannot be read.
     """
     head = _bytes(encoded, 0, 64)
-    # Almost every file without EXIF is decided by these two places.
+    # Files without EXIF mostly begin with tables, or with one JFIF segment and then tables.
     second = 4 + head[4] * 256 + head[5]
     marker = tf.cond(second < 62, lambda: head[second + 1], lambda: 0xE1)
-    return tf.cond(
-        (head[3] == 0xE1) | (marker == 0xE1), lambda: _search(encoded), lambda: tf.constant(1)
-    )
+    searched = _is_application(head[3]) & ((head[3] != 0xE0) | _is_application(marker))
+    return tf.cond(searched, lambda: _search(encoded), lambda: tf.constant(1))
+
+
+def _is_application(marker):
+    return (marker >= 0xE0) & (marker <= 0xEF)
 
 
 def _bytes(encoded, start, count):

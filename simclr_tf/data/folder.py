@@ -86,7 +86,7 @@ class FolderSet:
         own = self._split_folders(root)
         if own:
             folders = [listing.join(root, name) for name in own]
-            parts = [_Part(folder, self._images(folder), name) for folder, name in zip(folders, own)]
+            parts = [_Part(where, self._images(where), name) for where, name in zip(folders, own)]
             self.class_names = class_names_of(parts[0].files)
             self._check_classes(parts[1])
         else:
@@ -95,11 +95,10 @@ class FolderSet:
             out = held_out(
                 labels_of(files, self.class_names), self._data.eval_fraction, self._data.split_seed
             )
-            share = f"{self._data.eval_fraction:g} of the images, held out"
-            parts = [
-                _Part(root, [path for path, o in zip(files, out) if not o], "all but those held out"),
-                _Part(root, [path for path, o in zip(files, out) if o], share),
-            ]
+            kept = [path for path, is_out in zip(files, out) if not is_out]
+            held = [path for path, is_out in zip(files, out) if is_out]
+            share = f"{self._data.eval_fraction:g} of the images"
+            parts = [_Part(root, kept, "all but the held-out share"), _Part(root, held, share)]
         self._parts = dict(zip(("train", "eval"), parts))
         return self._parts
 

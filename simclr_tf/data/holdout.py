@@ -1,4 +1,4 @@
-"""Which examples are held out for evaluation when a data set has no evaluation split. NumPy only."""
+"""Which examples are held out when a data set has no evaluation split. NumPy only."""
 
 import numpy as np
 

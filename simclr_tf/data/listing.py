@@ -21,11 +21,16 @@ def join(folder, name):
 
 def is_folder(path):
     """True if `path` is a folder that exists."""
+    return _ask("isdir", path)
+
+
+def _ask(question, path):
+    """os.path or tf.io.gfile: isdir or exists."""
     if not is_remote(path):
-        return os.path.isdir(path)
+        return getattr(os.path, question)(path)
     from simclr_tf.stack import tf
 
-    return tf.io.gfile.isdir(path)
+    return getattr(tf.io.gfile, question)(path)
 
 
 def checked_folder(path):
@@ -36,10 +41,8 @@ def checked_folder(path):
     """
     folder = path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
     if is_folder(folder):
-        if not is_remote(folder) and not os.access(folder, os.R_OK | os.X_OK):
-            raise DataError(f"image_dir={path} may not be read; change its permissions.")
         return folder
-    if not is_remote(folder) and os.path.exists(folder):
+    if _ask("exists", folder):
         raise DataError(f"image_dir={path} is a file; give the folder that holds the images.")
     raise DataError(f"image_dir={path} does not exist; give a folder of images.")
 

@@ -4,6 +4,7 @@ The two kinds of source are imported when they are needed, so that describing th
 local folder does not wait for TensorFlow.
 """
 
+from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
 from simclr_tf.errors import DataError
 
 

@@ -48,7 +48,7 @@ class WindowSource(Source):
         self._shards_per_window = int(np.clip(WINDOW_BYTES // max(size, 1), 1, len(self._kept)))
 
     def _plan_shards(self, instructions, chosen):
-        """Per shard with kept examples: file, records to skip and take, first record, number kept."""
+        """Per shard with kept examples: file, records to skip and take, first, number kept."""
         paths, skips, takes = [], [], []
         for one in instructions:
             path = str(one.filename)
