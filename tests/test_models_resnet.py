@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from simclr_tf.errors import SettingsError
-from simclr_tf.models.layers import pad_symmetrically
+from simclr_tf.models.blocks import BasicBlock, BlockShape, Bottleneck, Stem
+from simclr_tf.models.layers import Parts, pad_symmetrically
 from simclr_tf.models.normalization import BatchNormalization
 from simclr_tf.models.resnet import ResNet
 from simclr_tf.stack import tf
@@ -161,16 +162,23 @@ def test_unknown_architectures_are_refused(settings):
         ResNet(**settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"depth": 50, "sk_ratio": 0.0625, "stem": "imagenet"}])
-def test_training_step_compiles_with_xla(settings):
-    encoder = small_resnet(**settings)
+@pytest.mark.parametrize("kind", [BasicBlock, Bottleneck])
+@pytest.mark.parametrize("ratio", [0.0, 0.25])
+def test_training_compiles_with_xla(kind, ratio):
+    """Stem and one strided block of every kind; whole networks take minutes to compile."""
+    parts = Parts({}, seed=0)
+    stem = Stem("imagenet", 4, ratio, parts)
+    block = kind(BlockShape(4, 2, True, sk_ratio=ratio, se_ratio=ratio), parts)
+    batch = np.random.default_rng(0).uniform(size=(4, 16, 16, 3)).astype("float32")
 
     def gradients(batch):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(encoder(batch, training=True)))
-        return loss, tape.gradient(loss, encoder.trainable_variables[:3])
+            outputs = block(stem(batch, training=True)[1], training=True)
+            loss = tf.reduce_sum(outputs**3)
+        return tape.gradient(loss, stem.trainable_variables + block.trainable_variables)
 
-    want = tf.function(gradients)(images(16))
-    got = tf.function(gradients, jit_compile=True)(images(16))
-    for a, b in zip(tf.nest.flatten(want), tf.nest.flatten(got)):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+    block(stem(batch)[1])
+    want = tf.function(gradients, autograph=False)(batch)
+    got = tf.function(gradients, jit_compile=True, autograph=False)(batch)
+    for a, b in zip(want, got):
+        assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b) + 1e-5
