@@ -48,16 +48,17 @@ def untrained_encoder(model, image_size, seed):
 class Standardiser:
     """(h - mean) / deviation per feature, with statistics of unlabelled training features.
 
-    Works on tensors and NumPy arrays [b, d]; features that never vary are only centred.
+    Works on tensors and NumPy arrays [b, d]. Deviations below a tenth of their root mean square
+    are raised to it, so that features that hardly ever vary do not explode when they do.
     """
 
     def __init__(self, features):
-        """Args: features: float [n, d] of the training images."""
+        """Args: features: float [n, d] of training images."""
         features = np.asarray(features, np.float64)
-        self.mean = features.mean(axis=0).astype(np.float32)
         deviation = features.std(axis=0)
-        tiny = 10 * np.finfo(np.float32).eps * np.maximum(1e-30, np.abs(self.mean))
-        self.deviation = np.where(deviation > tiny, deviation, 1.0).astype(np.float32)
+        floor = 0.1 * np.sqrt(np.mean(deviation**2)) or 1.0
+        self.mean = features.mean(axis=0).astype(np.float32)
+        self.deviation = np.maximum(deviation, floor).astype(np.float32)
 
     def __call__(self, features):
         return (features - self.mean) / self.deviation
