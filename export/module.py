@@ -24,6 +24,14 @@ HEAD_OUTPUTS = ("proj_head_input", "proj_head_output", "z")
 LOGITS_OUTPUTS = ("logits_sup", "logits")
 
 
+class Callable(tf.Module):
+    """An object with Hub's attributes."""
+
+    # tf.Module has read-only properties of these names, which are not saved: shadow them.
+    variables = None
+    trainable_variables = None
+
+
 def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0):
     """The root object to save.
 
@@ -64,9 +72,8 @@ def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0
 
 
 def _callable(parts, function, weight_decay):
-    """A trackable with Hub's attributes; a tf.Module would lose the two lists when saved."""
     parts = [part for part in parts if part is not None]
-    result = tf.train.Checkpoint()
+    result = Callable()
     result.variables = [v for part in parts for v in part.weights]
     result.trainable_variables = [v for part in parts for v in part.trainable_weights]
     result.regularization_losses = _kernel_losses(result.trainable_variables, weight_decay)

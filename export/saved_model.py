@@ -214,13 +214,30 @@ def _manifest(parts, values, about, options):
 
 
 def _publish(temporary, final):
-    """Renames; an older export of the same step stays until the new one is in place."""
+    """Moves; an older export of the same step stays until the new one is complete."""
     old = f"{temporary}-old"
-    if tf.io.gfile.exists(final):
-        tf.io.gfile.rename(final, old)
-    tf.io.gfile.rename(temporary, final)
-    if tf.io.gfile.exists(old):
+    replaces = tf.io.gfile.exists(final)
+    if replaces:
+        _move(final, old)
+    _move(temporary, final)
+    if replaces:
         tf.io.gfile.rmtree(old)
+
+
+def _move(source, target):
+    """Moves a folder: one rename where folders exist, else copies, with the manifest last.
+
+    Object stores have no folders, so there is no rename of one; readers look for the manifest.
+    """
+    if "://" not in source:
+        tf.io.gfile.rename(source, target)
+        return
+    paths = [os.path.join(at, name) for at, _, names in tf.io.gfile.walk(source) for name in names]
+    for path in sorted(paths, key=lambda path: path.endswith(reader.MANIFEST)):
+        copy = target + path[len(source) :]
+        tf.io.gfile.makedirs(os.path.dirname(copy))
+        tf.io.gfile.copy(path, copy, overwrite=True)
+    tf.io.gfile.rmtree(source)
 
 
 def _prune(directory, keep, step):

@@ -115,10 +115,9 @@ def test_saved_model_cli(exported):
     cli = functools.partial(
         tiny.run_fresh, "-m", "tensorflow.python.tools.saved_model_cli", cwd=str(folder)
     )
-    shown = cli("show", "--dir", report.path, "--tag_set", "serve", "--signature_def", "serving_uint8")  # fmt: skip
+    what = ("--dir", report.path, "--tag_set", "serve", "--signature_def")
+    shown = cli("show", *what, "serving_uint8")
     assert "dtype: DT_UINT8" in shown and "(-1, -1, -1, 3)" in shown and "outputs['h']" in shown
-    cli(
-        "run", "--dir", report.path, "--tag_set", "serve", "--signature_def", "serving_default",
-        "--inputs", f"images={reference}[images]", "--outdir", str(folder / "out"),
-    )  # fmt: skip
+    inputs, folder_out = f"images={reference}[images]", str(folder / "out")
+    cli("run", *what, "serving_default", "--inputs", inputs, "--outdir", folder_out)
     assert sorted(os.listdir(folder / "out")) == ["h.npy", "logits.npy", "z.npy"]

@@ -1,6 +1,6 @@
 """Reads a SavedModel that `export/` wrote back into Keras models.
 
-The folder holds `assets.extra/settings.json` (the manifest): the settings of the training run, the
+The folder holds `assets/settings.json` (the manifest): the settings of the training run, the
 step, the variables in order and their checksum. The architecture is built from the settings and
 the values come from the variables file, so no graph is loaded and no TensorFlow version has to
 match the one that exported.
@@ -17,7 +17,7 @@ from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.stack import tf
 
-MANIFEST = os.path.join("assets.extra", "settings.json")
+MANIFEST = os.path.join("assets", "settings.json")
 FORMAT = 1
 
 
@@ -101,7 +101,7 @@ def read_parts(path):
     variables = [v for part in parts.values() if part is not None for v in part.weights]
     _check_variables(folder, manifest["variables"], variables)
     # The exported root tracks its variables as a list; the same list here matches them by position.
-    status = tf.train.Checkpoint(variables=variables).restore(
+    status = tf.train.Checkpoint(variables=variables).read(
         os.path.join(folder, "variables", "variables")
     )
     status.assert_existing_objects_matched()
