@@ -8,64 +8,15 @@ meanings follow the official SimCLR flags wherever those have the setting.
 import dataclasses
 
 from simclr_tf.errors import SettingsError
-
-
-def setting(default, help, *, allowed=None, minimum=None, above=None, maximum=None, free=False):
-    """A dataclass field with everything a flag needs.
-
-    Args:
-        default: the value when nothing is given; its type is the type of the setting.
-        help: one or two sentences for `--help`.
-        allowed: tuple of the permitted values, or None.
-        minimum, above, maximum: numeric limits; `above` is exclusive.
-        free: True if a resumed run may change it (it cannot change the weights).
-    """
-    limits = dict(allowed=allowed, minimum=minimum, above=above, maximum=maximum)
-    return dataclasses.field(default=default, metadata={"help": help, "free": free, **limits})
-
-
-def describe_limits(meta):
-    """The permitted values of a setting in words, such as "from 0 to 1"; "" if unlimited."""
-    if meta["allowed"] is not None:
-        return "one of " + ", ".join(str(value) or '""' for value in meta["allowed"])
-    low = f"at least {meta['minimum']}" if meta["minimum"] is not None else ""
-    low = low or (f"above {meta['above']}" if meta["above"] is not None else "")
-    high = f"at most {meta['maximum']}" if meta["maximum"] is not None else ""
-    return " and ".join(part for part in (low, high) if part)
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A group of settings that checks itself when it is made.
-
-    Raises:
-        SettingsError: a value has the wrong type or is outside its limits.
-    """
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            self._check_field(field)
-        self.check()
-
-    def _check_field(self, field):
-        value, meta = getattr(self, field.name), field.metadata
-        kind = type(field.default)
-        right = isinstance(value, (int, float) if kind is float else kind)
-        if not right or (isinstance(value, bool) and kind is not bool):
-            raise SettingsError(f"{field.name}={value!r} is not a {kind.__name__}; give one.")
-        outside = (
-            (meta["allowed"] is not None and value not in meta["allowed"])
-            or (kind is float and not abs(value) < float("inf"))
-            or (meta["minimum"] is not None and value < meta["minimum"])
-            or (meta["above"] is not None and value <= meta["above"])
-            or (meta["maximum"] is not None and value > meta["maximum"])
-        )
-        if outside:
-            words = describe_limits(meta) or "a finite number"
-            raise SettingsError(f"{field.name}={value} is not allowed: give {words}.")
-
-    def check(self):
-        """Checks that need more than one setting; overridden where there are any."""
+from simclr_tf.settings import (  # noqa: F401
+    Section,
+    build,
+    describe_limits,
+    fields_of,
+    flatten,
+    sections,
+    setting,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +113,18 @@ class Model(Section):
 class Loss(Section):
     """The contrastive loss."""
 
-    temperature: float = setting(0.1, "Divides the cosine similarities in NT-Xent.", above=0.0)
+    loss: str = setting("nt_xent", "nt_xent (the paper), nt_logistic, margin (triplet), decoupled (no positive in the denominator), supcon (images with the same label are positives too).", allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
+    temperature: float = setting(0.1, "Divides the cosine similarities; margin ignores it.", above=0.0)
     hidden_norm: bool = setting(True, "l2-normalise z before the loss.")
+    margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
+    semi_hard: bool = setting(False, "nt_logistic and margin: only the closest negative that is farther than the positive.")  # fmt: skip
     loss_block_size: int = setting(0, "Rows per block of the blockwise loss; 0 chooses by batch size, -1 forces the dense form.", minimum=-1)  # fmt: skip
+
+    def check(self):
+        if self.semi_hard and self.loss not in ("nt_logistic", "margin"):
+            raise SettingsError(
+                f"semi_hard is not for loss={self.loss}; choose nt_logistic or margin, or leave it."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,15 +146,29 @@ class Training(Section):
     """Batches, length, checkpoints."""
 
     train_batch_size: int = setting(512, "Images per step over all replicas; twice as many views.", minimum=1)  # fmt: skip
+    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
     train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
     train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
     checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
     checkpoint_steps: int = setting(0, "Steps between checkpoints; overrides checkpoint_epochs if above 0.", minimum=0, free=True)  # fmt: skip
     keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
-    log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: about 20 lines an epoch, at least every step).", minimum=0, free=True)  # fmt: skip
+    log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
+
+    @property
+    def global_batch_size(self):
+        """Images per optimizer step: what the loss contrasts and the learning rate scales with."""
+        return self.cached_batch_size or self.train_batch_size
+
+    def check(self):
+        if self.cached_batch_size % self.train_batch_size:
+            raise SettingsError(
+                f"cached_batch_size={self.cached_batch_size} is not a multiple of "
+                f"train_batch_size={self.train_batch_size}; give one, such as "
+                f"{8 * self.train_batch_size}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +190,7 @@ class LinearProtocol(Section):
     zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
     eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
     few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
+    linear_form: str = setting("both", "paper: SGD on augmented images; fast: L-BFGS on features computed once, over 45 penalties; both: both, top_1 from the paper's.", allowed=("both", "paper", "fast"))  # fmt: skip
     baselines: bool = setting(True, "Measure raw pixels and the untrained encoder on the same splits (one more forward pass per image).")  # fmt: skip
     flip: bool = setting(True, "Flip training images left-right at random.")
     crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
@@ -273,42 +248,3 @@ class Report:
 
 
 MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "export": Export, "report": Report}
-
-
-def sections(mode_class):
-    """{section name: section class} of a mode."""
-    return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}
-
-
-def fields_of(mode_class):
-    """{setting name: (section name, dataclass field)} of a mode, in declaration order."""
-    found = {}
-    for section, kind in sections(mode_class).items():
-        for field in dataclasses.fields(kind):
-            found[field.name] = (section, field)
-    return found
-
-
-def flatten(config):
-    """{setting name: value} of a mode's config: what config.json stores."""
-    return {
-        name: getattr(getattr(config, section), name)
-        for name, (section, _) in fields_of(type(config)).items()
-    }
-
-
-def build(mode_class, values):
-    """A mode's config from flat values; settings not named keep their defaults.
-
-    Raises:
-        SettingsError: an unknown name, or a value outside its limits.
-    """
-    known = fields_of(mode_class)
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}.")
-    kinds = sections(mode_class)
-    grouped = {section: {} for section in kinds}
-    for name, value in values.items():
-        grouped[known[name][0]][name] = value
-    return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})

@@ -1,0 +1,105 @@
+"""How settings are declared, checked and laid flat; `simclr_tf.config` declares them.
+
+Standard library only.
+"""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+
+
+def setting(default, help, *, allowed=None, minimum=None, above=None, maximum=None, free=False):
+    """A dataclass field with everything a flag needs.
+
+    Args:
+        default: the value when nothing is given; its type is the type of the setting.
+        help: one or two sentences for `--help`.
+        allowed: tuple of the permitted values, or None.
+        minimum, above, maximum: numeric limits; `above` is exclusive.
+        free: True if a resumed run may change it (it cannot change the weights).
+    """
+    limits = dict(allowed=allowed, minimum=minimum, above=above, maximum=maximum)
+    return dataclasses.field(default=default, metadata={"help": help, "free": free, **limits})
+
+
+def describe_limits(meta):
+    """The permitted values of a setting in words, such as "from 0 to 1"; "" if unlimited."""
+    if meta["allowed"] is not None:
+        return "one of " + ", ".join(str(value) or '""' for value in meta["allowed"])
+    low = f"at least {meta['minimum']}" if meta["minimum"] is not None else ""
+    low = low or (f"above {meta['above']}" if meta["above"] is not None else "")
+    high = f"at most {meta['maximum']}" if meta["maximum"] is not None else ""
+    return " and ".join(part for part in (low, high) if part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A group of settings that checks itself when it is made.
+
+    Raises:
+        SettingsError: a value has the wrong type or is outside its limits.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check_field(field)
+        self.check()
+
+    def _check_field(self, field):
+        value, meta = getattr(self, field.name), field.metadata
+        kind = type(field.default)
+        right = isinstance(value, (int, float) if kind is float else kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            raise SettingsError(f"{field.name}={value!r} is not a {kind.__name__}; give one.")
+        outside = (
+            (meta["allowed"] is not None and value not in meta["allowed"])
+            or (kind is float and not abs(value) < float("inf"))
+            or (meta["minimum"] is not None and value < meta["minimum"])
+            or (meta["above"] is not None and value <= meta["above"])
+            or (meta["maximum"] is not None and value > meta["maximum"])
+        )
+        if outside:
+            words = describe_limits(meta) or "a finite number"
+            raise SettingsError(f"{field.name}={value} is not allowed: give {words}.")
+
+    def check(self):
+        """Checks that need more than one setting; overridden where there are any."""
+
+
+def sections(mode_class):
+    """{section name: section class} of a mode."""
+    return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}
+
+
+def fields_of(mode_class):
+    """{setting name: (section name, dataclass field)} of a mode, in declaration order."""
+    found = {}
+    for section, kind in sections(mode_class).items():
+        for field in dataclasses.fields(kind):
+            found[field.name] = (section, field)
+    return found
+
+
+def flatten(config):
+    """{setting name: value} of a mode's config: what config.json stores."""
+    return {
+        name: getattr(getattr(config, section), name)
+        for name, (section, _) in fields_of(type(config)).items()
+    }
+
+
+def build(mode_class, values):
+    """A mode's config from flat values; settings not named keep their defaults.
+
+    Raises:
+        SettingsError: an unknown name, or a value outside its limits.
+    """
+    known = fields_of(mode_class)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}.")
+    kinds = sections(mode_class)
+    grouped = {section: {} for section in kinds}
+    for name, value in values.items():
+        grouped[known[name][0]][name] = value
+    return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})
