@@ -22,7 +22,12 @@ PYTHON_BLOCKS = [text for kind, text in BLOCKS if kind == "python"]
 
 # flags that make a command small; those that the command gives itself stay as they are
 SMALL = {
-    "pretrain": ["--train_steps=1", "--train_batch_size=8", "--width_multiplier=0.125"],
+    "pretrain": [
+        "--train_steps=1",
+        "--warmup_epochs=0",
+        "--train_batch_size=8",
+        "--width_multiplier=0.125",
+    ],
     "linear_eval": ["--train_epochs=1", "--train_batch_size=8", "--few_shot_draws=1"],
     "export": [],
     "report": [],
