@@ -56,12 +56,16 @@ class SimCLR(keras.Model):
         with tf.GradientTape() as tape:
             h = self.encoder(views, training=True)
             z = tf.cast(self.head(h, training=True), tf.float32)
-            loss = self.contrastive_loss(z)
+            loss = self.loss_of(z, batch["label"])
             probe_loss = self.probe_loss(h, batch["label"])
             objective = self.scaled((loss + probe_loss) / replicas)
         self.apply(tape.gradient(objective, self.trainable_variables))
         self.update_metrics(z, loss)
         return {name: metric.result() for name, metric in self.running.items()}
+
+    def loss_of(self, z, label):
+        """The contrastive loss of this replica's z float32 [v * b, p]; label int32 [b]."""
+        return self.contrastive_loss(z, label if self.contrastive_loss.needs_labels else None)
 
     def scaled(self, objective):
         """The objective times the loss scale of mixed_float16, if there is one."""

@@ -57,33 +57,28 @@ def equal_weight_decay(decay, index, count):
 class GradientCache:
     """Runs SimCLR.train_step's update on a batch of any size, micro-batch by micro-batch."""
 
-    def __init__(self, model, strategy, micro_batches, jit_compile=False):
-        """Args:
-        model: built and compiled SimCLR, made in the strategy's scope.
-        strategy: its tf.distribute.Strategy.
-        micro_batches: how many equal parts each replica's batch is cut into.
-        jit_compile: compile each part of the step with XLA.
+    def __init__(self, model, strategy, z_shape, jit_compile=False):
+        """Makes the buffers.
+
+        Args:
+            model: built and compiled SimCLR, made in the strategy's scope.
+            strategy: its tf.distribute.Strategy.
+            z_shape: (micro-batches, views, images of a micro-batch on one replica, p).
+            jit_compile: compile each part of the step with XLA.
         """
-        self.model, self.strategy, self.count = model, strategy, micro_batches
+        self.model, self.strategy, self.count = model, strategy, z_shape[0]
         self.norms = batch_norms(model.encoder, model.head)
-        self.state = None
+        with strategy.scope():
+            self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
+            self.gradients = [_local(v.shape, "gradient") for v in model.trainable_variables]
         wrap = (lambda f: tf.function(f, jit_compile=True)) if jit_compile else (lambda f: f)
         self._parts = [wrap(f) for f in (self._embed, self._loss, self._backward, self._apply)]
-
-    def prepare(self, per_replica_batch_size, num_views, z_dim):
-        """Makes the buffers; call it once, outside tf.function."""
-        shape = [self.count, num_views, per_replica_batch_size // self.count, z_dim]
-        with self.strategy.scope():
-            self.state = {name: _local(shape, name) for name in ("z", "z_gradient")}
-            self.gradients = [
-                _local(v.shape, "gradient") for v in self.model.trainable_variables
-            ]
 
     def run(self, batch):
         """One step on a (distributed) global batch; call it inside a tf.function."""
         embed, loss, backward, apply = self._parts
         self._for_each_part(lambda i: self.strategy.run(embed, args=(batch, i)))
-        self.strategy.run(loss)
+        self.strategy.run(loss, args=(batch,))
         self._for_each_part(lambda i: self.strategy.run(backward, args=(batch, i)))
         self.strategy.run(apply)
 
@@ -114,16 +109,18 @@ class GradientCache:
         views, _ = self._views(batch, index)
         _, z = self._project(views, lambda own: 1.0)
         buffer = self.state["z"]
-        buffer.scatter_update(tf.IndexedSlices(tf.reshape(z, buffer.shape[1:])[None], index[None]))
+        z = tf.reshape(z, [1, *buffer.shape[1:]])
+        # variables of one replica have no scatter_update; the buffer is small beside activations
+        buffer.assign(tf.tensor_scatter_nd_update(buffer.read_value(), [[index]], z))
 
-    def _loss(self):
+    def _loss(self, batch):
         parts, views, rows, z_dim = self.state["z"].shape
         z = tf.transpose(self.state["z"].read_value(), [1, 0, 2, 3])
         z = tf.reshape(z, [views * parts * rows, z_dim])
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             tape.watch(z)
-            loss = self.model.contrastive_loss(z)
+            loss = self.model.loss_of(z, batch["label"])
             objective = self.model.scaled(loss / replicas)
         gradient = tf.reshape(tape.gradient(objective, z), [views, parts, rows, z_dim])
         self.state["z_gradient"].assign(tf.transpose(gradient, [1, 0, 2, 3]))
@@ -160,16 +157,17 @@ def _local(shape, name):
     )
 
 
-def warn_small_micro_batches(model, per_replica_views, limit=256):
+def small_norm_warning(model, views, limit=256):
     """One sentence when BatchNormalization would see few views at a time, else None.
 
     Both views of an image in a small normalisation group let the encoder recognise the positive by
     the statistics they share (paper §2.2, and LOSS.md's reasons for shuffled or no BN).
     """
     trainable = [norm for norm in batch_norms(model.encoder, model.head) if norm.trainable]
-    if not trainable or per_replica_views >= limit:
+    if not trainable or views >= limit:
         return None
     return (
-        f"warning: {len(trainable)} BatchNormalization layers see only {per_replica_views} views "
-        "at a time; raise --train_batch_size, or use --norm=group or --global_bn over replicas."
+        f"warning: {len(trainable)} BatchNormalization layers see only {views} views at a time; "
+        "raise --train_batch_size as far as memory allows, or spread it over replicas with "
+        "--global_bn."
     )

@@ -10,25 +10,28 @@ from simclr_tf.stack import tf
 class StepRunner:
     """Runs train steps of a compiled model on a strategy, many steps per call if asked."""
 
-    def __init__(self, model, strategy, dataset, jit_compile=False):
+    def __init__(self, model, strategy, dataset, jit_compile=False, cache=None):
         """Args:
-        model: compiled Keras model with a `train_step(batch)`.
+        model: compiled SimCLR.
         strategy: the tf.distribute.Strategy it was built in.
         dataset: infinite tf.data.Dataset of global batches.
         jit_compile: compile the replica's whole step with XLA.
+        cache: gradient_cache.GradientCache that takes the steps, or None for plain ones.
         """
-        self.model, self.strategy = model, strategy
+        self.model = model
         self.iterator = iter(strategy.experimental_distribute_dataset(dataset))
-        self._step = tf.function(model.train_step, jit_compile=True) if jit_compile else model.train_step  # fmt: skip
+        step = tf.function(model.train_step, jit_compile=True) if jit_compile else model.train_step
+        plain = lambda batch: strategy.run(step, args=(batch,))  # noqa: E731
+        self._step = plain if cache is None else cache.run
         self._one = tf.function(self._run_one)
         self._many = tf.function(self._run_many)
 
     def _run_one(self, iterator):
-        self.strategy.run(self._step, args=(next(iterator),))
+        self._step(next(iterator))
 
     def _run_many(self, iterator, count):
         for _ in tf.range(count):
-            self.strategy.run(self._step, args=(next(iterator),))
+            self._step(next(iterator))
 
     def run(self, count):
         """Runs `count` steps; they may still be under way on the device when this returns."""

@@ -29,11 +29,11 @@ def resolve_steps(training, optimizer, num_train):
         SettingsError: the batch is larger than the data set, or the warm-up is not shorter than
             the run.
     """
-    batch = training.train_batch_size
+    batch = training.global_batch_size
     if batch > num_train:
         raise SettingsError(
-            f"train_batch_size={batch} is larger than the {num_train} training images; "
-            f"use at most {num_train}."
+            f"a batch of {batch} images is larger than the {num_train} training images; "
+            f"use --train_batch_size of at most {num_train}."
         )
     total = training.train_steps or schedule.total_steps(num_train, training.train_epochs, batch)
     warmup = schedule.warmup_steps(num_train, optimizer.warmup_epochs, batch)

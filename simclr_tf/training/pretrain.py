@@ -11,7 +11,7 @@ from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import plan
+from simclr_tf.training import gradient_cache, plan
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.input import train_batches
 from simclr_tf.training.loop import StepRunner, train
@@ -64,12 +64,17 @@ def build_model(config, num_classes, steps):
     """
     encoder, head, probe = build_parts(config, num_classes)
     size, seed = config.data.image_size, config.run.seed
-    model = SimCLR(encoder, head, make_loss(config.loss), make_views(config.views, size, seed), probe)  # fmt: skip
+    model = SimCLR(encoder, head, _loss(config), make_views(config.views, size, seed), probe)  # fmt: skip
     excluded = undecayed_variables(encoder, head)
     excluded += list(probe.trainable_variables) if probe is not None else []
     model.compile(optimizer=make_optimizer(config.optimizer, _curve(steps), excluded))
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _loss(config):
+    # under a whole compiled step the kernels are compiled with it, otherwise on their own
+    return make_loss(config.loss, jit_compile=not (config.training.jit_compile or config.run.use_tpu))
 
 
 def _curve(steps):
@@ -78,6 +83,7 @@ def _curve(steps):
 
 def _plan(config, info, steps, strategy, per_replica, model):
     training = config.training
+    micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
@@ -85,7 +91,7 @@ def _plan(config, info, steps, strategy, per_replica, model):
         ("input", f"{config.data.image_size} x {config.data.image_size} pixels, 2 views"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
-        ("batch", f"{training.train_batch_size} images, {per_replica} per replica"),
+        ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
         ("temperature", f"{config.loss.temperature:g}"),
         ("strategy", plan.strategy_line(strategy)),
         ("precision", config.run.precision),
@@ -101,9 +107,10 @@ def _train(config, strategy, model, source, steps, folder):
     start = checkpoints.resume()
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
-    batch = config.training.train_batch_size
+    batch = config.training.global_batch_size
     batches = train_batches(source, config.views, config.data.image_size, batch, config.run.seed, start)  # fmt: skip
-    runner = StepRunner(model, strategy, batches, config.training.jit_compile)
+    cache = _gradient_cache(config.training, model, strategy)
+    runner = StepRunner(model, strategy, batches, config.training.jit_compile, cache)
     progress = Progress(start, steps.total, batch)
     observers = [progress.show, _recorder(folder, start, _curve(steps))]
     began = time.monotonic()
@@ -124,6 +131,20 @@ def _train(config, strategy, model, source, steps, folder):
     }
     write_json(folder.join("results.json"), results)
     return results
+
+
+def _gradient_cache(training, model, strategy):
+    """The two-pass step of --cached_batch_size, or None."""
+    if not training.cached_batch_size:
+        return None
+    parts = training.cached_batch_size // training.train_batch_size
+    rows = training.train_batch_size // strategy.num_replicas_in_sync
+    warning = gradient_cache.small_norm_warning(model, 2 * training.train_batch_size)
+    if warning:
+        print(warning, flush=True)
+    z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
+    shape = (parts, 2, rows, z.shape[-1])
+    return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile)
 
 
 def _recorder(folder, start, curve):
