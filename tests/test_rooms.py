@@ -1,6 +1,7 @@
 """The rooms of DESIGN: who may import whom, what an `__init__.py` is, how long things get."""
 
 import ast
+import importlib.util
 import pathlib
 import re
 import sys
@@ -8,14 +9,15 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOUNDATION = {"simclr_tf.config", "simclr_tf.errors", "simclr_tf.stack"}
+FOUNDATION = {f"simclr_tf.{name}" for name in ("config", "errors", "settings", "stack")}
 PARTS = {f"simclr_tf.{room}" for room in ("data", "views", "models", "losses", "optimizers")}
 RUNS = PARTS | {"simclr_tf.training", "simclr_tf.evaluation"}
 SCIENCE = {"numpy", "scipy", "sklearn", "threadpoolctl"}
 
 # room: (our own modules it may import besides itself, packages of others it may import)
 ALLOWED = {
-    "simclr_tf/config.py": ({"simclr_tf.errors"}, set()),
+    "simclr_tf/config.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
+    "simclr_tf/settings.py": ({"simclr_tf.errors"}, set()),
     "simclr_tf/errors.py": (set(), set()),
     "simclr_tf/stack.py": (
         {"simclr_tf.errors"},
@@ -32,7 +34,7 @@ ALLOWED = {
     "simclr_tf/training": (FOUNDATION | RUNS, SCIENCE | {"tqdm"}),
     "simclr_tf/report": (FOUNDATION | RUNS, SCIENCE | {"matplotlib", "PIL"}),
     "flags": ({"simclr_tf.config", "simclr_tf.errors"}, {"absl"}),
-    "export": (FOUNDATION | RUNS, SCIENCE | {"tensorflow_hub", "tf2onnx"}),
+    "export": (FOUNDATION | RUNS, SCIENCE | {"google.protobuf"}),
 }
 SHIPPED = sorted(
     path
@@ -79,19 +81,17 @@ def test_a_room_imports_only_what_its_place_allows(path):
             target = ".".join(name.split(".")[:2]) if head == "simclr_tf" else head
             allowed = target in ours or target == room.replace("/", ".")
         else:
-            allowed = head in sys.builtin_module_names or head in others or is_standard(head)
+            allowed = name in others or head in others or is_standard(head)
         assert allowed, f"{label(path)} imports {name}"
 
 
 def is_standard(name):
     """True for a module of the standard library (Python 3.9 has no `sys.stdlib_module_names`)."""
     names = getattr(sys, "stdlib_module_names", None)
-    if names is not None:
-        return name in names
-    import importlib.util
-
-    origin = importlib.util.find_spec(name).origin or ""
-    return "site-packages" not in origin
+    if names is None:
+        spec = importlib.util.find_spec(name)
+        return spec is not None and "site-packages" not in (spec.origin or "site-packages")
+    return name in names
 
 
 @pytest.mark.parametrize("path", [path for path in ALL if path.name == "__init__.py"], ids=label)
@@ -124,7 +124,7 @@ def test_functions_stay_short(path):
     tree = parse(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 45, node.name
+            assert node.end_lineno - node.lineno < 40, node.name
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             assert len(node.args.args + node.args.kwonlyargs) <= 7, node.name

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 PACKAGE_OF_MODULE = {
     "absl": "absl-py",
+    "google": "protobuf",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "tf_keras": "tf-keras",
@@ -47,7 +48,7 @@ def checkout(tmp_path):
     (folder / "bin").mkdir()
     shutil.copy(ROOT / ".ci" / "setup", folder / ".ci" / "setup")
     shutil.copy(ROOT / "requirements.txt", folder / "requirements.txt")
-    for tool in ("sh", "dirname", "cksum", "cat", "ls", "rm", "mkdir", "cp", "touch", "grep", "tail"):
+    for tool in "sh dirname cksum cat ls rm mkdir cp touch grep tail".split():
         (folder / "bin" / tool).symlink_to(shutil.which(tool))
     return folder
 
