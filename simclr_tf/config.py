@@ -49,7 +49,9 @@ class Data(Section):
     split_seed: int = setting(0, "Seed of the held-out share; keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
     download: bool = setting(False, "Let tensorflow-datasets download and prepare a missing data set.", free=True)  # fmt: skip
     image_size: int = setting(224, "Side of the square input in pixels; up to 32 uses the small-image stem.", minimum=8)  # fmt: skip
-    cache_dataset: bool = setting(True, "Keep small data sets (encoded) in memory.", free=True)
+    cache_dataset: bool = setting(True, "Keep data sets up to 1 GiB (encoded) in memory; off streams them, in another order.")  # fmt: skip
+    strict_data: bool = setting(False, "Stop at the first image that cannot be used, instead of putting another one in its place and listing it in quarantine.txt.", free=True)  # fmt: skip
+    max_image_pixels: int = setting(100_000_000, "Larger images are not decoded but treated as damaged.", minimum=1)  # fmt: skip
 
     def check(self):
         if self.image_dir and self.dataset != "digits":
@@ -69,6 +71,8 @@ class Views(Section):
     crop_aspect_max: float = setting(4 / 3, "Widest crop, width / height.", above=0.0)
     resize: str = setting("bicubic", "Interpolation of the crop.", allowed=("bicubic", "bilinear"))
     flip: bool = setting(True, "Flip left-right with probability 0.5.")
+    rotate_degrees: float = setting(0.0, "Rotate by up to this many degrees (not in the paper; for handwriting and the like).", minimum=0.0, maximum=180.0)  # fmt: skip
+    shear: float = setting(0.0, "Shear by up to this many columns per row (not in the paper).", minimum=0.0, maximum=2.0)  # fmt: skip
     color_jitter_strength: float = setting(1.0, "Strength of colour distortion: 1 for ImageNet, 0.5 for CIFAR-10, 0 none. Above 1.25 the lower bounds of the factors are clamped at 0.", minimum=0.0, maximum=2.5)  # fmt: skip
     jitter_prob: float = setting(0.8, "Probability of colour jitter.", minimum=0.0, maximum=1.0)
     brightness: float = setting(0.8, "Brightness range at strength 1.", minimum=0.0)
@@ -97,6 +101,7 @@ class Views(Section):
 class Model(Section):
     """The encoder f and the projection head g."""
 
+    encoder: str = setting("", "Your own encoder instead of a ResNet: package.module:function that returns a Keras model (images to vector), or applications:NAME of keras.applications.")  # fmt: skip
     resnet_depth: int = setting(50, "Layers of the ResNet encoder.", allowed=(18, 34, 50, 101, 152, 200))  # fmt: skip
     width_multiplier: float = setting(1.0, "Factor on the number of channels; fractions such as 0.25 are allowed.", above=0.0, maximum=16.0)  # fmt: skip
     sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 turns them on, 0 off.", minimum=0.0, maximum=1.0)  # fmt: skip
@@ -107,6 +112,7 @@ class Model(Section):
     proj_head_mode: str = setting("nonlinear", "Projection head.", allowed=("none", "linear", "nonlinear"))  # fmt: skip
     num_proj_layers: int = setting(2, "Layers of the nonlinear head: 2 in the paper (v1), 3 in SimCLR v2.", minimum=1, maximum=4)  # fmt: skip
     proj_out_dim: int = setting(128, "Size of the projection z.", minimum=1)
+    proj_bn: str = setting("all", "BatchNormalization of the head: after all layers (as the official code), after the hidden ones, or none (hidden layers then have biases).", allowed=("all", "hidden", "none"))  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Optimizer(Section):
     weight_decay: float = setting(1e-6, "Weight decay; never on BatchNormalization, biases or the online probe.", minimum=0.0)  # fmt: skip
     momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
     nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
+    ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
     trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
 
 
@@ -197,11 +204,21 @@ class LinearProtocol(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class KnnSettings(Section):
+    """Weighted k-nearest-neighbour classification by cosine similarity."""
+
+    knn_k: int = setting(20, "Neighbours that vote; at most the number of training images.", minimum=1)  # fmt: skip
+    knn_temperature: float = setting(0.07, "A neighbour's vote weighs exp(cosine / temperature).", above=0.0)  # fmt: skip
+    eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportSettings(Section):
     """What goes into the SavedModel."""
 
     export_head: bool = setting(True, "Keep the projection head in the SavedModel.")
     export_outputs: str = setting("all", "Entries of the output dictionary, comma-separated (such as final_avg_pool,block_group4,z), or all; h is always there.")  # fmt: skip
+    export_formats: str = setting("", "Also convert, comma-separated: tflite, tflite_float16, tflite_int8, onnx. Files go to the folder converted/STEP next to saved_model.", free=True)  # fmt: skip
     export_license: str = setting("", "Licence of the weights, for the model card (such as Apache-2.0).", free=True)  # fmt: skip
     keep_hub_module_max: int = setting(1, "Exported versions kept.", minimum=1, free=True)
 
@@ -231,6 +248,17 @@ class LinearEval:
 
 
 @dataclasses.dataclass(frozen=True)
+class Knn:
+    """`--mode=knn`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    knn: KnnSettings = KnnSettings()
+
+
+@dataclasses.dataclass(frozen=True)
 class Export:
     """`--mode=export`."""
 
@@ -247,4 +275,4 @@ class Report:
     run: Run = Run()
 
 
-MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "export": Export, "report": Report}
+MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "knn": Knn, "export": Export, "report": Report}

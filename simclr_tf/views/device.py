@@ -2,9 +2,10 @@
 
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry
+from simclr_tf.views import forms, geometry, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
+_CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
 
 
 def make_views(views, image_size, seed, num_views=2, form="auto"):
@@ -28,31 +29,63 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
     def build(images, ids, epoch):
         if images.dtype == tf.float32:
             return _views_first(images)
+        chosen = preferred_form() if form == "auto" else form
         rows = d.rows_of({"id": ids, "epoch": epoch}, num_views)
-        drawn = d.draw(views, seed, rows)
+        drawn = {"draws": d.draw(views, seed, rows)}
         if len(images.shape) == 5:
-            planes = _flip(tf.transpose(_views_first(images), [0, 1, 3, 2]), drawn.flip)
-            planes = tf.cast(planes, tf.float32)
+            images = _views_first(images)
         else:
-            planes = _crop_on_device(images, rows, drawn.flip)
-        chosen = form if form != "auto" else preferred_form()
-        planes = getattr(forms, chosen)(planes * (1.0 / 255.0), drawn, views)
-        return tf.transpose(planes, [0, 1, 3, 2])
+            uniforms = d.window_uniforms(seed, rows)
+            drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
 
-    def _crop_on_device(images, rows, flip):
-        height, width = images.shape[1:3]
-        boxes = geometry.windows(d.window_uniforms(seed, rows), height, width, views)
-        whole = tf.tile(images, [num_views, 1, 1, 1])
-        return geometry.crop_resize(whole, boxes, flip, image_size, views.resize)
+        def finish(images, drawn):
+            """uint8 [n, ...], draws of n rows -> float32 [n, s, s, 3]."""
+            flip = drawn["draws"].flip
+            if "boxes" in drawn:
+                boxes = drawn["boxes"]
+                planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize)
+            else:
+                planes = _planes(images, flip)
+            planes = getattr(forms, chosen)(planes * (1.0 / 255.0), drawn["draws"], views)
+            return tf.transpose(planes, [0, 1, 3, 2])
+
+        if chosen == "select":
+            times = rows.view.shape[0] // images.shape[0]
+            finished = finish(tf.concat([images] * times, axis=0), drawn)
+        else:
+            finished = _in_chunks(finish, images, drawn, image_size)
+        if warp.wanted(views):
+            finished = warp.warp(finished, *warp.draw(views, seed, rows))
+        return finished
 
     compiled = tf.function(build, jit_compile=True)
     return lambda batch: compiled(batch["images"], batch["id"], batch["epoch"])
 
 
 def preferred_form():
-    """"select" where there is a GPU or TPU, else "switch"."""
+    """ "select" where there is a GPU or TPU, else "switch"."""
     wide = [*tf.config.list_logical_devices("GPU"), *tf.config.list_logical_devices("TPU")]
     return "select" if wide else "switch"
+
+
+def _in_chunks(finish, images, drawn, image_size):
+    """`finish` on a few rows after another; `images` may hold each image once for all views."""
+    most = max(1, _CHUNK_PIXELS // image_size**2)
+    size = max(c for c in range(1, most + 1) if images.shape[0] % c == 0)
+
+    def split(rows):
+        return tf.reshape(rows, [-1, size, *rows.shape[1:]])
+
+    pieces, drawn = split(images), tf.nest.map_structure(split, drawn)
+    count = drawn["draws"].flip.shape[0]
+
+    def piece(at):
+        rows = tf.nest.map_structure(lambda x: tf.gather(x, at), drawn)
+        return finish(tf.gather(pieces, at % pieces.shape[0]), rows)
+
+    shape = [size, image_size, image_size, 3]
+    done = tf.map_fn(piece, tf.range(count), fn_output_signature=tf.TensorSpec(shape, tf.float32))
+    return tf.reshape(done, [count * size, *shape[1:]])
 
 
 def _views_first(images):
@@ -61,6 +94,7 @@ def _views_first(images):
     return tf.reshape(tf.transpose(images, [1, 0, 2, 3, 4]), [-1, *shape])
 
 
-def _flip(planes, flip):
-    """Left-right, of [n, s, 3, s]."""
-    return tf.where(flip[:, None, None, None], planes[..., ::-1], planes)
+def _planes(crops, flip):
+    """uint8 [n, s, s, 3] -> float32 [n, s, 3, s], flipped left-right where `flip`."""
+    planes = tf.transpose(crops, [0, 1, 3, 2])
+    return tf.cast(tf.where(flip[:, None, None, None], planes[..., ::-1], planes), tf.float32)

@@ -9,7 +9,7 @@ from simclr_tf.views import rng
 TRIES = 10  # crops tried per view; all fail with probability below 1e-9, then the whole image
 _TRY, _PLACE, _REST, _REST_COUNT = 0, 2 * TRIES, 2 * TRIES + 2, 10  # numbers of the draws
 _ORDERS = tuple(itertools.permutations(range(4)))
-BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, NOTHING = range(7)  # operator codes
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, NOTHING = range(8)
 
 
 class Rows(typing.NamedTuple):
@@ -37,7 +37,7 @@ class Draws(typing.NamedTuple):
 
 def rows_of(batch, num_views):
     """Rows of the views of a batch, all first views first; "id" int64 [b], "epoch" int32 [b]."""
-    view = tf.repeat(tf.range(num_views), tf.shape(batch["id"])[0])
+    view = tf.repeat(tf.range(num_views), batch["id"].shape[0])
     return Rows(tf.tile(batch["epoch"], [num_views]), tf.tile(batch["id"], [num_views]), view)
 
 
