@@ -89,8 +89,9 @@ def restore_strictly(prefix, **parts):
     try:
         shapes = dict(tf.train.list_variables(prefix))
         stored = {name: _keys_of(shapes, name) for name in parts}
-        checkpoint = tf.train.Checkpoint(**parts)
-        checkpoint.restore(prefix).assert_existing_objects_matched()
+        status = tf.train.Checkpoint(**parts).read(prefix)
+        status.assert_existing_objects_matched()
+        status.expect_partial()  # the optimizer stays unread; unused variables are counted below
     except (tf.errors.OpError, ValueError, AssertionError) as error:
         raise DataError(
             f"checkpoint {prefix} does not fit ({_first_line(error)}); it is damaged or holds "

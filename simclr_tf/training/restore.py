@@ -8,6 +8,7 @@ from simclr_tf.errors import DataError
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.stack import keras, tf
+from simclr_tf.training import saved_model_reader
 from simclr_tf.training.checkpoints import latest_in, restore_strictly
 from simclr_tf.training.run_folder import read_json
 
@@ -64,7 +65,7 @@ def load_trained(checkpoint, given=None):
     """Builds the encoder that a checkpoint holds and restores it strictly.
 
     Args:
-        checkpoint: run folder or checkpoint prefix.
+        checkpoint: run folder, checkpoint prefix, or SavedModel folder of `--mode=export`.
         given: {setting name: value} that the user gave; architecture settings among them must
             equal the checkpoint's.
     Returns:
@@ -72,6 +73,9 @@ def load_trained(checkpoint, given=None):
     Raises:
         DataError: nothing usable is there, it is damaged, or it holds another architecture.
     """
+    exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
+    if exported:
+        return _load_exported(exported, given or {})
     prefix, run_dir = locate(checkpoint)
     stored = read_json(os.path.join(run_dir, "config.json"))
     try:
@@ -89,6 +93,25 @@ def load_trained(checkpoint, given=None):
     restore_strictly(prefix, **parts)
     step = int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
     return Trained(encoder, head, probe, config.flatten(pretrain), dataset, step, run_dir)
+
+
+def _load_exported(folder, given):
+    manifest = saved_model_reader.read_manifest(folder)
+    _check_architecture(given, manifest["settings"], folder)
+    parts, _ = saved_model_reader.read_parts(folder)
+    return Trained(
+        **parts,
+        settings=manifest["settings"],
+        dataset=manifest["dataset"],
+        step=manifest["step"],
+        run_dir=_run_folder_of(folder),
+    )
+
+
+def _run_folder_of(exported):
+    """RUN of RUN/saved_model/STEP; of an export that was moved, the folder it lies in."""
+    parent = os.path.dirname(exported)
+    return os.path.dirname(parent) if os.path.basename(parent) == "saved_model" else parent
 
 
 def build_parts(pretrain, num_classes):
@@ -126,7 +149,7 @@ def inherit(mode_config, given, settings):
 
 
 def _check_architecture(given, stored, prefix):
-    for name in sorted(_ARCHITECTURE & set(given)):
+    for name in sorted(_ARCHITECTURE & set(given) & set(stored)):
         if given[name] != stored[name]:
             raise DataError(
                 f"--{name}={given[name]} differs from the checkpoint {prefix}, which was trained "
