@@ -61,3 +61,55 @@ def nt_xent(z, temperature, hidden_norm=True, decoupled=False):
         return np.mean(loss), weights / rows
 
     return from_similarities(loss_and_weights, z, temperature, hidden_norm)
+
+
+def supervised(z, labels, temperature):
+    """Mean over anchors of log sum exp over all others - mean over positives.
+
+    labels: int [n], -1 for an image without one.
+    """
+    rows = len(z)
+    image = np.arange(rows) % (rows // 2)
+    label = np.tile(labels, 2)
+    same = (image[:, None] == image) | ((label[:, None] == label) & (label[:, None] >= 0))
+    others = ~np.eye(rows, dtype=bool)
+    positive = same & others
+    share = positive / positive.sum(1, keepdims=True)
+
+    def loss_and_weights(s):
+        masked = np.where(others, s, -1e300)
+        normaliser = _log_sum(masked)
+        loss = np.mean(normaliser - np.sum(share * s, 1))
+        return loss, (np.exp(masked - normaliser[:, None]) - share) / rows
+
+    return from_similarities(loss_and_weights, z, temperature, True)
+
+
+def pairwise(z, kind, setting, semi_hard):
+    """NT-Logistic (`setting`: temperature) or margin triplet (`setting`: margin), both directions.
+
+    Returns the loss and its gradient by central differences, good to about 1e-8.
+    """
+
+    def anchor(s, t):
+        if semi_hard:
+            low = t - setting if kind == "margin" else -np.inf
+            s = s[(s < t) & (s > low)]
+            s = s[np.argmax(s) :][:1] if len(s) else s
+        negatives = np.maximum(s - t + setting, 0) if kind == "margin" else np.logaddexp(0, s)
+        of_negatives = np.mean(negatives) if len(negatives) else 0.0
+        return of_negatives + (0.0 if kind == "margin" else np.logaddexp(0, -t))
+
+    def loss(z):
+        a, b = np.split(unit(z), 2)
+        s = a @ b.T / (1.0 if kind == "margin" else setting)
+        each = [anchor(np.delete(row, i), row[i]) for m in (s, s.T) for i, row in enumerate(m)]
+        return np.mean(each)
+
+    gradient, step = np.zeros_like(z), 1e-6
+    for place in np.ndindex(*z.shape):
+        for sign in (1, -1):
+            moved = z.copy()
+            moved[place] += sign * step
+            gradient[place] += sign * loss(moved) / (2 * step)
+    return loss(z), gradient

@@ -3,7 +3,8 @@
 Notation: s_ik is the similarity of rows i and k divided by the temperature, p(i) the positive of
 i. The gradient of the mean loss over M anchors with respect to row i is
 
-    1 / (M * temperature) * [ sum_k (exp(s_ik - e_i) + exp(s_ik - e_k)) z_k - (q_i + q_p(i)) z_p(i) ]
+    1 / (M * temperature)
+        * [ sum over k of (exp(s_ik - e_i) + exp(s_ik - e_k)) z_k  -  (q_i + q_p(i)) z_p(i) ]
 
 over the negatives k, with the normaliser e and the pull q of each anchor: row i's gradient needs
 one scalar of every other anchor and no other row of the similarity matrix.

@@ -49,6 +49,7 @@ class ContrastiveLoss:
         self.temperature, self.hidden_norm = float(temperature), bool(hidden_norm)
         self.block_size, self.jit_compile = int(block_size), bool(jit_compile)
         self.name = name or type(self).__name__
+        self._compiled = {}  # by kernel
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is faster
     def __call__(self, z, labels=None):
@@ -79,7 +80,11 @@ class ContrastiveLoss:
 
     def kernel(self, function):
         """`function`, compiled if the settings say so."""
-        return replicas.compiled(function) if self.jit_compile else function
+        if not self.jit_compile:
+            return function
+        if function not in self._compiled:
+            self._compiled[function] = tf.function(function, autograph=False, jit_compile=True)
+        return self._compiled[function]
 
     def row_blocks(self, anchors, keys):
         """Rows of anchors and of keys per tile of a row-by-row kernel."""
@@ -92,11 +97,13 @@ class ContrastiveLoss:
         raise SettingsError("loss_block_size=-1 needs a static batch size; give 0.")
 
     def get_config(self):
+        """The arguments of the constructor."""
         names = ("temperature", "hidden_norm", "block_size", "jit_compile", "name")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config):
+        """A loss with the arguments of get_config."""
         return cls(**config)
 
 

@@ -26,6 +26,7 @@ class NTXent(base.ContrastiveLoss):
     decoupled = False
 
     def mean_loss(self, z, labels, context):
+        """See `ContrastiveLoss`; labels are not used."""
         form = anchors.make_form(self.temperature, self.hidden_norm, self.decoupled)
         if context is not None:
             return self._replica_loss(z, form, context)
@@ -58,11 +59,21 @@ class NTXent(base.ContrastiveLoss):
         losses, normalisers, pulls = self.kernel(rows.forward)(
             local, images, key_z, key_images, form, blocks
         )
-        key_normalisers = replicas.gather(normalisers, context)
+        anchor = (local, images, normalisers)
+        key = (key_z, key_images, replicas.gather(normalisers, context))
         return replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
-            lambda: self.kernel(rows.backward)(
-                local, images, normalisers, pulls, key_z, key_images, key_normalisers, form, blocks
-            ),
+            lambda: self.kernel(rows.backward)(anchor, key, pulls, form, blocks),
         )
+
+
+@base.register
+class DecoupledNTXent(NTXent):
+    """Decoupled contrastive loss (arXiv:2110.06848): NT-Xent without the positive in the sum.
+
+    loss(z) = mean over views of -s_ip + log sum over k not in {i, p} of exp(s_ik); it is 0 for a
+    single image and may be negative. Arguments as for `NTXent`.
+    """
+
+    decoupled = True

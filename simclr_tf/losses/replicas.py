@@ -1,7 +1,5 @@
 """The cross-replica part: collectives without a gradient, and an exact gradient beside them."""
 
-import functools
-
 from simclr_tf.stack import tf
 
 
@@ -65,9 +63,3 @@ def with_gradient(z, loss, backward):
         return tf.identity(loss), lambda upstream: upstream * backward()
 
     return attach(z)
-
-
-@functools.lru_cache(maxsize=None)
-def compiled(function):
-    """`function` compiled by XLA for itself; for kernels between collectives."""
-    return tf.function(function, jit_compile=True)

@@ -88,9 +88,18 @@ def forward(z, images, key_z, key_images, form, blocks):
     )
 
 
-def backward(z, images, normalisers, pulls, key_z, key_images, key_normalisers, form, blocks):
-    """Gradient [2b, p] of the mean over the 2b local anchors, plus what the anchors of all other
-    replicas add to it as if each replica's loss were the mean over its own 2b anchors."""
+def backward(anchor, key, pulls, form, blocks):
+    """The gradient with respect to the local rows, of their own loss and of everybody else's.
+
+    Args:
+        anchor, key: (z, images, normalisers) of the local and of the gathered rows.
+        pulls: float32 [2b] of the local rows.
+        form, blocks: as in forward.
+    Returns:
+        float32 [2b, p], d / dz of the sum over replicas of the mean over their 2b anchors.
+    """
+    z, images, normalisers = anchor
+    key_z, key_images, key_normalisers = key
 
     def step(state, anchor, key):
         s = _negatives(anchor[0], anchor[1], key[0], key[1])
