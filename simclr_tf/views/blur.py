@@ -42,19 +42,29 @@ def by_matrices(images, sigma, applied, radius):
     return tf.reshape(down, [n, size, 3, size])
 
 
-def by_shifts(image, sigma, radius):
-    """Blurs one image float32 [s, 3, s] by sums of shifted copies; sigma float32 []."""
-    size, taps = image.shape[-1], gaussian_taps(sigma, radius)
-    for axis in (0, 2):
-        padded = tf.pad(image, [[radius, radius] if a == axis else [0, 0] for a in range(3)])
-        image = taps[0] * _window(padded, radius, size, axis)
-        for step in range(1, radius + 1):
-            before = _window(padded, radius - step, size, axis)
-            image += taps[step] * (before + _window(padded, radius + step, size, axis))
-    return image
+def along(image, axis, sigma, radius):
+    """Blurs one image along one axis by sums of shifted copies.
 
+    A compiled program must store the result before the other axis is blurred (`forms` makes two
+    steps of a loop of it): XLA would otherwise compute the first pass anew for each tap.
 
-def _window(padded, start, size, axis):
-    index = [slice(None)] * 3
-    index[axis] = slice(start, start + size)
-    return padded[tuple(index)]
+    Args:
+        image: float32 [s, 3, s].
+        axis: 0 or 2.
+        sigma: float32 [], in pixels.
+        radius: int.
+    Returns:
+        float32 [s, 3, s].
+    """
+    size, taps = image.shape[axis], gaussian_taps(sigma, radius)
+    padded = tf.pad(image, [[radius, radius] if a == axis else [0, 0] for a in range(3)])
+
+    def shifted(start):
+        index = [slice(None)] * 3
+        index[axis] = slice(start, start + size)
+        return padded[tuple(index)]
+
+    blurred = taps[0] * shifted(radius)
+    for step in range(1, radius + 1):
+        blurred += taps[step] * (shifted(radius - step) + shifted(radius + step))
+    return blurred

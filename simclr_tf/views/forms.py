@@ -9,7 +9,7 @@ from simclr_tf.stack import tf
 from simclr_tf.views import blur, color
 from simclr_tf.views import draws as d
 
-_STEPS = 6  # at most: four colour operators, grayscale, blur
+_STEPS = 7  # at most: four colour operators, grayscale, blur down and across
 
 
 def _clip(images):
@@ -51,12 +51,13 @@ def _apply(image, code, factors, views):
         for at, operator in enumerate(color.operators(views.aug_impl))
     ]
     branches.append(lambda: color.grayscale(image))
-    branches.append(lambda: blur.by_shifts(_clip(image), factors[d.BLUR], radius))
+    branches.append(lambda: blur.along(_clip(image), 0, factors[d.BLUR], radius))
+    branches.append(lambda: blur.along(image, 2, factors[d.BLUR], radius))
     return tf.switch_case(code, branches)
 
 
 def _program(draws):
-    """The operators of each row in order, then NOTHING: int32 [n, 6], and their number [n]."""
+    """The operators of each row in order, then NOTHING: int32 [n, 7], and their number [n]."""
 
     def code_if(drawn, code):
         return tf.where(drawn[:, None], code, d.NOTHING)
@@ -66,6 +67,7 @@ def _program(draws):
             code_if(draws.jitter, draws.order),
             code_if(draws.grayscale, d.GRAYSCALE),
             code_if(draws.blur, d.BLUR),
+            code_if(draws.blur, d.BLUR_ACROSS),
         ],
         axis=1,
     )
