@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from PIL import Image
 
 from flags import preset_files
 from flags.modes import MODES
-from simclr_tf.__main__ import main
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,21 +29,42 @@ SMALL = {
         "--width_multiplier=0.125",
     ],
     "linear_eval": ["--train_epochs=1", "--train_batch_size=8", "--few_shot_draws=1"],
-    "export": [],
-    "report": [],
 }
+RUN_ALL = """
+import sys
+from simclr_tf.__main__ import main
+for arguments in map(str.split, sys.argv[1:]):
+    try:
+        code = main(arguments)
+    except SystemExit as done:
+        code = done.code
+    assert code == 0, arguments
+"""
 
 
-def execute(command, *more):
-    """Runs `python -m simclr_tf ...` in this process, made small; returns the exit code."""
+def python(folder, *arguments):
+    """Runs a fresh Python in `folder`, as a user does, and returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def made_small(command, *more):
+    """The arguments of `python -m simclr_tf ...` with few steps, as one string."""
     words = shlex.split(command)
     assert words[1:3] == ["-m", "simclr_tf"], command
-    arguments = words[3:]
+    names = {word.split("=")[0] for word in words}
     mode = re.search(r"--mode=(\w+)", command)
-    names = {argument.split("=")[0] for argument in arguments}
-    small = SMALL[mode.group(1)] if mode and "--help" not in arguments else []
-    small = [flag for flag in [*small, *more] if flag.split("=")[0] not in names]
-    return main([*arguments, *small])
+    small = SMALL.get(mode.group(1), []) if mode and "--help" not in names else []
+    return " ".join(
+        [*words[3:], *(flag for flag in [*small, *more] if flag.split("=")[0] not in names)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +80,10 @@ def place(tmp_path_factory):
     recipe = subprocess.run(
         ["make", "-n", "-o", "setup", "demo"], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        for command in recipe.stdout.splitlines():
-            assert execute(command) == 0, command
-        for name in ("cifar10", "imagenet"):
-            (folder / "runs" / name).symlink_to(folder / "runs" / "demo")
-    finally:
-        os.chdir(before)
+    for command in recipe.stdout.splitlines():
+        python(folder, "-m", "simclr_tf", *made_small(command).split())
+    for name in ("cifar10", "imagenet"):
+        (folder / "runs" / name).symlink_to(folder / "runs" / "demo")
     return folder
 
 
@@ -78,31 +94,35 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
     assert len(list((run / "saved_model").glob("*/saved_model.pb"))) == 1
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if "simclr_tf" in line])
-def test_a_command_runs_or_is_planned(command, place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    if "--help" in command:
-        with pytest.raises(SystemExit) as done:
-            execute(command)
-        assert done.value.code == 0
-        return
-    needs_download = re.search("cifar10|imagenet", command)
-    more = ["--dry_run"] if needs_download else []
-    more += ["--image_size=32"] if "image_dir" in command else []
-    assert execute(command, *more) == 0
-    if needs_download:
-        assert "plan" in capsys.readouterr().out
+def test_the_commands_for_own_images_run(place):
+    commands = [line for line in COMMANDS if "photos" in line]
+    assert len(commands) == 3
+    for command in commands:
+        more = ["--image_size=32"] if "--mode=pretrain" in command else []
+        python(place, "-m", "simclr_tf", *made_small(command, *more).split())
+    assert list((place / "runs" / "photos" / "saved_model").glob("*/saved_model.pb"))
+
+
+def test_the_other_commands_are_planned_or_help(place):
+    commands = [line for line in COMMANDS if "simclr_tf" in line and "photos" not in line]
+    helps = [command for command in commands if "--help" in command]
+    plans = [made_small(command, "--dry_run") for command in commands if command not in helps]
+    assert all(re.search("cifar10|imagenet", plan) for plan in plans)
+    said = python(place, "-c", RUN_ALL, *plans)
+    assert len(re.findall("^plan: ", said, re.M)) == len(plans)
+    for command in helps:
+        assert "flags of --mode=" in python(place, *shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("code", PYTHON_BLOCKS)
-def test_python_runs(code, place, monkeypatch):
-    monkeypatch.chdir(place)
-    names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    if "h" in names:
-        assert names["h"].shape[0] == 4 and len(names["h"].shape) == 2
-    if "logits" in names:
-        assert names["logits"].shape == (4, 10)
+def test_python_runs(code, place):
+    shape = re.search(r"# \[4, (\w+)\]\n*$", code)
+    if shape:
+        name = re.findall(r"^(\w+) = ", code, re.M)[-1]
+        last = "1" if shape.group(1) == "d" else shape.group(1)
+        code += f"\nassert len({name}.shape) == 2 and {name}.shape[0] == 4, {name}.shape\n"
+        code += f"assert {name}.shape[1] % {last} == 0\n"
+    python(place, "-c", code)
 
 
 def test_other_commands_are_targets_of_the_makefile():
