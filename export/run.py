@@ -1,9 +1,12 @@
-"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP."""
+"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP."""
 
+import dataclasses
 import os
 
-from export import saved_model
+from export import conversions, saved_model
 from export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
+from simclr_tf import config as settings_of
+from simclr_tf.data import decoding, preprocess, sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.training import plan
@@ -11,6 +14,7 @@ from simclr_tf.training import saved_model_reader as reader
 from simclr_tf.training.restore import load_trained
 from simclr_tf.training.run_folder import read_json
 
+_SAMPLES = 200  # images that set the ranges of an int8 conversion
 _FIGURES = ("mode", "top_1", "top_5", "few_shot", "knn_top_1", "num_eval")
 
 
@@ -26,6 +30,7 @@ def run(config, given=frozenset()):
         UserError: the checkpoint or the output folder cannot be used.
     """
     _check_outputs(config.export)
+    formats = conversions.check_formats(config.export.export_formats)
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
     trained = load_trained(config.source.checkpoint, chosen)
     parent = config.run.model_dir or trained.run_dir
@@ -41,7 +46,35 @@ def run(config, given=frozenset()):
         trained.encoder, trained.head, trained.probe, directory, about, config.export
     )
     print(_summary(report), flush=True)
+    for kind in formats:
+        print(_convert(report.path, kind, parent, trained), flush=True)
     return report
+
+
+def _convert(path, kind, parent, trained):
+    """Writes one converted file; returns the line to print."""
+    extension = "onnx" if kind == "onnx" else "tflite"
+    folder = os.path.join(parent, "converted", str(trained.step))
+    target = os.path.join(folder, f"{kind}.{extension}")
+    size = trained.settings["image_size"]
+    content = conversions.convert(path, kind, size, lambda: _samples(trained.settings))
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(target + ".tmp", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(target + ".tmp", target, overwrite=True)
+    return f"converted to {target}: {len(content) / 1e6:.2f} MB"
+
+
+def _samples(settings):
+    """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, 3]."""
+    names = [field.name for field in dataclasses.fields(settings_of.Data)]
+    data = settings_of.Data(**{name: settings[name] for name in names if name in settings})
+    source = sources.open_source(data, "train", settings.get("seed", 0))
+
+    def prepare(example):
+        return preprocess.eval_image(decoding.decode(example["image"]), data.image_size)
+
+    return source.stream(seed=0).take(_SAMPLES).map(prepare).batch(1)
 
 
 def _check_outputs(options):

@@ -1,7 +1,7 @@
 """What users of an exported model do, in a process that never imports simclr_tf.
 
-Usage: python export_consumers.py CHECKS SAVED_MODEL REFERENCE.npz
-Prints one JSON object: what each check found. tests/test_export.py runs it and asserts.
+Usage: python export_consumers.py CHECKS SAVED_MODEL REFERENCE.npz [SAVED_MODEL REFERENCE.npz ...]
+Prints one JSON object per model: what each check found. The export tests run it and assert.
 """
 
 import functools
@@ -153,21 +153,70 @@ def _gradient_step(keras, layer, images, kwargs):
     return float(loss), {**changed(layer.variables, before), "trainable": len(weights)}
 
 
-CHECKS = {"plain": plain, "signatures": signatures, "graph": graph, "hub": hub}
+def keras3(path, data):
+    """Keras 3's TFSMLayer, or what says that this stack has none."""
+    import keras
+
+    if not hasattr(keras.layers, "TFSMLayer"):
+        return {"version": keras.__version__}
+    serving = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+    layer = keras.layers.TFSMLayer(
+        path, call_endpoint="serve", call_training_endpoint="train", trainable=True
+    )
+    image = keras.Input([40, 40, 3])
+    model = keras.Model(image, keras.layers.Dense(3)(layer(image)["h"]))
+    images = data["images"]
+    got = layer(tf.constant(images))["h"]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.05), loss)
+    variables = layer._reloaded_obj.variables
+    before = [v.numpy() for v in variables]
+    model.fit(images, np.arange(len(images)) % 3, batch_size=4, epochs=1, verbose=0)
+    return {
+        "version": keras.__version__,
+        "serving": error(serving(tf.constant(images))["h"], data["out_h"]),
+        "serve": error(got, data["out_h"]),
+        "fine_tuned": changed(variables, before),
+    }
+
+
+def converted(path, data):
+    """The files in converted/ next to the versions, by the TFLite and ONNX run times."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(path)), "converted")
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        file = os.path.join(folder, name)
+        if name.endswith(".tflite"):
+            runner = tf.lite.Interpreter(file).get_signature_runner("serving_default")
+            out = runner(images=data["images"])
+        else:
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(file)
+            names = [output.name for output in session.get_outputs()]
+            out = dict(zip(names, session.run(names, {"images": data["images"]})))
+        errors = {key: error(value, data[f"out_{key}"]) for key, value in out.items()}
+        found[name] = {"bytes": os.path.getsize(file), "error": errors}
+    return found
+
+
+CHECKS = {
+    "plain": plain,
+    "signatures": signatures,
+    "graph": graph,
+    "hub": hub,
+    "keras3": keras3,
+    "converted": converted,
+}
 
 
 def main():
-    """Runs the named checks (comma-separated)."""
-    names, path, reference = sys.argv[1:4]
-    with np.load(reference, allow_pickle=True) as file:
-        data = dict(file)
-    found = {}
-    if "hub" in names:  # logical devices come before the first operation
-        found["hub"] = hub(path, data)
-    for name in names.split(","):
-        found[name] = found.get(name) or CHECKS[name](path, data)
+    """Runs the named checks (comma-separated) on every pair of model and reference."""
+    for path, reference in zip(sys.argv[2::2], sys.argv[3::2]):
+        with np.load(reference, allow_pickle=True) as file:
+            data = dict(file)
+        print(json.dumps({name: CHECKS[name](path, data) for name in sys.argv[1].split(",")}))
     assert "simclr_tf" not in sys.modules and "export" not in sys.modules
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The exported SavedModel in fresh processes that do not import simclr_tf."""
 
 import functools
+import importlib.util
 import json
 import os
 
+import numpy as np
 import pytest
 
-from export import saved_model
+from export import conversions, saved_model
 from simclr_tf.data import preprocess
+from simclr_tf.errors import SettingsError
 from tests import export_models as tiny
 
 TOLERANCE = 1e-5  # relative to the largest value of each output
@@ -40,8 +43,8 @@ def consume(exported, checks):
 
 @pytest.fixture(scope="module")
 def loaded(exported):
-    """What plain loading, the signatures and the graph show, from one process."""
-    return consume(exported, "plain,signatures,graph")
+    """What plain loading, the signatures, the graph and Keras 3 show, from one process."""
+    return consume(exported, "plain,signatures,graph,keras3")
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,45 @@ def test_saved_model_cli(exported):
     inputs, folder_out = f"images={reference}[images]", str(folder / "out")
     cli("run", *what, "serving_default", "--inputs", inputs, "--outdir", folder_out)
     assert sorted(os.listdir(folder / "out")) == ["h.npy", "logits.npy", "z.npy"]
+
+
+def test_keras_3_layer(loaded):
+    found = loaded["keras3"]
+    if found["version"].startswith("2."):
+        assert list(found) == ["version"]  # Keras 2 has no TFSMLayer: hub.KerasLayer is the way
+        return
+    assert found["serving"] < TOLERANCE and found["serve"] < TOLERANCE
+    assert found["fine_tuned"]["kernels"] and found["fine_tuned"]["statistics"]
+
+
+def test_conversions(exported):
+    """Tolerances relative to the largest value; measured 3e-7, 4e-4, 2e-2 and 3e-7."""
+    report, reference, folder = exported
+    tolerances = {"tflite": 1e-5, "tflite_float16": 2e-3, "tflite_int8": 8e-2}
+    if importlib.util.find_spec("tf2onnx"):
+        tolerances["onnx"] = 1e-5
+    os.makedirs(folder / "converted")
+    images = np.load(reference)["images"]
+    for kind in conversions.check_formats(",".join(tolerances)):
+        samples = functools.partial(np.split, images, len(images))
+        content = conversions.convert(report.path, kind, tiny.SIZE, samples)
+        name = kind if kind == "onnx" else kind + ".tflite"
+        (folder / "converted" / name).write_bytes(content)
+    found = consume(exported, "converted")["converted"]
+    weights = report.weight_bytes
+    for kind, tolerance in tolerances.items():
+        one = found[kind if kind == "onnx" else kind + ".tflite"]
+        print(kind, one)
+        assert sorted(one["error"]) == ["h", "logits", "z"]
+        assert max(one["error"].values()) < tolerance, (kind, one)
+    assert found["tflite_float16.tflite"]["bytes"] < 0.56 * weights
+    assert found["tflite_int8.tflite"]["bytes"] < 0.32 * weights
+
+
+def test_conversion_names_and_missing_packages(monkeypatch):
+    assert conversions.check_formats("") == ()
+    with pytest.raises(SettingsError, match="'tflite_int4'; give some of tflite, "):
+        conversions.check_formats("tflite,tflite_int4")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="needs tf2onnx and onnx.*requirements-export.txt"):
+        conversions.check_formats("onnx")
