@@ -71,10 +71,10 @@ def effective_rank(h):
     """exp of the entropy of the spectrum of the covariance of h, from 1 to the width of h.
 
     The entropy of the eigenvalues over their sum (the effective rank of Roy and Vetterli, 2007, of
-    the covariance matrix); 1 if h varies along one direction only, 0 if it does not vary. A fall
-    during training shows dimensional collapse. It costs an eigendecomposition: measure it every
-    few hundred steps. Inside `strategy.run` h of all replicas counts (two collectives of the size
-    of the covariance).
+    the covariance matrix); 1 if h varies along one direction only, 0 if it does not vary, not
+    finite if h is not. A fall during training shows dimensional collapse. It costs an
+    eigendecomposition: measure it every few hundred steps. Inside `strategy.run` h of all replicas
+    counts (two collectives, the larger one of the size of the covariance).
 
     Args:
         h: float [m, features] of this replica.
@@ -94,7 +94,8 @@ def effective_rank(h):
     if context is not None:
         covariance = context.all_reduce(tf.distribute.ReduceOp.SUM, covariance)
     total = tf.linalg.trace(covariance)
-    spectrum = tf.linalg.eigvalsh(covariance / tf.where(total > 0.0, total, 1.0))
-    share = tf.maximum(spectrum, 0.0)
+    usable = tf.math.is_finite(total) & (total > 0.0)
+    covariance = tf.where(usable, covariance / total, 0.0)  # eigvalsh aborts the step on NaN
+    share = tf.maximum(tf.linalg.eigvalsh(covariance), 0.0)
     entropy = -tf.reduce_sum(tf.math.xlogy(share, share))
-    return tf.where(total > 0.0, tf.exp(entropy), total)
+    return tf.where(usable, tf.exp(entropy), total)
