@@ -74,7 +74,8 @@ def build_model(config, num_classes, steps):
 
 def _loss(config):
     # under a whole compiled step the kernels are compiled with it, otherwise on their own
-    return make_loss(config.loss, jit_compile=not (config.training.jit_compile or config.run.use_tpu))
+    whole = config.training.jit_compile or config.run.use_tpu
+    return make_loss(config.loss, jit_compile=not whole)
 
 
 def _curve(steps):

@@ -1,0 +1,56 @@
+"""The run folder: whose it is, and that nothing is lost in it."""
+
+import os
+
+import pytest
+
+from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.training import pretrain
+from simclr_tf.training.run_folder import MetricsLog, RunFolder, write_atomically
+from tests.test_training import tiny
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(DataError, match="is a file"):
+        pretrain.run(tiny(file))
+    with pytest.raises(DataError, match="cannot make"):
+        pretrain.run(tiny(file / "inside"))
+    assert file.read_text() == "mine"
+
+
+def test_a_foreign_folder_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(SettingsError, match="is not empty"):
+        pretrain.run(tiny(tmp_path))
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_folder_of_another_mode_is_refused(tmp_path):
+    folder = RunFolder(str(tmp_path / "r"))
+    folder.claim("linear_eval", {}, (), {"name": "a", "fingerprint": "b"})
+    with pytest.raises(SettingsError, match="holds a linear_eval run, not a pretrain run"):
+        folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
+
+
+def test_changed_images_are_noticed(tmp_path):
+    folder = RunFolder(str(tmp_path / "r"))
+    folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
+    with pytest.raises(SettingsError, match="changed since"):
+        folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "c"})
+
+
+def test_atomic_write_keeps_the_old_file_on_failure(tmp_path):
+    target = tmp_path / "results.json"
+    write_atomically(str(target), "old")
+    with pytest.raises(DataError, match="cannot write"):
+        write_atomically(str(tmp_path / "no" / "results.json"), "new")
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
+
+
+def test_the_metrics_log_drops_what_a_checkpoint_does_not_know(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    MetricsLog(str(path), 2).append({"step": 3, "loss": 1.0})
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
