@@ -62,7 +62,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
 
     def _update(self, variable, value):
-        decay = tf.constant(1.0 - self.momentum, variable.dtype)
+        decay = tf.cast(1.0 - self.momentum, variable.dtype)
         variable.assign_sub((variable - tf.stop_gradient(value)) * decay)
 
     def get_config(self):
@@ -97,6 +97,10 @@ def normalize(inputs, mean, variance, gamma, beta, epsilon):
 def normalize_fused(inputs, gamma, beta, epsilon):
     """Training on one replica.
 
+    Float32 inputs are shifted by the mean of the first example: XLA computes the variance of the
+    fused operation as E[x^2] - E[x]^2, which is negative for means a few thousand times the
+    deviation. (16-bit numbers cannot hold such inputs, and would lose digits by the shift.)
+
     Args:
         inputs: float [b, h, w, c].
         gamma, beta: float32 [c].
@@ -104,6 +108,10 @@ def normalize_fused(inputs, gamma, beta, epsilon):
     Returns:
         outputs [b, h, w, c], and mean and biased variance of the batch, float32 [c].
     """
+    shift = 0.0
+    if inputs.dtype == tf.float32:
+        shift = tf.stop_gradient(tf.reduce_mean(inputs[:1], [0, 1, 2]))
+        inputs -= shift  # the result does not depend on it, nor does the gradient
     empty = tf.zeros([0], tf.float32)
     result = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty,
@@ -111,7 +119,8 @@ def normalize_fused(inputs, gamma, beta, epsilon):
     )  # fmt: skip
     rows = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
     # The operation returns the unbiased variance.
-    return result.y, result.batch_mean, result.batch_variance * ((rows - 1.0) / rows)
+    variance = result.batch_variance * ((rows - 1.0) / rows)
+    return result.y, result.batch_mean + shift, variance
 
 
 def global_moments(mean, variance, count, context):
