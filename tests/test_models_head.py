@@ -20,20 +20,24 @@ def reference(head, h, training):
     """The head in float64 NumPy, from its weights."""
     found = [np.float64(h)]
     for i, (dense, norm) in enumerate(zip(head.dense, head.norms)):
+        last = i == len(head.dense) - 1
         y = found[-1] @ np.float64(dense.kernel)
-        mean = y.mean(0) if training else np.float64(norm.moving_mean)
-        variance = y.var(0) if training else np.float64(norm.moving_variance)
-        y = (y - mean) / np.sqrt(variance + 1e-5) * np.float64(norm.gamma)
-        if i < len(head.dense) - 1:
-            y = np.maximum(y + np.float64(norm.beta), 0)
-        found.append(y)
+        if norm is not None:
+            mean = y.mean(0) if training else np.float64(norm.moving_mean)
+            variance = y.var(0) if training else np.float64(norm.moving_variance)
+            y = (y - mean) / np.sqrt(variance + 1e-5) * np.float64(norm.gamma)
+            y = y if last else y + np.float64(norm.beta)
+        elif not last:
+            y = y + np.float64(dense.bias)
+        found.append(y if last else np.maximum(y, 0))
     return found
 
 
 @pytest.mark.parametrize("mode, layers", COMBINATIONS)
 @pytest.mark.parametrize("training", [False, True])
-def test_outputs_are_the_official_head(mode, layers, training):
-    head = ProjectionHead(mode, num_layers=layers, out_dim=3)
+@pytest.mark.parametrize("batch_norm", ["all", "hidden", "none"])
+def test_outputs_are_the_official_head(mode, layers, training, batch_norm):
+    head = ProjectionHead(mode, num_layers=layers, out_dim=3, batch_norm=batch_norm)
     head(features())
     rng = np.random.default_rng(1)
     head.set_weights([rng.uniform(0.5, 1.5, value.shape) for value in head.get_weights()])
@@ -63,7 +67,9 @@ def test_kernels_start_small():
     assert not np.allclose(head.dense[0].kernel[:, :8], head.dense[1].kernel[:, :8])
 
 
-@pytest.mark.parametrize("settings", [{"mode": "mlp"}, {"num_layers": 0}, {"num_layers": 5}])
+@pytest.mark.parametrize(
+    "settings", [{"mode": "mlp"}, {"num_layers": 0}, {"num_layers": 5}, {"batch_norm": "some"}]
+)
 def test_unknown_heads_are_refused(settings):
     with pytest.raises(SettingsError, match="give"):
         ProjectionHead(**settings)

@@ -1,5 +1,6 @@
 """Encoder and head from the settings of the model."""
 
+from simclr_tf.models.custom import build_custom
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
 from simclr_tf.stack import tf
@@ -21,8 +22,12 @@ def build_encoder(model, image_size, seed=0):
         seed: of the initial kernels.
     Returns:
         Keras model, images float [b, image_size, image_size, 3] in [0, 1] -> h float32 [b, d],
-        with the attribute `feature_dim` = d.
+        with the attribute `feature_dim` = d and the method `endpoints`.
+    Raises:
+        SettingsError: `--encoder` names nothing that can be an encoder.
     """
+    if model.encoder:
+        return build_custom(model.encoder, image_size, seed, model.global_bn)
     encoder = ResNet(
         depth=model.resnet_depth,
         width_multiplier=model.width_multiplier,
@@ -53,6 +58,7 @@ def build_head(model, feature_dim=None, seed=0):
         out_dim=model.proj_out_dim,
         global_bn=model.global_bn,
         batch_norm_decay=model.batch_norm_decay,
+        batch_norm=model.proj_bn,
         seed=seed,
     )
     if feature_dim is not None:

@@ -7,14 +7,15 @@ from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras, tf
 
 MODES = ("none", "linear", "nonlinear")
+BATCH_NORMS = ("all", "hidden", "none")
 
 
 class ProjectionHead(keras.layers.Layer):
     """g: h float [b, d] -> z float32 [b, p], not normalised.
 
     none: z = h. linear: dense(p), BN. nonlinear: dense(d), BN, ReLU for all layers but the last,
-    then dense(p), BN. The last BN has no offset; no dense layer has a bias; kernels start as
-    N(0, 0.01). Two layers are the paper's head, three that of SimCLR v2.
+    then dense(p), BN. The last BN has no offset and dense layers no bias, except hidden layers
+    without BN; kernels start as N(0, 0.01). Two layers are the paper's head, three SimCLR v2's.
 
     Args:
         mode: "none", "linear" or "nonlinear".
@@ -22,11 +23,12 @@ class ProjectionHead(keras.layers.Layer):
         out_dim: p.
         global_bn: BatchNormalization statistics over all replicas.
         batch_norm_decay: decay of the moving averages.
-        **kwargs: seed (0): of the initial kernels. Others go to keras.layers.Layer.
+        **kwargs: batch_norm ("all"): which layers are normalized: "all" (the official code),
+            "hidden" or "none". seed (0): of the initial kernels. Others go to keras.layers.Layer.
     Attributes:
         depth: layers, 0 for "none".
     Raises:
-        SettingsError: unknown mode or number of layers.
+        SettingsError: unknown mode, number of layers or batch_norm.
     """
 
     def __init__(
@@ -42,25 +44,36 @@ class ProjectionHead(keras.layers.Layer):
             raise SettingsError(f"proj_head_mode={mode} is not known: give {', '.join(MODES)}.")
         if not 1 <= num_layers <= 4:
             raise SettingsError(f"num_proj_layers={num_layers} is not allowed: give 1 to 4.")
+        batch_norm = kwargs.pop("batch_norm", "all")
+        if batch_norm not in BATCH_NORMS:
+            known = ", ".join(BATCH_NORMS)
+            raise SettingsError(f"proj_bn={batch_norm} is not known: give {known}.")
         self._settings = {
             "mode": mode,
             "num_layers": num_layers,
             "out_dim": out_dim,
             "global_bn": global_bn,
             "batch_norm_decay": batch_norm_decay,
+            "batch_norm": batch_norm,
             "seed": kwargs.pop("seed", 0),
         }
         super().__init__(**{"name": "projection_head", **kwargs})
         self.depth = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
         norm = {"momentum": batch_norm_decay, "global_statistics": global_bn}
-        self.norms = [
+        self.norms = [  # None where a layer is not normalized
             BatchNormalization(center=not self._is_last(i), name=f"norm{i + 1}", **norm)
+            if self._is_normalized(i)
+            else None
             for i in range(self.depth)
         ]
         self.dense = []
 
     def _is_last(self, i):
         return i == self.depth - 1
+
+    def _is_normalized(self, i):
+        normalized = self._settings["batch_norm"]
+        return normalized == "all" or (normalized == "hidden" and not self._is_last(i))
 
     def build(self, input_shape):
         """Makes the dense layers: the hidden ones are as wide as h."""
@@ -69,7 +82,7 @@ class ProjectionHead(keras.layers.Layer):
             self.dense.append(
                 keras.layers.Dense(
                     self._settings["out_dim"] if self._is_last(i) else int(input_shape[-1]),
-                    use_bias=False,
+                    use_bias=not (self._is_normalized(i) or self._is_last(i)),
                     kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seed),
                     name=f"dense{i + 1}",
                 )
@@ -82,7 +95,9 @@ class ProjectionHead(keras.layers.Layer):
         `ft_proj_selector` indexes. The layer must have been built."""
         found = [tf.cast(h, tf.float32)]
         for i in range(self.depth):
-            h = self.norms[i](self.dense[i](h), training=training)
+            h = self.dense[i](h)
+            if self.norms[i] is not None:
+                h = self.norms[i](h, training=training)
             h = h if self._is_last(i) else tf.nn.relu(h)
             found.append(tf.cast(h, tf.float32))
         return found
