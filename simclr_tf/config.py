@@ -60,6 +60,12 @@ class Data(Section):
             )
 
 
+OPERATORS = (
+    "color", "blur", "crop", "rotate", "cutout", "noise", "sobel", "solarize", "equalize",
+    "motion_blur",
+)  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class Views(Section):
     """The random views of an image (paper appendix A)."""
@@ -84,6 +90,15 @@ class Views(Section):
     blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
     blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
     blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
+    operators: str = setting("color,blur", "What happens to a crop, comma-separated and in this order: color (jitter, grayscale), blur, and for studies crop, rotate, cutout, noise, sobel, solarize, equalize, motion_blur.")  # fmt: skip
+    study_prob: float = setting(1.0, "Probability of each operator other than color and blur.", minimum=0.0, maximum=1.0)  # fmt: skip
+    cutout_size: float = setting(0.5, "Side of the cutout square as a share of the image side.", above=0.0, maximum=1.0)  # fmt: skip
+    noise_sigma_max: float = setting(0.2, "Gaussian noise: its standard deviation is drawn between 0 and this, for pixels from 0 to 1.", minimum=0.0)  # fmt: skip
+    solarize_threshold: float = setting(0.5, "Solarize inverts pixels from this value up, of 1.", minimum=0.0, maximum=1.0)  # fmt: skip
+    asymmetric: bool = setting(False, "Crop all views alike and apply the operators to the first view only (paper section 3.1).")  # fmt: skip
+    augment_on: str = setting("auto", "Where views are finished: device (compiled in the train step), host (in the input pipeline), auto: device.", allowed=("auto", "device", "host"))  # fmt: skip
+    resize_on: str = setting("host", "Where images above 64 pixels are cropped and resized. device: the host only decodes them onto a canvas; for accelerators that wait for images.", allowed=("host", "device"))  # fmt: skip
+    canvas_size: int = setting(512, "Side of the canvas of --resize_on=device; larger images are cropped on the host after all.", minimum=32)  # fmt: skip
 
     def check(self):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):
@@ -95,6 +110,19 @@ class Views(Section):
                 f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
                 "above half a turn; lower one of them."
             )
+        self.operator_names()
+
+    def operator_names(self):
+        """The tuple of operators in their order."""
+        names = tuple(name.strip() for name in self.operators.split(",") if name.strip())
+        for name in names:
+            if name not in OPERATORS or names.count(name) > 1:
+                wrong = "unknown" if name not in OPERATORS else "twice"
+                raise SettingsError(
+                    f"operators={self.operators} names {name}, which is {wrong}; "
+                    f"give each at most once of {', '.join(OPERATORS)}."
+                )
+        return names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +148,7 @@ class Loss(Section):
     """The contrastive loss."""
 
     loss: str = setting("nt_xent", "nt_xent (the paper), nt_logistic, margin (triplet), decoupled (no positive in the denominator), supcon (images with the same label are positives too).", allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
-    temperature: float = setting(0.1, "Divides the cosine similarities; margin ignores it.", above=0.0)
+    temperature: float = setting(0.1, "Divides the cosine similarities; margin ignores it.", above=0.0)  # fmt: skip
     hidden_norm: bool = setting(True, "l2-normalise z before the loss.")
     margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
     semi_hard: bool = setting(False, "nt_logistic and margin: only the closest negative that is farther than the positive.")  # fmt: skip
@@ -146,6 +174,13 @@ class Optimizer(Section):
     nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
     ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
     trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
+
+    def check(self):
+        if self.ema_momentum and self.optimizer == "lamb":
+            raise SettingsError(
+                f"ema_momentum={self.ema_momentum} does not work with optimizer=lamb; choose lars, "
+                "momentum, adam or adamw."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,4 +310,4 @@ class Report:
     run: Run = Run()
 
 
-MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "knn": Knn, "export": Export, "report": Report}
+MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "knn": Knn, "export": Export, "report": Report}  # fmt: skip

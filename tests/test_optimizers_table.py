@@ -8,6 +8,7 @@ from simclr_tf import config
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
+from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import keras, load_addons, tf
@@ -105,6 +106,41 @@ def test_lamb_runs_on_replicas_or_says_what_it_needs(two_replicas):
         np.testing.assert_allclose(got, want, rtol=1e-4)
         want = lamb_reference(BIAS, GRADIENTS[:, 2], 0.0, adapted=False)
         np.testing.assert_allclose(got_bias, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lars", "momentum", "adam", "adamw"])
+def test_averaged_weights_come_and_go(name, two_replicas):
+    settings = settings_of(name, ema_momentum=0.75)
+    with two_replicas.scope():
+        kernel = tf.Variable(KERNEL, name="kernel")
+        optimizer = make_optimizer(settings, 0.1)
+
+    def steps(shares):
+        found = []
+        for i in range(4):
+            optimizer.apply_gradients([(shares[i, :2], kernel)])
+            found.append(kernel + 0.0)
+        return found
+
+    shares = np.concatenate([0.25 * GRADIENTS, 0.75 * GRADIENTS])
+    trained = run_on_replicas(two_replicas, steps, shares)[0]
+    average = np.float64(KERNEL)
+    for value in trained:
+        average = 0.75 * average + 0.25 * value
+    with averaged_weights(optimizer, [kernel]):
+        np.testing.assert_allclose(kernel.numpy(), average, rtol=1e-5)
+    np.testing.assert_array_equal(kernel.numpy(), trained[-1])
+
+
+def test_lamb_cannot_average():
+    with pytest.raises(SettingsError, match="ema_momentum=0.9 does not work with optimizer=lamb"):
+        settings_of("lamb", ema_momentum=0.9)
+
+
+def test_without_averaging_weights_stay():
+    kernel = tf.Variable(KERNEL)
+    with averaged_weights(make_optimizer(settings_of("lars"), 0.1), [kernel]):
+        np.testing.assert_array_equal(kernel, KERNEL)
 
 
 def test_undecayed_variables_are_found_by_layer_type():

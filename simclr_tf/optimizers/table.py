@@ -11,7 +11,8 @@ def make_optimizer(settings, schedule, excluded_variables=()):
     """The optimizer that `--optimizer` names.
 
     Weight decay is inside the gradient for lars, momentum and adam (as in the official code) and
-    decoupled for adamw and lamb.
+    decoupled for adamw and lamb. With `ema_momentum` the optimizer also averages the weights; see
+    `averaging.averaged_weights`.
 
     Args:
         settings: config.Optimizer.
@@ -25,6 +26,13 @@ def make_optimizer(settings, schedule, excluded_variables=()):
     return _TABLE[settings.optimizer](settings, schedule, list(excluded_variables))
 
 
+def _averaging(settings):
+    """Arguments of Keras optimizers for the setting `ema_momentum`."""
+    if not settings.ema_momentum:
+        return {}
+    return {"use_ema": True, "ema_momentum": settings.ema_momentum}
+
+
 def _lars(settings, schedule, excluded):
     return LARS(
         schedule,
@@ -32,6 +40,7 @@ def _lars(settings, schedule, excluded):
         weight_decay=settings.weight_decay,
         trust_coefficient=settings.trust_coefficient,
         exclude=excluded,
+        **_averaging(settings),
     )
 
 
@@ -42,16 +51,25 @@ def _momentum(settings, schedule, excluded):
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
         exclude=excluded,
+        **_averaging(settings),
     )
 
 
 def _adam(settings, schedule, excluded):
-    return Adam(schedule, weight_decay=settings.weight_decay, exclude=excluded)
+    return Adam(
+        schedule,
+        weight_decay=settings.weight_decay,
+        exclude=excluded,
+        **_averaging(settings),
+    )
 
 
 def _adamw(settings, schedule, excluded):
     optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, jit_compile=False
+        schedule,
+        weight_decay=settings.weight_decay,
+        jit_compile=False,
+        **_averaging(settings),
     )
     optimizer.exclude_from_weight_decay(var_list=excluded)
     return optimizer
