@@ -1,0 +1,104 @@
+"""Which ResNet a list of convolution kernels belongs to. No TensorFlow."""
+
+import itertools
+
+from simclr_tf.errors import DataError
+
+_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+
+
+def kernel_shapes(depth, width, stem, sk_ratio=0.0, se_ratio=0.0):
+    """Shapes of all convolution kernels in the order in which the official code makes them.
+
+    In a block: shortcut, main branch, squeeze-and-excitation (PAPER.md 1.7, EXPORT.md 3.4).
+
+    Returns:
+        list of tuples (height, width, channels in, channels out).
+    """
+    filters = [max(1, round(64 * 2**i * width)) for i in range(4)]
+    found = _stem_shapes(filters[0], stem, sk_ratio)
+    channels, expansion = filters[0], 4 if depth >= 50 else 1
+    for f, blocks in zip(filters, _BLOCKS[depth]):
+        out = f * expansion
+        for block in range(blocks):
+            if not block:
+                found.append((1, 1, channels, out))
+            if expansion == 1:
+                found += [(3, 3, channels, f), (3, 3, f, f)]
+            else:
+                found += [(1, 1, channels, f), *_middle_shapes(f, sk_ratio), (1, 1, f, out)]
+            if se_ratio:
+                gate = max(1, int(f * se_ratio))
+                found += [(1, 1, out, gate), (1, 1, gate, out)]
+            channels = out
+    return found
+
+
+def _stem_shapes(filters, stem, sk_ratio):
+    if stem == "small":
+        return [(3, 3, 3, filters)]
+    if not sk_ratio:
+        return [(7, 7, 3, filters)]
+    half = max(1, filters // 2)
+    return [(3, 3, 3, half), (3, 3, half, half), (3, 3, half, filters)]
+
+
+def _middle_shapes(filters, sk_ratio):
+    if not sk_ratio:
+        return [(3, 3, filters, filters)]
+    gate = max(int(filters * sk_ratio), 32)
+    return [(3, 3, filters, 2 * filters), (1, 1, filters, gate), (1, 1, gate, 2 * filters)]
+
+
+def detect(shapes, has_bias, source):
+    """The settings of config.Model that give exactly these kernels.
+
+    Args:
+        shapes: kernel shapes in the order of `kernel_shapes`.
+        has_bias: some convolutions have a bias, which only squeeze-and-excitation has.
+        source: where they come from, for the error.
+    Returns:
+        dict: resnet_depth, width_multiplier, sk_ratio, se_ratio, stem.
+    Raises:
+        DataError: no encoder of the family has these kernels.
+    """
+    shapes = [tuple(shape) for shape in shapes]
+    if shapes:
+        for depth, stem, sk_ratio in itertools.product(_BLOCKS, ("imagenet", "small"), (0, 1)):
+            found = _candidate(shapes, depth, stem, sk_ratio, has_bias)
+            if found is not None:
+                return found
+    known = ", ".join(str(depth) for depth in _BLOCKS)
+    raise DataError(
+        f"{source} holds {len(shapes)} convolutions that are no ResNet of depth {known}; give a "
+        "checkpoint of the official SimCLR code."
+    )
+
+
+def _candidate(shapes, depth, stem, has_sk, has_se):
+    first = shapes[0][3] * (2 if has_sk and stem == "imagenet" else 1)
+    width = first / 64
+    last = shapes[: len(shapes) - 2] if has_se else shapes  # the gates are made last in a block
+    se_ratio = shapes[-1][2] / (512 * width) if has_se else 0.0
+    sk_ratio = 0.0
+    if has_sk:
+        sk_ratio = 0.0625  # of every SimCLR v2 release; basic blocks do not tell
+        gate = last[-2][2] if depth >= 50 and len(last) > 2 else 0
+        if depth >= 50 and gate != max(int(512 * width * sk_ratio), 32):
+            sk_ratio = gate / (512 * width)
+    if kernel_shapes(depth, width, stem, sk_ratio, se_ratio) != shapes:
+        return None
+    return {
+        "resnet_depth": depth,
+        "width_multiplier": width,
+        "sk_ratio": sk_ratio,
+        "se_ratio": se_ratio,
+        "stem": stem,
+    }

@@ -1,0 +1,299 @@
+"""Official SimCLR weights -> our encoder, projection head and classifier.
+
+Reads what the official code wrote: a SavedModel or checkpoint of its tf2 folder, or a checkpoint
+of its TF1 code. Variables are identified by the names stored in the file and the order of creation
+that their numbers tell (EXPORT.md 3.4), never by shape alone; every shape is verified.
+"""
+
+import dataclasses
+import os
+import re
+
+import numpy as np
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from export.architecture import detect
+from export.official_names import encoder_parts
+from simclr_tf import config
+from simclr_tf.errors import DataError
+from simclr_tf.models.build import build_encoder, build_head
+from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.stack import keras, tf
+
+_ROOTS = {
+    "resnet": "encoder",
+    "base_model": "encoder",
+    "projection_head": "head",
+    "head_contrastive": "head",
+    "head_supervised": "classifier",
+}
+_KINDS = {
+    "conv2d": "conv",
+    "sync_batch_normalization": "norm",
+    "batch_normalization": "norm",
+    "dense": "dense",
+}
+_LEAVES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+TOLERANCE = 1e-4  # of every output, relative to its largest value; measured: 2e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """Official weights as our networks.
+
+    Attributes:
+        encoder: built ResNet.
+        head: built ProjectionHead, or None (releases of SimCLR v1 have none).
+        classifier: built LinearClassifier, or None.
+        settings: {setting name: value} of config.Model, and image_size.
+        matched: number of variables taken over.
+        unused: names in the source that are not part of these networks, such as optimizer slots.
+        differences: {endpoint: largest difference relative to the largest value}, measured against
+            the source on random images; empty if the source is not a SavedModel.
+        selector: which of the head's outputs the classifier of a SavedModel reads (0: h), or None.
+    """
+
+    encoder: keras.Model
+    head: keras.layers.Layer
+    classifier: keras.layers.Layer
+    settings: dict
+    matched: int
+    unused: tuple
+    differences: dict = dataclasses.field(default_factory=dict)
+    selector: int = None
+
+
+def import_official(source):
+    """Reads official weights and verifies them.
+
+    Args:
+        source: SavedModel folder, checkpoint prefix or folder of checkpoints. Any tf.io.gfile path.
+    Returns:
+        Imported. Nothing may be missing: a variable of ours without a source is an error.
+    Raises:
+        DataError: nothing readable is there, it is not of this family, a shape does not fit, or
+            the outputs differ from those of the SavedModel by more than 1e-4.
+    """
+    prefix, is_saved_model = locate(source)
+    named, others = read_variables(prefix)
+    parts, unused = sort_by_part(named)
+    if "encoder" not in parts:
+        raise DataError(
+            f"{source} holds no variables named resnet/... or base_model/...; give a SavedModel or "
+            "checkpoint of the official SimCLR code."
+        )
+    imported = build(parts, (*unused, *others), source)
+    return verify(imported, source) if is_saved_model else imported
+
+
+def locate(source):
+    """(checkpoint prefix, True if the source is a SavedModel)."""
+    path = source.rstrip("/")
+    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        return os.path.join(path, "variables", "variables"), True
+    if tf.io.gfile.exists(path + ".index"):
+        return path, False
+    latest = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
+    if latest is None:
+        raise DataError(
+            f"{source} holds no saved_model.pb and no checkpoint; give the folder of a SavedModel, "
+            "a folder of checkpoints or a checkpoint prefix."
+        )
+    return latest, False
+
+
+def read_variables(prefix):
+    """Reads a checkpoint.
+
+    Object-based checkpoints (TF2) keep the names beside their own keys; in name-based ones (TF1)
+    the keys are the names.
+
+    Returns:
+        {variable name: array} of what may belong to a network; names of the rest (optimizer slots,
+        counters).
+    Raises:
+        DataError: the file is missing, truncated or damaged.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        keys = {name: name for name in reader.get_variable_to_shape_map()}
+        if _GRAPH_KEY in keys:
+            keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
+        wanted = {
+            name: key
+            for name, key in keys.items()
+            if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
+        }
+        named = {name: reader.get_tensor(key) for name, key in wanted.items()}
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError, DecodeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise DataError(f"checkpoint {prefix} cannot be read ({reason}); copy it again.") from error
+    return named, sorted(set(keys) - set(named))
+
+
+def _names_in_object_graph(serialized):
+    """{variable name: checkpoint key}; a slot of an optimizer never hides a variable."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName("tensorflow.TrackableObjectGraph")
+    graph = message_factory.GetMessageClass(descriptor).FromString(serialized)
+    attributes = [attribute for node in graph.nodes for attribute in node.attributes]
+    stored = [item for item in attributes if item.name == "VARIABLE_VALUE"]
+    stored.sort(key=lambda item: ".OPTIMIZER_SLOT" not in item.checkpoint_key)
+    return {item.full_name: item.checkpoint_key for item in stored}
+
+
+def sort_by_part(named):
+    """Splits variables into encoder, head and classifier, their layers in order of creation.
+
+    Args:
+        named: {variable name: array}.
+    Returns:
+        {"encoder" | "head" | "classifier": {"conv" | "norm" | "dense": [{leaf: array}, ...]}}, and
+        the names that belong to none of them.
+    """
+    layers, unused = {}, []
+    for name, value in named.items():
+        *path, leaf = name.split("/")
+        root = next((i for i, token in enumerate(path) if token in _ROOTS), None)
+        kind = _KINDS.get(re.sub(r"_\d+$", "", path[-1])) if path else None
+        if root is None or kind is None or "ema_model" in path:
+            unused.append(name)
+            continue
+        part = _ROOTS[path[root]]
+        scope = _number(path[root + 1]) if part == "head" else 0  # nl_0, nl_1, ...
+        layers.setdefault((part, kind, scope, _number(path[-1])), {})[leaf] = value
+    parts = {}
+    for key in sorted(layers):
+        parts.setdefault(key[0], {}).setdefault(key[1], []).append(layers[key])
+    return parts, tuple(sorted(unused))
+
+
+def _number(token):
+    """The number that Keras appended: 12 of conv2d_12, 0 of conv2d."""
+    found = re.search(r"_(\d+)$", token)
+    return int(found.group(1)) if found else 0
+
+
+def build(parts, unused, source):
+    """Makes the networks that the parts describe and fills them."""
+    convolutions = parts["encoder"].get("conv", [])
+    shapes = [layer["kernel"].shape for layer in convolutions if "kernel" in layer]
+    settings = detect(shapes, any("bias" in layer for layer in convolutions), source)
+    settings["image_size"] = 32 if settings["stem"] == "small" else 224
+    dense = parts.get("head", {}).get("dense", [])
+    if dense:
+        settings["proj_head_mode"] = "nonlinear" if len(dense) > 1 else "linear"
+        settings["num_proj_layers"] = len(dense)
+        settings["proj_out_dim"] = dense[-1]["kernel"].shape[-1]
+    else:
+        settings["proj_head_mode"] = "none"
+    names = {field.name for field in dataclasses.fields(config.Model)}
+    model = config.Model(**{name: settings[name] for name in names & set(settings)})
+    encoder = build_encoder(model, settings["image_size"])
+    found = encoder_parts(encoder)
+    targets = [
+        ("encoder", "conv", [layer for _, kind, layer in found if kind != "norm"]),
+        ("encoder", "norm", [layer for _, kind, layer in found if kind == "norm"]),
+    ]
+    head = classifier = None
+    if dense:
+        head = build_head(model, encoder.feature_dim)
+        targets += [("head", "dense", head.dense), ("head", "norm", head.norms)]
+    if "classifier" in parts:
+        kernel = parts["classifier"]["dense"][0]["kernel"]
+        classifier = LinearClassifier(kernel.shape[1])
+        classifier(tf.zeros([1, kernel.shape[0]]))
+        targets.append(("classifier", "dense", [classifier.dense]))
+    matched = sum(
+        _assign(layers, parts.get(part, {}).get(kind, []), f"{source}: {part} {kind}")
+        for part, kind, layers in targets
+    )
+    return Imported(encoder, head, classifier, settings, matched, unused)
+
+
+def _assign(layers, values, where):
+    """Fills layers one by one; returns how many variables. Counts, leaves and shapes must agree."""
+    if len(layers) != len(values):
+        raise DataError(
+            f"{where}: {len(values)} layers in the source, {len(layers)} in the network that its "
+            "kernels describe; the file is incomplete or not of the official code."
+        )
+    matched = 0
+    for number, (layer, stored) in enumerate(zip(layers, values)):
+        own = {leaf: getattr(layer, leaf, None) for leaf in _LEAVES}
+        own = {leaf: variable for leaf, variable in own.items() if variable is not None}
+        shapes = {leaf: tuple(variable.shape) for leaf, variable in own.items()}
+        found = {leaf: value.shape for leaf, value in stored.items()}
+        if shapes != found:
+            raise DataError(
+                f"{where} {number}: the source holds {found}, the network needs {shapes}; the file "
+                "is incomplete or not of the official code."
+            )
+        for leaf, variable in own.items():
+            variable.assign(stored[leaf])
+        matched += len(own)
+    return matched
+
+
+def outputs_of(imported, images, selector=0):
+    """Every output of the networks under the official keys, in inference mode.
+
+    Args:
+        imported: Imported.
+        images: float32 [b, h, w, 3] in [0, 1].
+        selector: which of the head's outputs the classifier reads.
+    Returns:
+        {key: float32 array}: the endpoints of ResNet, `proj_head_input`, `proj_head_output` and
+        `logits_sup` as far as there is a head and a classifier.
+    """
+    found = imported.encoder.endpoints(images, training=False)
+    layers = [found["final_avg_pool"]]
+    if imported.head is not None:
+        layers = imported.head.outputs(layers[0], training=False)
+        found["proj_head_input"], found["proj_head_output"] = layers[0], layers[-1]
+    if imported.classifier is not None:
+        found["logits_sup"] = imported.classifier(layers[selector])
+    return {key: value.numpy() for key, value in found.items()}
+
+
+def verify(imported, source):
+    """Compares every output with the SavedModel; finds the layer that its classifier reads."""
+    side = imported.settings["image_size"]
+    images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
+    try:
+        loaded = tf.saved_model.load(source)
+        wanted = {key: value.numpy() for key, value in loaded(images, trainable=False).items()}
+    except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise DataError(f"SavedModel {source} cannot be run ({reason}); copy it again.") from error
+    best = None
+    for selector in _selectors(imported):
+        differences = _differences(outputs_of(imported, images, selector), wanted)
+        if best is None or max(differences.values()) < max(best.differences.values()):
+            best = dataclasses.replace(imported, differences=differences, selector=selector)
+    key = max(best.differences, key=best.differences.get)
+    if not best.differences[key] <= TOLERANCE:
+        raise DataError(
+            f"{source}: output {key} of the imported network differs from the SavedModel by "
+            f"{best.differences[key]:.1e}, above {TOLERANCE}; the weights are not taken over."
+        )
+    return best
+
+
+def _selectors(imported):
+    """Outputs of the head whose width fits the classifier, h first."""
+    if imported.classifier is None or imported.head is None:
+        return [0]
+    width = imported.classifier.dense.kernel.shape[0]
+    hidden = imported.encoder.feature_dim
+    widths = [hidden] * imported.head.depth + [imported.settings["proj_out_dim"]]
+    return [i for i, found in enumerate(widths) if found == width]
+
+
+def _differences(found, wanted):
+    keys = [key for key in found if key in wanted and np.ndim(wanted[key])]
+    return {
+        key: float(np.abs(found[key] - wanted[key]).max() / max(np.abs(wanted[key]).max(), 1e-30))
+        for key in keys
+    }
