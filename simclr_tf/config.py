@@ -60,12 +60,6 @@ class Data(Section):
             )
 
 
-OPERATORS = (
-    "color", "blur", "crop", "rotate", "cutout", "noise", "sobel", "solarize", "equalize",
-    "motion_blur",
-)  # fmt: skip
-
-
 @dataclasses.dataclass(frozen=True)
 class Views(Section):
     """The random views of an image (paper appendix A)."""
@@ -90,15 +84,6 @@ class Views(Section):
     blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
     blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
     blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
-    operators: str = setting("color,blur", "What happens to a crop, comma-separated and in this order: color (jitter, grayscale), blur, and for studies crop, rotate, cutout, noise, sobel, solarize, equalize, motion_blur.")  # fmt: skip
-    study_prob: float = setting(1.0, "Probability of each operator other than color and blur.", minimum=0.0, maximum=1.0)  # fmt: skip
-    cutout_size: float = setting(0.5, "Side of the cutout square as a share of the image side.", above=0.0, maximum=1.0)  # fmt: skip
-    noise_sigma_max: float = setting(0.2, "Gaussian noise: its standard deviation is drawn between 0 and this, for pixels from 0 to 1.", minimum=0.0)  # fmt: skip
-    solarize_threshold: float = setting(0.5, "Solarize inverts pixels from this value up, of 1.", minimum=0.0, maximum=1.0)  # fmt: skip
-    asymmetric: bool = setting(False, "Crop all views alike and apply the operators to the first view only (paper section 3.1).")  # fmt: skip
-    augment_on: str = setting("auto", "Where views are finished: device (compiled in the train step), host (in the input pipeline), auto: device.", allowed=("auto", "device", "host"))  # fmt: skip
-    resize_on: str = setting("host", "Where images above 64 pixels are cropped and resized. device: the host only decodes them onto a canvas; for accelerators that wait for images.", allowed=("host", "device"))  # fmt: skip
-    canvas_size: int = setting(512, "Side of the canvas of --resize_on=device; larger images are cropped on the host after all.", minimum=32)  # fmt: skip
 
     def check(self):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):
@@ -110,19 +95,6 @@ class Views(Section):
                 f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
                 "above half a turn; lower one of them."
             )
-        self.operator_names()
-
-    def operator_names(self):
-        """The tuple of operators in their order."""
-        names = tuple(name.strip() for name in self.operators.split(",") if name.strip())
-        for name in names:
-            if name not in OPERATORS or names.count(name) > 1:
-                wrong = "unknown" if name not in OPERATORS else "twice"
-                raise SettingsError(
-                    f"operators={self.operators} names {name}, which is {wrong}; "
-                    f"give each at most once of {', '.join(OPERATORS)}."
-                )
-        return names
 
 
 @dataclasses.dataclass(frozen=True)
