@@ -30,15 +30,82 @@ def decode(image):
     Returns:
         uint8 [h, w, 3].
     Raises:
-        tf.errors.InvalidArgumentError: not an image, damaged, or of an unknown format.
+        tf.errors.InvalidArgumentError: not an image, damaged, or of an unknown format (called
+            outside a graph: ValueError where it is Pillow that decodes).
     """
     image = tf.convert_to_tensor(image)
     if image.dtype != tf.string:
         return _rgb(image)
-    is_jpeg = tf.strings.substr(image, 0, 3) == b"\xff\xd8\xff"
-    decoded = tf.cond(is_jpeg, lambda: _decode_jpeg(image), lambda: _decode_other(image))
+
+    def plain():
+        return tf.io.decode_image(image, channels=3, expand_animations=False)
+
+    decoded = tf.cond(is_plain_jpeg(image), plain, lambda: _decode_with_care(image))
     decoded.set_shape([None, None, 3])
     return decoded
+
+
+def is_plain_jpeg(encoded):
+    """Whether one TensorFlow op decodes these bytes correctly: most JPEGs, told by one look.
+
+    True for a JPEG whose tables follow the JFIF segment at once, so without EXIF; only such a
+    file may be decoded in part (tf.image.decode_and_crop_jpeg). False says nothing.
+
+    Args:
+        encoded: string [].
+    Returns:
+        bool [].
+    """
+    behind_jfif = tf.minimum(20, tf.strings.length(encoded))  # beyond the end, substr fails
+    return (tf.strings.substr(encoded, behind_jfif, 2) == b"\xff\xdb") & is_jpeg(encoded)
+
+
+def is_jpeg(encoded):
+    """bool []: whether the bytes begin like a JPEG."""
+    return tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
+
+
+def pixels(encoded):
+    """Width times height as the header says, without decoding.
+
+    Args:
+        encoded: string [].
+    Returns:
+        int64 []; 0 where the header cannot be read.
+    Raises:
+        tf.errors.InvalidArgumentError: a damaged JPEG header.
+    """
+
+    def jpeg():
+        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
+
+    return tf.cond(is_jpeg(encoded), jpeg, lambda: _pixels_of_other(_head(encoded)))
+
+
+def _pixels_of_other(head):
+    """PNG stores its size big-endian at byte 16, BMP little-endian at 18, GIF at 6."""
+    head = tf.cast(head, tf.int64)
+
+    def number(places):
+        return sum(tf.gather(head, place) * 256**i for i, place in enumerate(places))
+
+    png = number((19, 18, 17, 16)) * number((23, 22, 21, 20))
+    height = number((22, 23, 24, 25))  # negative: rows from the top
+    bmp = number((18, 19, 20, 21)) * tf.minimum(height, 2**32 - height)
+    gif = number((6, 7)) * number((8, 9))
+    return tf.where(head[0] == 0x89, png, tf.where(head[0] == 0x42, bmp, gif))
+
+
+def _head(encoded):
+    """uint8 [34], the first bytes, zero beyond the end."""
+    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 34), tf.uint8)
+    return tf.pad(head, [[0, 34 - tf.size(head)]])
+
+
+def _decode_with_care(encoded):
+    return tf.cond(
+        is_jpeg(encoded), lambda: _decode_jpeg(encoded), lambda: _decode_other(encoded)
+    )
 
 
 def _rgb(image):
@@ -65,8 +132,7 @@ def _decode_jpeg(encoded):
 
 
 def _decode_other(encoded):
-    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, 34), tf.uint8)
-    head = tf.pad(head, [[0, 34 - tf.size(head)]])
+    head = _head(encoded)
     # TensorFlow leaves grey of 1, 2 and 4 bit unscaled, and reads only 24 bit BMP faithfully.
     packed_grey = (head[24] < 8) & (head[25] == 0)
     is_png = tf.reduce_all(head[:4] == tuple(b"\x89PNG")) & ~packed_grey
@@ -89,8 +155,10 @@ def _decode_with_pillow(encoded):
         with Image.open(io.BytesIO(encoded), formats=("PNG", "BMP", "DIB", "GIF")) as image:
             image.seek(0)
             colored = ImageOps.exif_transpose(image).convert("RGBA")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"not a JPEG, PNG, BMP or GIF image: {error}") from error
+    except UnidentifiedImageError:
+        raise ValueError("not a JPEG, PNG, BMP or GIF image") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ValueError(f"damaged image: {error}") from error
     white = Image.new("RGBA", colored.size, (_WHITE,) * 4)
     return np.asarray(Image.alpha_composite(white, colored).convert("RGB"), np.uint8)
 

@@ -3,6 +3,7 @@
 from simclr_tf.stack import tf
 
 _SEGMENTS = 4  # EXIF is the first or second segment in practice
+_TIFF_BYTES = 4096  # the first directory, which holds the orientation, is at the beginning
 _ORIENTATION_TAG = 0x0112
 _EXIF = tuple(b"Exif\x00\x00")
 
@@ -15,26 +16,6 @@ def jpeg_orientation(encoded):
     Returns:
         int32 [], 1 (upright) to 8; 1 where there is none or it cannot be read.
     """
-    head = _bytes(encoded, 0, 64)
-    # Files without EXIF mostly begin with tables, or with one JFIF segment and then tables.
-    second = 4 + head[4] * 256 + head[5]
-    marker = tf.cond(second < 62, lambda: head[second + 1], lambda: 0xE1)
-    searched = _is_application(head[3]) & ((head[3] != 0xE0) | _is_application(marker))
-    return tf.cond(searched, lambda: _search(encoded), lambda: tf.constant(1))
-
-
-def _is_application(marker):
-    return (marker >= 0xE0) & (marker <= 0xEF)
-
-
-def _bytes(encoded, start, count):
-    """int32 [count], zero beyond the end."""
-    start = tf.minimum(start, tf.strings.length(encoded))
-    found = tf.io.decode_raw(tf.strings.substr(encoded, start, count), tf.uint8)
-    return tf.cast(tf.pad(found, [[0, count - tf.size(found)]]), tf.int32)
-
-
-def _search(encoded):
     place, exif = tf.constant(2), tf.constant(-1)
     for _ in range(_SEGMENTS):
         head = _bytes(encoded, place, 10)
@@ -44,18 +25,25 @@ def _search(encoded):
     return tf.cond(exif >= 0, lambda: _read_tiff(encoded, exif), lambda: tf.constant(1))
 
 
+def _bytes(encoded, start, count):
+    """int32 [count], zero beyond the end."""
+    start = tf.minimum(start, tf.strings.length(encoded))
+    found = tf.io.decode_raw(tf.strings.substr(encoded, start, count), tf.uint8)
+    return tf.cast(tf.pad(found, [[0, count - tf.size(found)]]), tf.int32)
+
+
 def _read_tiff(encoded, start):
-    tiff = _bytes(encoded, start, 2**16)
+    tiff = _bytes(encoded, start, _TIFF_BYTES)
     little = tiff[0] == 0x49
 
     def number(places, width):
-        digits = [tf.gather(tiff, tf.minimum(places + i, 2**16 - 1)) for i in range(width)]
+        digits = [tf.gather(tiff, tf.minimum(places + i, _TIFF_BYTES - 1)) for i in range(width)]
         small, large = 0, 0
         for i in range(width):
             small, large = small + digits[i] * 256**i, large * 256 + digits[i]
         return tf.where(little, small, large)
 
-    directory = tf.clip_by_value(number(tf.constant(4), 4), 8, 2**16 - 14)
+    directory = tf.clip_by_value(number(tf.constant(4), 4), 8, _TIFF_BYTES - 14)
     count = tf.minimum(number(directory, 2), 256)
     entries = directory + 2 + 12 * tf.range(count)
     values = tf.where(number(entries, 2) == _ORIENTATION_TAG, number(entries + 8, 2), 0)
