@@ -8,10 +8,9 @@ BLOCKS = (512, 1024)
 
 @tf.autograph.experimental.do_not_convert
 def embedding_metrics(z):
-    """How the unit projections of the global batch lie, in one blockwise pass over all pairs.
+    """How the unit projections lie, in one blockwise pass over all pairs of the global batch.
 
-    Inside `strategy.run` every replica gets the result of the global batch (two collectives).
-    Values need at least two images, except `positive_similarity` and `alignment`.
+    Two collectives between replicas; negatives need at least two images.
 
     Args:
         z: float [2b, p] of this replica, all first views, then all second views; normalised here.
@@ -19,12 +18,9 @@ def embedding_metrics(z):
         dict of float32 []:
         full_accuracy: share of the 2N views whose other view is the most similar of the 2N - 1
             others (a tie counts as a miss).
-        positive_similarity, negative_similarity: mean cosine of the pairs of views of one image,
-            and of views of different images.
-        alignment: mean squared distance of positive pairs, 2 - 2 * positive_similarity
-            (arXiv:2005.10242).
-        uniformity: log of the mean of exp(-2 * squared distance) over views of different images;
-            0 if all are equal, about -4 at best (same source).
+        positive_similarity, negative_similarity: mean cosine of views of one image, of others.
+        alignment: mean squared distance of positive pairs (arXiv:2005.10242).
+        uniformity: log of the mean of exp(-2 * squared distance) over negatives (same source).
     """
     z = base.unit_rows(tf.stop_gradient(tf.cast(z, tf.float32)))
     context, b = replicas.replica_context(), tiles.size(z) // 2
