@@ -12,6 +12,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gi
 
 
 def is_remote(path):
+    """Whether a path names another file system, such as gs:// or ram://."""
     return "://" in path
 
 

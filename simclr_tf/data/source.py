@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from simclr_tf.data import order
+from simclr_tf.data import diagnosis, order
+from simclr_tf.data.quarantine import Quarantine
 from simclr_tf.stack import tf
 
 
@@ -15,9 +16,12 @@ class Source:
         class_names: tuple of str; num_classes is its length, 0 without labels.
         image_shape: (h, w, 3) if all images are stored as equal-size arrays, else None.
         labels: int32 [n] in the order of the ids (-1: none) where they are in memory, else None.
+        seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
 
     labels = None
+    seed = 0
+    max_image_pixels = 100_000_000
 
     def __init__(self, facts):
         self.name = facts.name
@@ -26,6 +30,7 @@ class Source:
         self.num_classes = len(self.class_names)
         self.fingerprint = facts.fingerprint
         self.image_shape = facts.image_shape
+        self.quarantine = Quarantine()
 
     def arrays(self):
         """uint8 [n, h, w, 3] in the order of the ids, or None if images differ or are many."""
@@ -42,18 +47,65 @@ class Source:
             [] (-1: none), "id": int64 [], "epoch": int32 []}. Element number p of the stream
             from 0 belongs to epoch p // num_examples, and each epoch holds each id once.
         """
-        raise NotImplementedError
+        return self._resolved(self.references(seed, start))
 
     def in_order(self):
         """Every example once, ids ascending, epoch 0: the same dicts as `stream`."""
+        return self._resolved(self.references_in_order())
+
+    def references(self, seed, start=0):
+        """As `stream`, but "image" is what `resolve` turns into the image: never fails."""
         raise NotImplementedError
+
+    def references_in_order(self):
+        """As `in_order`, with references for images."""
+        raise NotImplementedError
+
+    def resolve(self, reference):
+        """A reference -> the image, string [] or uint8 [h, w, 3]; runs in tf.data."""
+        return reference
+
+    def fetch(self, example_id):
+        """int64 [] -> (reference, label int32 []) of any example; runs in tf.data."""
+        raise NotImplementedError
+
+    def name_of(self, example_id):
+        """What the user calls an example."""
+        return f"{self.name} example {example_id}"
+
+    def encoded(self, reference):
+        """In Python: (bytes, None) of a reference, or (None, why they cannot be read)."""
+        return reference, None
+
+    def report(self, example_id, reference):
+        """In Python, from the pipeline: notes a bad image in the quarantine.
+
+        Raises:
+            DataError: the quarantine is strict.
+            RuntimeError: the image is not bad, so the failure is not the image's.
+        """
+        encoded, reason = self.encoded(reference)
+        reason = reason or diagnosis.why_unusable(encoded, self.max_image_pixels)
+        if reason is None:
+            raise RuntimeError(
+                f"{self.name_of(example_id)} can be decoded, but making its views failed"
+            )
+        self.quarantine.add(self.name_of(example_id), reason)
+        return np.int64(0)
+
+    def report_hopeless(self, example_id):
+        """In Python, from the pipeline: no stand-in could be used either."""
+        self.quarantine.fail(
+            f"{self.name_of(example_id)} and all tried in its place cannot be used; check the "
+            f"images of {self.name}."
+        )
+
+    def _resolved(self, references):
+        return references.map(lambda one: {**one, "image": self.resolve(one["image"])})
 
 
 class RandomAccessSource(Source):
     """A source with labels in memory and an image loader by id."""
-
-    # Reading memory needs no threads; waiting for files does.
-    num_parallel_calls = None
 
     def __init__(self, facts, labels):
         super().__init__(facts)
@@ -62,31 +114,25 @@ class RandomAccessSource(Source):
             self._labels = tf.constant(self.labels)
 
     def load(self, example_id):
-        """int64 [] -> the image, string [] or uint8 [h, w, 3]; runs in tf.data."""
+        """int64 [] -> the reference of an image; runs in tf.data."""
         raise NotImplementedError
 
+    def fetch(self, example_id):
+        return self.load(example_id), tf.gather(self._labels, example_id)
+
     def _example(self, example_id, epoch):
-        return {
-            "image": self.load(example_id),
-            "label": tf.gather(self._labels, example_id),
-            "id": example_id,
-            "epoch": epoch,
-        }
+        image, label = self.fetch(example_id)
+        return {"image": image, "label": label, "id": example_id, "epoch": epoch}
 
-    def _map(self, dataset, fn):
-        if self.num_parallel_calls is None:
-            return dataset.map(fn)
-        return dataset.map(fn, num_parallel_calls=self.num_parallel_calls, deterministic=True)
-
-    def stream(self, seed, start=0):
+    def references(self, seed, start=0):
         def at(position):
             return self._example(*order.shuffled_ids(position, self.num_examples, seed))
 
-        return self._map(tf.data.Dataset.range(start, tf.int64.max), at)
+        return tf.data.Dataset.range(start, tf.int64.max).map(at)
 
-    def in_order(self):
+    def references_in_order(self):
         ids = tf.data.Dataset.range(self.num_examples)
-        return self._map(ids, lambda example_id: self._example(example_id, tf.constant(0)))
+        return ids.map(lambda example_id: self._example(example_id, tf.constant(0)))
 
 
 class ArraySource(RandomAccessSource):
@@ -106,7 +152,7 @@ class ArraySource(RandomAccessSource):
 
 
 class BytesSource(RandomAccessSource):
-    """Encoded images in memory."""
+    """Encoded images in memory; a reference is the id."""
 
     def __init__(self, facts, encoded, labels):
         super().__init__(facts, labels)
@@ -114,18 +160,40 @@ class BytesSource(RandomAccessSource):
             self._encoded = tf.constant(encoded, tf.string)
 
     def load(self, example_id):
-        return tf.gather(self._encoded, example_id)
+        return example_id
+
+    def resolve(self, reference):
+        return tf.gather(self._encoded, reference)
+
+    def encoded(self, reference):
+        return self._encoded[int(reference)].numpy(), None
 
 
 class FileSource(RandomAccessSource):
-    """One file per image. In memory: the paths (their length + about 30 bytes each)."""
+    """One file per image; a reference is its path.
 
-    num_parallel_calls = tf.data.AUTOTUNE
+    In memory: the paths (their length + about 30 bytes each).
+    """
 
     def __init__(self, facts, paths, labels):
         super().__init__(facts, labels)
         with tf.device("CPU:0"):
-            self.paths = tf.constant(paths, tf.string)
+            self._paths = tf.constant(paths, tf.string)
 
     def load(self, example_id):
-        return tf.io.read_file(tf.gather(self.paths, example_id))
+        return tf.gather(self._paths, example_id)
+
+    def resolve(self, reference):
+        return tf.io.read_file(reference)
+
+    def name_of(self, example_id):
+        return self._paths[int(example_id)].numpy().decode("utf-8", "backslashreplace")
+
+    def encoded(self, reference):
+        return diagnosis.read(reference)
+
+    def _resolved(self, references):
+        def read(one):
+            return {**one, "image": self.resolve(one["image"])}
+
+        return references.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -50,9 +50,14 @@ def open_source(data, which="train", seed=0):
         DataError: as `describe`; also a data set that is not prepared, and `which="eval"` where
             nothing is left to evaluate on.
     """
+    from simclr_tf.data.quarantine import Quarantine
+
     found = _set_of(data)
     if which == "eval" and not found.info().num_eval:
         raise DataError(
             f"{found.name} has no image left to evaluate on; give more images or --eval_split."
         )
-    return found.open(which)
+    source = found.open(which)
+    source.seed, source.max_image_pixels = seed, data.max_image_pixels
+    source.quarantine = Quarantine(data.strict_data)
+    return source

@@ -66,6 +66,8 @@ class WindowSource(Source):
             self._skips = tf.constant(np.asarray(skips)[used], tf.int64)
             self._takes = tf.constant(np.asarray(takes)[used], tf.int64)
             self._firsts = tf.constant((ends - takes)[used], tf.int64)
+            self._last_ids = tf.constant(np.cumsum(self._kept) - 1)
+            self._kept_tensor = tf.constant(self._kept)
             self._chosen = tf.constant(chosen)
             self._ids = tf.constant(np.cumsum(chosen) - 1, tf.int64)
 
@@ -96,7 +98,7 @@ class WindowSource(Source):
         begin = place * self._shards_per_window
         shards = self._shard_order(seed, epoch)[begin : begin + self._shards_per_window]
         dataset = tf.data.Dataset.from_tensor_slices(shards).flat_map(self._read_shard)
-        kept = tf.reduce_sum(tf.gather(tf.constant(self._kept), shards))
+        kept = tf.reduce_sum(tf.gather(self._kept_tensor, shards))
         examples = dataset.batch(kept).get_single_element()
         places = order.permuted(tf.range(kept), kept, seed, epoch, _SALT_EXAMPLES + place)
         examples = {key: tf.gather(value, places) for key, value in examples.items()}
@@ -111,13 +113,13 @@ class WindowSource(Source):
         place = int(np.searchsorted(ends, rest, side="right"))
         return epoch * len(ends) + place, rest - (int(ends[place - 1]) if place else 0)
 
-    def stream(self, seed, start=0):
+    def references(self, seed, start=0):
         window, inside = self._locate(seed, start)
         windows = tf.data.Dataset.range(window, tf.int64.max)
         windows = windows.map(lambda number: self._read_window(seed, number)).prefetch(1)
         return windows.flat_map(tf.data.Dataset.from_tensor_slices).skip(inside)
 
-    def in_order(self):
+    def references_in_order(self):
         dataset = self._examples().enumerate()
         dataset = dataset.filter(lambda place, _: tf.gather(self._chosen, place))
 
@@ -125,3 +127,9 @@ class WindowSource(Source):
             return {**example, "id": tf.gather(self._ids, place), "epoch": tf.constant(0)}
 
         return dataset.map(finish)
+
+    def fetch(self, example_id):
+        shard = tf.searchsorted(self._last_ids, [example_id])[0]
+        first = tf.gather(self._last_ids, shard) - tf.gather(self._kept_tensor, shard) + 1
+        example = self._read_shard(shard).skip(example_id - first).take(1).get_single_element()
+        return example["image"], example["label"]

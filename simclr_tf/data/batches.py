@@ -1,0 +1,120 @@
+"""Batches that survive bad images: decode and transform in parallel, replace what fails.
+
+tf.data stops at the first error. Catching errors image by image would cost a small pipeline per
+image, so it is done per chunk: a chunk in which nothing fails costs nothing extra; one in which
+something fails is done again, image by image, and the failing ones give way to stand-ins.
+"""
+
+import os
+
+from simclr_tf.data import decoding, order
+from simclr_tf.stack import tf
+
+CHUNK = 16  # at least so many images share the cost of catching errors
+_TRIES = 32  # stand-ins tried for one bad image
+_SALT = 3
+
+
+def chunk_size(batch_size):
+    """The smallest divisor of `batch_size` that is at least CHUNK, or `batch_size` itself."""
+    divisors = (d for d in range(CHUNK, batch_size + 1) if batch_size % d == 0)
+    return next(divisors, batch_size)
+
+
+def mapped_batches(source, fn, batch_size, seed=None, start=0):
+    """Batches of fn(example) over a source; examples that cannot be read give way to others.
+
+    The stand-in of a bad image is a function of its id and of the source's seed. It brings its
+    image and its label; id and epoch stay those of the place, and with them the views. Bad images
+    are noted in `source.quarantine`.
+
+    Args:
+        source: Source.
+        fn: example dict (as `Source.stream`) -> dict of tensors of fixed shapes; runs in tf.data.
+            Raises tf.errors.InvalidArgumentError for an image that it cannot decode.
+        batch_size: int.
+        seed: int for the endless shuffled stream; None for every example once, in order.
+        start: global position at which the stream begins.
+    Returns:
+        tf.data.Dataset of batched results: always full if endless, the last one partial if not.
+    """
+    if seed is None:
+        examples, chunk = source.references_in_order(), batch_size
+    else:
+        examples, chunk = source.references(seed, start), chunk_size(batch_size)
+    guard = _Guard(source, fn)
+    threads = os.cpu_count() or 1
+    inner = min(threads, chunk)
+
+    def do(references):
+        parts = tf.data.Dataset.from_tensor_slices(references)
+        count = chunk if seed is not None else tf.size(references["id"], tf.int64)
+        quick = parts.map(guard.apply, num_parallel_calls=inner, deterministic=True)
+        quick = quick.batch(count, drop_remainder=True).ignore_errors()
+        careful = parts.map(guard.apply_or_replace).batch(count, drop_remainder=True)
+        return quick.concatenate(careful).take(1)
+
+    chunks = examples.batch(chunk, drop_remainder=seed is not None)
+    at_once = -(-threads // inner) + 1  # while the last images of a chunk finish, the next begins
+    done = chunks.interleave(do, at_once, 1, num_parallel_calls=at_once, deterministic=True)
+    return _joined(done, batch_size // chunk) if seed is not None else done
+
+
+def _joined(chunks, count):
+    """Every `count` consecutive chunks as one batch."""
+    if count == 1:
+        return chunks
+
+    def join(part):
+        joined = tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))
+        joined.set_shape([part.shape[0] * part.shape[1], *part.shape[2:]])
+        return joined
+
+    batches = chunks.batch(count, drop_remainder=True)
+    return batches.map(lambda results: {name: join(part) for name, part in results.items()})
+
+
+class _Guard:
+    """`fn` on one example, with or without replacement of bad images."""
+
+    def __init__(self, source, fn):
+        self._source = source
+        self._fn = fn
+
+    def apply(self, example):
+        """Reference -> result; raises (tf.errors) if the image cannot be used."""
+        image = self._source.resolve(example["image"])
+        if image.dtype == tf.string:
+            # Too large to decode is treated like damaged: no bytes, no image.
+            limit = self._source.max_image_pixels
+            image = tf.where(decoding.pixels(image) <= limit, image, b"")
+        return self._fn({**example, "image": image})
+
+    def apply_or_replace(self, example):
+        """Reference -> result of it or of its first stand-in that can be used."""
+        one = tf.data.Dataset.from_tensors(example)
+        tried = one.map(self.apply).ignore_errors()
+        replaced = one.map(self._report).flat_map(self._stand_ins)
+        last = one.map(self._give_up)
+        return tried.concatenate(replaced).concatenate(last).take(1).get_single_element()
+
+    def _report(self, example):
+        arguments = [example["id"], example["image"]]
+        done = tf.numpy_function(self._source.report, arguments, tf.int64)
+        with tf.control_dependencies([done]):
+            return {key: tf.identity(value) for key, value in example.items()}
+
+    def _stand_ins(self, example):
+        source = self._source
+
+        def stand_in(attempt):
+            place = example["id"], source.num_examples, source.seed, attempt
+            image, label = source.fetch(order.permuted(*place, salt=_SALT))
+            return self.apply({**example, "image": image, "label": label})
+
+        return tf.data.Dataset.range(_TRIES).map(stand_in).ignore_errors()
+
+    def _give_up(self, example):
+        done = tf.numpy_function(self._source.report_hopeless, [example["id"]], tf.int64)
+        with tf.control_dependencies([done]):
+            return self.apply({key: tf.identity(value) for key, value in example.items()})

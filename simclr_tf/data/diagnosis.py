@@ -1,0 +1,38 @@
+"""Why an image cannot be used, in a few words. Runs only for images that failed."""
+
+from simclr_tf.data import decoding
+from simclr_tf.stack import tf
+
+
+def first_line(error):
+    """What a TensorFlow or Python error says, without the name of the op that failed."""
+    text = getattr(error, "message", None) or str(error)
+    return text.strip().split("\n")[0].split("} ", 1)[-1].split(" [Op:")[0].rstrip(". ")
+
+
+def read(path):
+    """(bytes, None) of a file, or (None, reason)."""
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read(), None
+    except (tf.errors.OpError, OSError) as error:
+        return None, f"cannot be read: {first_line(error)}"
+
+
+def why_unusable(encoded, max_pixels):
+    """The reason, or None if the bytes decode to an image within the limit.
+
+    Args:
+        encoded: bytes.
+        max_pixels: int.
+    """
+    if not encoded:
+        return "empty file"
+    try:
+        pixels = int(decoding.pixels(encoded))
+        if pixels > max_pixels:
+            return f"{pixels} pixels, more than --max_image_pixels={max_pixels}"
+        decoding.decode(encoded)
+    except (tf.errors.OpError, ValueError) as error:
+        return f"cannot be decoded: {first_line(error)}"
+    return None
