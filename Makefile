@@ -23,7 +23,7 @@ demo: setup
 	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
 
 test: setup
-	@$(RUN_PYTHON) -m pytest $(TESTS)
+	@$(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
 
 clean:
 	rm -rf $(RUN)

@@ -92,6 +92,7 @@ def test_lamb_runs_on_replicas_or_says_what_it_needs(two_replicas):
     with two_replicas.scope():
         kernel, bias = tf.Variable(KERNEL, name="a/kernel"), tf.Variable(BIAS, name="a/bias")
         optimizer = make_optimizer(settings, 0.1, [bias])
+        optimizer.build([kernel, bias])
 
     def step(gradient):
         optimizer.apply_gradients([(gradient[:2], kernel), (gradient[2], bias)])

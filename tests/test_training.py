@@ -225,6 +225,28 @@ def test_mixed_precision_trains(tmp_path, precision):
     assert np.isfinite(results["loss"]) and np.isfinite(cached["loss"])
 
 
+def test_averaged_weights_are_what_the_last_checkpoint_holds(tmp_path):
+    pretrain.run(tiny(tmp_path / "plain"))
+    pretrain.run(tiny(tmp_path / "mean", ema_momentum=0.5))
+    found = {}
+    for name in ("plain", "mean"):
+        for step in (2, 4):
+            trained = restore.load_trained(str(tmp_path / name / f"checkpoints/ckpt-{step}"))
+            found[name, step] = trained.encoder.trainable_variables[0].numpy()
+    np.testing.assert_allclose(found["plain", 2], found["mean", 2], atol=1e-5)
+    assert np.abs(found["plain", 4] - found["mean", 4]).max() > 1e-4
+
+
+def test_the_seed_decides_the_first_weights(tmp_path):
+    one, two, three = (restore.build_parts(tiny(tmp_path, seed=s), 10) for s in (1, 1, 2))
+    for a, b, c in zip(one, two, three):
+        for v, w in zip(a.trainable_variables, b.trainable_variables):
+            np.testing.assert_array_equal(v, w)
+        kernels = [i for i, v in enumerate(a.trainable_variables) if "kernel" in v.name]
+        i = kernels[0]
+        assert np.abs(a.trainable_variables[i] - c.trainable_variables[i]).max() > 1e-4
+
+
 @pytest.mark.parametrize("changes", [{}, {"jit_compile": True}, {"optimizer": "lars"}])
 def test_gradient_caching_is_a_setting(tmp_path, capsys, changes):
     changes = {"temperature": 1.0, "train_steps": 2, **changes}

@@ -2,7 +2,9 @@
 
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.training import pretrain
@@ -54,3 +56,16 @@ def test_the_metrics_log_drops_what_a_checkpoint_does_not_know(tmp_path):
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     MetricsLog(str(path), 2).append({"step": 3, "loss": 1.0})
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
+
+
+def test_an_image_that_cannot_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(8):
+        pixels = np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "photos" / "7.png").write_bytes(b"not an image")
+    settings = dict(dataset="digits", image_dir=str(tmp_path / "photos"), eval_fraction=0.01)
+    run = tiny(tmp_path / "run", **settings, train_batch_size=4)
+    with pytest.raises(DataError, match="an image needed after step") as caught:
+        pretrain.run(run)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 3

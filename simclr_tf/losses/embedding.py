@@ -38,7 +38,11 @@ def embedding_metrics(z):
     means = tf.stack([tf.reduce_mean(x) for x in (hits, positive, of_negatives, total)])
     if context is not None:
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, means)
-    negatives = tf.cast(tiles.size(keys) - 2, tf.float32)
+    return _named(means, tf.cast(tiles.size(keys) - 2, tf.float32))
+
+
+def _named(means, negatives):
+    """The metrics from means over the views; `negatives` is the number of them per view."""
     return {
         "full_accuracy": means[0],
         "positive_similarity": means[1],

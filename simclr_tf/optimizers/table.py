@@ -19,7 +19,7 @@ def make_optimizer(settings, schedule, excluded_variables=()):
         schedule: learning rate: float or Keras schedule.
         excluded_variables: never decayed; lars and lamb also do not adapt their learning rate.
     Returns:
-        Keras optimizer; lamb is a legacy-style one.
+        Keras optimizer with `build(variables)`; lamb is a legacy-style one.
     Raises:
         SettingsError: lamb on a stack without tensorflow-addons.
     """
@@ -80,7 +80,14 @@ def _lamb(settings, schedule, excluded):
     # The addon knows variables by patterns only: the whole name, on any replica.
     names = [variable.name.split(":")[0] for variable in excluded]
     patterns = [f"^{re.escape(name)}(/replica_[0-9]+)?(:0)?$" for name in names]
-    return addons.optimizers.LAMB(
+
+    class Lamb(addons.optimizers.LAMB):
+        """With the `build` of all other optimizers here."""
+
+        def build(self, var_list):
+            self._create_all_weights(var_list)
+
+    return Lamb(
         learning_rate=schedule,
         weight_decay=settings.weight_decay,
         exclude_from_weight_decay=patterns,

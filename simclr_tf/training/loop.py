@@ -1,9 +1,11 @@
 """The training loop: device steps in chunks, logs, checkpoints, an orderly stop."""
 
+import contextlib
 import signal
 import threading
 
-from simclr_tf.errors import DivergedError, PreemptedError
+from simclr_tf.errors import DataError, DivergedError, PreemptedError
+from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import tf
 
 
@@ -88,7 +90,7 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
     with StopRequest() as stop:
         while step < steps.total:
             count = min(steps_per_execution, _to_next_stop(step, steps))
-            runner.run(count)
+            _run(runner, count, step)
             step += count
             saving = step % steps.checkpoint == 0 or step == steps.total
             if step % steps.log == 0 or step == steps.total:
@@ -99,13 +101,33 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
             elif saving or stop.asked:
                 _check_finite({"non_finite_steps": float(runner.model.running["non_finite_steps"].result())}, step, checkpoints)  # fmt: skip
             if saving or stop.asked:
-                checkpoints.save(step)
+                _save(runner.model, checkpoints, step, last=step == steps.total)
             if stop.asked and step < steps.total:
                 raise PreemptedError(
                     f"stopped by SIGTERM after step {step} of {steps.total}, state saved; "
                     "run the same command again to go on."
                 )
     return logs
+
+
+def _run(runner, count, step):
+    try:
+        runner.run(count)
+    except tf.errors.OpError as error:
+        if "IteratorGetNext" not in str(error):
+            raise  # not the input pipeline but the step itself
+        reason = str(error.message).splitlines()[0]
+        raise DataError(
+            f"an image needed after step {step} cannot be read ({reason}); mend or remove it, "
+            "then start again in a new --model_dir."
+        ) from error
+
+
+def _save(model, checkpoints, step, last):
+    # only the last checkpoint may hold the averages: training goes on from the others
+    averages = averaged_weights(model.optimizer, model.trainable_variables)
+    with averages if last else contextlib.nullcontext():
+        checkpoints.save(step)
 
 
 def _to_next_stop(step, steps):

@@ -117,12 +117,14 @@ def _run_folder_of(exported):
 def build_parts(pretrain, num_classes):
     """Built encoder, head and probe (None without labels) of a config.Pretrain."""
     size = pretrain.data.image_size
-    encoder, head = build_encoder(pretrain.model, size), build_head(pretrain.model)
+    seed = pretrain.run.seed
+    encoder = build_encoder(pretrain.model, size, seed)
+    head = build_head(pretrain.model, seed=seed)
     h = encoder(tf.zeros([1, size, size, 3]), training=False)
     head(h, training=False)
     if not (num_classes and pretrain.training.lineareval_while_pretraining):
         return encoder, head, None
-    probe = LinearClassifier(num_classes)
+    probe = LinearClassifier(num_classes, seed=seed)
     probe(h)
     return encoder, head, probe
 

@@ -29,37 +29,41 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
     def build(images, ids, epoch):
         if images.dtype == tf.float32:
             return _views_first(images)
-        chosen = preferred_form() if form == "auto" else form
         rows = d.rows_of({"id": ids, "epoch": epoch}, num_views)
-        drawn = {"draws": d.draw(views, seed, rows)}
-        if len(images.shape) == 5:
-            images = _views_first(images)
-        else:
-            uniforms = d.window_uniforms(seed, rows)
-            drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
-
-        def finish(images, drawn):
-            """uint8 [n, ...], draws of n rows -> float32 [n, s, s, 3]."""
-            flip = drawn["draws"].flip
-            if "boxes" in drawn:
-                boxes = drawn["boxes"]
-                planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize)
-            else:
-                planes = _planes(images, flip)
-            planes = getattr(forms, chosen)(planes * (1.0 / 255.0), drawn["draws"], views)
-            return tf.transpose(planes, [0, 1, 3, 2])
-
-        if chosen == "select":
-            times = rows.view.shape[0] // images.shape[0]
-            finished = finish(tf.concat([images] * times, axis=0), drawn)
-        else:
-            finished = _in_chunks(finish, images, drawn, image_size)
+        chosen = preferred_form() if form == "auto" else form
+        finished = _recipe(images, rows, views, image_size, seed, chosen)
         if warp.wanted(views):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
     compiled = tf.function(build, jit_compile=True)
     return lambda batch: compiled(batch["images"], batch["id"], batch["epoch"])
+
+
+def _recipe(images, rows, views, image_size, seed, form):
+    """Crop (of whole images), flip, colour and blur: float32 [v * b, s, s, 3]."""
+    drawn = {"draws": d.draw(views, seed, rows)}
+    if len(images.shape) == 5:
+        images = _views_first(images)
+    else:
+        uniforms = d.window_uniforms(seed, rows)
+        drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
+
+    def finish(images, drawn):
+        """uint8 [n, ...], draws of n rows -> float32 [n, s, s, 3]."""
+        flip = drawn["draws"].flip
+        if "boxes" in drawn:
+            boxes = drawn["boxes"]
+            planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize)
+        else:
+            planes = _planes(images, flip)
+        planes = getattr(forms, form)(planes * (1.0 / 255.0), drawn["draws"], views)
+        return tf.transpose(planes, [0, 1, 3, 2])
+
+    if form == "select":
+        times = rows.view.shape[0] // images.shape[0]
+        return finish(tf.concat([images] * times, axis=0), drawn)
+    return _in_chunks(finish, images, drawn, image_size)
 
 
 def preferred_form():
