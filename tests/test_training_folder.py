@@ -58,14 +58,28 @@ def test_the_metrics_log_drops_what_a_checkpoint_does_not_know(tmp_path):
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "loss": 1.0}\n'
 
 
-def test_an_image_that_cannot_be_read_is_one_sentence(tmp_path):
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of seven images and a file that is none."""
     (tmp_path / "photos").mkdir()
     for i in range(8):
         pixels = np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
     (tmp_path / "photos" / "7.png").write_bytes(b"not an image")
-    settings = dict(dataset="digits", image_dir=str(tmp_path / "photos"), eval_fraction=0.01)
-    run = tiny(tmp_path / "run", **settings, train_batch_size=4)
-    with pytest.raises(DataError, match="an image needed after step") as caught:
-        pretrain.run(run)
+    return tmp_path / "photos"
+
+
+def test_a_bad_image_gives_way_and_is_listed(tmp_path, photos, capsys):
+    settings = dict(image_dir=str(photos), eval_fraction=0.01, train_batch_size=4)
+    results = pretrain.run(tiny(tmp_path / "run", **settings))
+    assert results["step"] == 4
+    lines = (tmp_path / "run" / "quarantine.txt").read_text().splitlines()
+    assert len(lines) == 1 and "7.png\t" in lines[0]
+    assert "1 image could not be used" in capsys.readouterr().out
+
+
+def test_strict_data_stops_with_the_path(tmp_path, photos):
+    settings = dict(image_dir=str(photos), eval_fraction=0.01, train_batch_size=4)
+    with pytest.raises(DataError, match="7.png cannot be used") as caught:
+        pretrain.run(tiny(tmp_path / "run", **settings, strict_data=True))
     assert "\n" not in str(caught.value) and caught.value.exit_code == 3

@@ -1,6 +1,7 @@
 """Batches for the train step and for evaluation: composes `data` (images) and `views` (crops)."""
 
 from simclr_tf.data import decoding, order, preprocess
+from simclr_tf.data.batches import mapped_batches
 from simclr_tf.stack import tf
 from simclr_tf.views import device, host
 
@@ -33,9 +34,8 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         crops = host.host_crops(image, seed, *place, views, image_size, num_views)
         return _batch_of(tf.ensure_shape(crops, [num_views, image_size, image_size, 3]), example)
 
-    examples = source.stream(seed, start=start_step * global_batch_size)
-    examples = examples.map(crop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(global_batch_size, drop_remainder=True).prefetch(_AHEAD)
+    start = start_step * global_batch_size
+    return mapped_batches(source, crop, global_batch_size, seed, start).prefetch(_AHEAD)
 
 
 def _whole_batches(source, global_batch_size, seed, start_step):

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 
-from simclr_tf.errors import DataError, DivergedError, PreemptedError
+from simclr_tf.errors import DivergedError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import tf
 
@@ -90,7 +90,7 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
     with StopRequest() as stop:
         while step < steps.total:
             count = min(steps_per_execution, _to_next_stop(step, steps))
-            _run(runner, count, step)
+            runner.run(count)
             step += count
             saving = step % steps.checkpoint == 0 or step == steps.total
             if step % steps.log == 0 or step == steps.total:
@@ -108,19 +108,6 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
                     "run the same command again to go on."
                 )
     return logs
-
-
-def _run(runner, count, step):
-    try:
-        runner.run(count)
-    except tf.errors.OpError as error:
-        if "IteratorGetNext" not in str(error):
-            raise  # not the input pipeline but the step itself
-        reason = str(error.message).splitlines()[0]
-        raise DataError(
-            f"an image needed after step {step} cannot be read ({reason}); mend or remove it, "
-            "then start again in a new --model_dir."
-        ) from error
 
 
 def _save(model, checkpoints, step, last):

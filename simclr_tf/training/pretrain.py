@@ -38,6 +38,8 @@ def run(config, given=frozenset()):
     strategy = make_strategy(config.run)
     per_replica = check_divisible(config.training.train_batch_size, strategy)
     info = sources.describe(config.data)
+    if _loss(config).needs_labels and not info.num_classes:
+        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
     source = None if config.run.dry_run else sources.open_source(config.data, "train", config.run.seed)  # fmt: skip
     dataset = {"name": info.name, "fingerprint": info.fingerprint, "num_train": info.num_train, "num_classes": info.num_classes}  # fmt: skip
@@ -106,6 +108,7 @@ def _plan(config, info, steps, strategy, per_replica, model):
 def _train(config, strategy, model, source, steps, folder):
     checkpoints = Checkpoints(folder.join("checkpoints"), model, config.training.keep_checkpoint_max)  # fmt: skip
     start = checkpoints.resume()
+    source.quarantine.attach(folder.join("quarantine.txt"))
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
     batch = config.training.global_batch_size
@@ -115,7 +118,14 @@ def _train(config, strategy, model, source, steps, folder):
     progress = Progress(start, steps.total, batch)
     observers = [progress.show, _recorder(folder, start, _curve(steps))]
     began = time.monotonic()
-    logs = train(runner, steps, start, checkpoints, observers, config.training.steps_per_execution)
+    try:
+        execution = config.training.steps_per_execution
+        logs = train(runner, steps, start, checkpoints, observers, execution)
+    except tf.errors.OpError:
+        source.quarantine.check()  # an error of the input pipeline, in the user's words
+        raise
+    if len(source.quarantine):
+        print(source.quarantine.summary(), flush=True)
     if start >= steps.total:
         print(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
         return None
