@@ -6,14 +6,19 @@ sentence on stderr and an exit code (`simclr_tf.errors`); anything else keeps it
 
 import errno
 import importlib
+import os
 import sys
 
 from flags.parse import parse
 from simclr_tf.errors import DataError, UserError
 
+# what TensorFlow's C++ side prints at start is about absent GPUs; its exceptions still reach us
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 RUNNERS = {
     "pretrain": "simclr_tf.training.pretrain:run",
     "linear_eval": "simclr_tf.training.linear_eval:run",
+    "knn": "simclr_tf.training.knn:run",
     "export": "export.run:run",
     "report": "simclr_tf.report.run:run",
 }

@@ -40,8 +40,13 @@ def test_mean_per_class_leaves_out_classes_that_do_not_occur():
 # 81 of 263: Newcombe 1998 (Statistics in Medicine 17:857), table I, method 3
 @pytest.mark.parametrize(
     "hits, n, low, high",
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)  # fmt: skip
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
 def test_wilson_interval_is_the_published_one(hits, n, low, high):
     got = metrics.wilson_interval(hits / n, n)
     np.testing.assert_allclose(got, (low, high), atol=5e-5)

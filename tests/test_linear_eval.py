@@ -9,7 +9,7 @@ import pytest
 from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.evaluation.frozen import FrozenEncoderError
-from simclr_tf.training import linear_eval, restore
+from simclr_tf.training import linear_eval, linear_protocol, restore
 from tests.tiny_run import images_in_folders, save_tiny_run
 
 SHORT = {"train_epochs": 2, "train_batch_size": 100, "few_shot_draws": 2, "strategy": "default"}
@@ -86,7 +86,7 @@ def test_classifiers_see_crops_and_flips_only(run_dir):
 
 
 def test_an_encoder_that_changes_fails_the_run(run_dir, tmp_path, monkeypatch):
-    trained_for_real = linear_eval.train_classifiers
+    trained_for_real = linear_protocol.train_classifiers
 
     def updates_statistics(trainer, *arguments, **keywords):
         trained_for_real(trainer, *arguments, **keywords)
@@ -100,7 +100,7 @@ def test_an_encoder_that_changes_fails_the_run(run_dir, tmp_path, monkeypatch):
         encoders.append(trained.encoder)
         return trained
 
-    monkeypatch.setattr(linear_eval, "train_classifiers", updates_statistics)
+    monkeypatch.setattr(linear_protocol, "train_classifiers", updates_statistics)
     monkeypatch.setattr(restore, "load_trained", remember)
     with pytest.raises(FrozenEncoderError):
         evaluate(checkpoint=run_dir, model_dir=str(tmp_path / "out"), baselines=False)

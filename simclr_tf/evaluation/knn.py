@@ -38,7 +38,8 @@ def _search(queries, bank, k, bank_block):
     queries = _unit(queries)
     best = tf.fill([len(queries), 0], 0.0), tf.zeros([len(queries), 0], tf.int64)
     for start in range(0, len(bank), bank_block):
-        best = _merge(queries, _unit(bank[start : start + bank_block]), tf.constant(start), *best, k=k)
+        rows = _unit(bank[start : start + bank_block])
+        best = _merge(queries, rows, tf.constant(start), *best, k=k)
     return best[0].numpy(), best[1].numpy()
 
 

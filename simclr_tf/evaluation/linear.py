@@ -67,7 +67,7 @@ class LinearClassifiers(tf.Module):
 
 
 class LinearTrainer:
-    """The train step: augmented images -> features, forward only -> one SGD step of all classifiers.
+    """The train step: images -> features, forward only -> one SGD step of all classifiers.
 
     Make it in the scope of the strategy. Gradients are of the mean over the global batch.
     """

@@ -1,29 +1,22 @@
 """`--mode=linear_eval`: how well a linear classifier does on the frozen encoder's features."""
 
-import dataclasses
 import os
 import time
 
 from simclr_tf import config as settings_of
 from simclr_tf.data import sources
-from simclr_tf.data.info import SourceInfo
 from simclr_tf.errors import DataError
-from simclr_tf.evaluation.baselines import Standardiser, pixel_features, untrained_encoder
-from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.few_shot import few_shot
 from simclr_tf.evaluation.frozen import proved_frozen
-from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer, train_classifiers
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import results_markdown
-from simclr_tf.optimizers import schedule
-from simclr_tf.stack import tf
-from simclr_tf.training import plan, restore
-from simclr_tf.training.input import eval_batches, train_batches
+from simclr_tf.training import linear_protocol, plan, restore
 from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
-from simclr_tf.views.device import make_views
 
-SCALE_BATCHES = 8  # of crops, for the scale of the baselines' features
+# how the pretraining cropped, beside flip and crop_area_min, which are settings of their own here
+CROP = ("aug_impl", "crop_area_max", "crop_aspect_min", "crop_aspect_max", "resize")
+
 
 def run(config, given=frozenset()):
     """Linear evaluation of a trained encoder beside raw pixels and the untrained encoder.
@@ -49,31 +42,28 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, info, strategy), flush=True)
     if config.run.dry_run:
         return None
+    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
     folder = RunFolder(config.run.model_dir)
     fields = settings_of.fields_of(type(config))
     free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
     dataset = {"name": info.name, "fingerprint": info.fingerprint}
     folder.claim("linear_eval", settings_of.flatten(config), free, dataset)
-    return _evaluate(_Evaluation(config, views, trained, info, strategy), folder)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Evaluation:
-    """What the parts of an evaluation share."""
-
-    config: settings_of.LinearEval
-    views: settings_of.Views
-    trained: restore.Trained
-    info: SourceInfo
-    strategy: tf.distribute.Strategy
-
-    def source(self, which):
-        """The training or evaluation images, by the seed of the pretraining's split."""
-        return sources.open_source(self.config.data, which, self.config.run.seed)
+    evaluation = linear_protocol.Evaluation(config, views, trained.encoder, strategy, *pair)
+    results = _evaluate(evaluation, trained.step)
+    write_json(folder.join("results.json"), results)
+    write_atomically(folder.join("results.md"), results_markdown(results))
+    return results
 
 
 def resolve(config, settings, given):
-    """The resolved config and the views of classifier training: crop and flip only (PAPER §1.3)."""
+    """Fills in what was not given from the pretraining.
+
+    Args:
+        config: config.LinearEval; settings: Trained.settings; given: names that the user gave.
+    Returns:
+        (config.LinearEval, config.Views of the training images of the classifier: crop and flip
+        only, PAPER.md §1.3).
+    """
     config = restore.inherit(config, given, settings)
     values = settings_of.flatten(config)
     shared = {"seed", "flip", "crop_area_min"} - set(given)
@@ -82,10 +72,9 @@ def resolve(config, settings, given):
         run_dir = restore.locate(config.source.checkpoint)[1]
         values["model_dir"] = os.path.join(run_dir, "linear_eval")
     config = settings_of.build(type(config), values)
-    names = {field.name for field in dataclasses.fields(settings_of.Views)}
-    views = {**{name: settings[name] for name in names}, "color_jitter_strength": 0.0}
-    views.update(use_blur=False, flip=values["flip"], crop_area_min=values["crop_area_min"])
-    return config, settings_of.Views(**views)
+    views = {name: settings[name] for name in CROP}
+    views.update(flip=values["flip"], crop_area_min=values["crop_area_min"])
+    return config, settings_of.Views(color_jitter_strength=0.0, use_blur=False, **views)
 
 
 def _check_labels(info):
@@ -96,25 +85,24 @@ def _check_labels(info):
         )
 
 
-def _total_steps(config, num_train):
-    protocol = config.protocol
-    return schedule.total_steps(num_train, protocol.train_epochs, protocol.train_batch_size)
-
-
-def _peak(protocol):
-    return schedule.peak_learning_rate(protocol.learning_rate, "linear", protocol.train_batch_size)
-
-
 def _plan(config, trained, info, strategy):
     protocol = config.protocol
+    steps = linear_protocol.total_steps(protocol, info.num_train)
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
         ("data set", f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"),  # fmt: skip
         ("classes", f"{info.num_classes}"),
-        ("steps", f"{_total_steps(config, info.num_train):,} ({protocol.train_epochs} epochs)"),
-        ("learning rate", f"peak {_peak(protocol):.6g}, SGD with Nesterov momentum, cosine"),
-        ("batch", f"{protocol.train_batch_size} images"),
-        ("augmentation", "random crop" + (" and flip" if protocol.flip else "")),
+        ("form", protocol.linear_form),
+    ]
+    if protocol.linear_form != "fast":
+        peak = linear_protocol.peak_learning_rate(protocol)
+        rows += [
+            ("steps", f"{steps:,} ({protocol.train_epochs} epochs)"),
+            ("learning rate", f"peak {peak:.6g}, SGD with Nesterov momentum, cosine"),
+            ("batch", f"{protocol.train_batch_size} images"),
+            ("augmentation", "random crop" + (" and flip" if protocol.flip else "")),
+        ]
+    rows += [
         ("baselines", "raw pixels, untrained encoder" if protocol.baselines else "none"),
         ("strategy", plan.strategy_line(strategy)),
         ("precision", config.run.precision),
@@ -123,132 +111,32 @@ def _plan(config, trained, info, strategy):
     return plan.format_plan("plan: linear_eval", rows)
 
 
-def _evaluate(evaluation, folder):
+def _evaluate(evaluation, step):
+    """All figures, with the proof that the encoder stayed as it was."""
     began = time.monotonic()
-    trained, config = evaluation.trained, evaluation.config
-    train_source, eval_source = evaluation.source("train"), evaluation.source("eval")
-    functions = _feature_functions(evaluation)
-    with proved_frozen(trained.encoder, evaluation.strategy) as encoder_sha256:
-        train = _features(evaluation, functions, train_source)
-        held_out = _features(evaluation, functions, eval_source)
-        scales = _scales(evaluation, functions, train_source)
-        extracted = time.monotonic()
-        scaled = {name: _chain(function, scales[name]) for name, function in functions.items()}
-        classifiers = _train(evaluation, scaled, train_source)
-        seconds = time.monotonic() - extracted
-    figures = {}
-    for name in functions:
-        scores = classifiers.scores(name, scales[name](held_out.h[name]))
-        figures[name] = classification_report(scores, held_out.labels)
-        figures[name].update(_few_shot(config, name, train, held_out))
-    steps = _total_steps(config, train_source.num_examples)
-    images = steps * config.protocol.train_batch_size
-    results = {
+    config, train_source, eval_source = evaluation.config, evaluation.train, evaluation.held_out
+    functions = linear_protocol.feature_functions(evaluation)
+    with proved_frozen(evaluation.encoder, evaluation.strategy) as encoder_sha256:
+        train = linear_protocol.features(evaluation, functions, train_source)
+        held_out = linear_protocol.features(evaluation, functions, eval_source)
+        figures = {name: _few_shot(config, name, train, held_out) for name in functions}
+        images_per_second = _linear_figures(evaluation, functions, train, held_out, figures)
+    return {
         "mode": "linear_eval",
         "checkpoint": config.source.checkpoint,
-        "step": trained.step,
+        "step": step,
         "dataset": train_source.name,
         "num_train": train_source.num_examples,
         "num_eval": eval_source.num_examples,
         "num_classes": train_source.num_classes,
+        "linear_form": config.protocol.linear_form,
         **figures.pop("simclr"),
         "few_shot_draws": config.protocol.few_shot_draws,
         "baselines": figures,
         "encoder_sha256": encoder_sha256,
-        "images_per_second": round(images / seconds, 2),
+        "images_per_second": images_per_second,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
-    write_json(folder.join("results.json"), results)
-    write_atomically(folder.join("results.md"), results_markdown(results))
-    return results
-
-
-def _feature_functions(evaluation):
-    """{feature space: images -> features}, every encoder in inference mode."""
-    config, encoder = evaluation.config, evaluation.trained.encoder
-    functions = {"simclr": lambda images: encoder(images, training=False)}
-    if config.protocol.baselines:
-        with evaluation.strategy.scope():
-            untrained = untrained_encoder(config.model, config.data.image_size, config.run.seed)
-        functions["untrained"] = lambda images: untrained(images, training=False)
-        functions["pixels"] = pixel_features
-    return functions
-
-
-def _scales(evaluation, functions, source):
-    """{feature space: what is done to its features before the linear classifier of the protocol}.
-
-    SimCLR's features stay as they are, as in the paper. Its learning rate suits features of a
-    trained encoder; raw, the baselines would be needlessly weak, so theirs are standardised, with
-    statistics of the images that the classifier is trained on: random crops.
-    """
-    baselines = {name: function for name, function in functions.items() if name != "simclr"}
-    scales = {"simclr": lambda features: features}
-    if baselines:
-        crops = extract_features(
-            _together(baselines), _cropped(evaluation, source), _batch(evaluation), evaluation.strategy
-        )  # fmt: skip
-        scales.update({name: Standardiser(h) for name, h in crops.h.items()})
-    return scales
-
-
-def _cropped(evaluation, source):
-    """Some batches of randomly cropped training images, without strategy."""
-    size, seed = evaluation.config.data.image_size, evaluation.config.run.seed
-    view = make_views(evaluation.views, size, seed, num_views=1)
-    for batch in _train_batches(evaluation, source).take(SCALE_BATCHES):
-        yield {"images": view(batch), "label": batch["label"], "id": batch["id"]}
-
-
-def _batch(evaluation):
-    return evaluation.config.protocol.train_batch_size
-
-
-def _chain(function, scale):
-    return lambda images: scale(tf.cast(function(images), tf.float32))
-
-
-def _train_batches(evaluation, source):
-    config = evaluation.config
-    size, batch = config.data.image_size, _batch(evaluation)
-    return train_batches(source, evaluation.views, size, batch, config.run.seed, num_views=1)
-
-
-def _train(evaluation, functions, source):
-    config, strategy = evaluation.config, evaluation.strategy
-    protocol, size = config.protocol, config.data.image_size
-    dims = {name: int(f(tf.zeros([1, size, size, 3])).shape[-1]) for name, f in functions.items()}
-    steps = _total_steps(config, source.num_examples)
-    curve = schedule.WarmUpCosine(_peak(protocol), 0, steps)
-    grid = ((1.0, protocol.weight_decay),)
-    with strategy.scope():
-        classifiers = LinearClassifiers(dims, source.num_classes, protocol.zero_init_logits_layer, grid, config.run.seed)  # fmt: skip
-        view = make_views(evaluation.views, size, config.run.seed, num_views=1)
-        trainer = LinearTrainer(classifiers, functions, view, curve, protocol.momentum)
-    train_classifiers(
-        trainer,
-        _train_batches(evaluation, source),
-        steps,
-        strategy,
-        observe=lambda step, losses: print(_progress(step, steps, losses), flush=True),
-    )
-    return classifiers
-
-
-def _progress(step, steps, losses):
-    parts = "  ".join(f"{name} {value:.4f}" for name, value in sorted(losses.items()))
-    return f"linear classifier, step {step}/{steps}: loss {parts}"
-
-
-def _features(evaluation, functions, source):
-    """Features of every image once, without augmentation, of all spaces in one pass."""
-    batch = evaluation.config.protocol.eval_batch_size
-    batches = eval_batches(source, evaluation.config.data.image_size, batch)
-    return extract_features(_together(functions), batches, batch, evaluation.strategy)
-
-
-def _together(functions):
-    return lambda images, training: {name: function(images) for name, function in functions.items()}
 
 
 def _few_shot(config, name, train, held_out):
@@ -258,3 +146,22 @@ def _few_shot(config, name, train, held_out):
         draws=config.protocol.few_shot_draws,
         seed=config.run.seed,
     )
+
+
+def _linear_figures(evaluation, functions, train, held_out, figures):
+    """Adds the figures with all labels to `figures`; returns training images per second or None."""
+    form, images_per_second = evaluation.config.protocol.linear_form, None
+    if form != "paper":
+        found = linear_protocol.fast_form(evaluation, train, held_out)
+        for name, (scores, penalty) in found.items():
+            report = classification_report(scores, held_out.labels)
+            figures[name].update({**report, "fast": {**report, "penalty": penalty}})
+    if form != "fast":
+        began = time.monotonic()
+        scores = linear_protocol.paper_form(evaluation, functions, held_out)
+        protocol, count = evaluation.config.protocol, evaluation.train.num_examples
+        images = linear_protocol.total_steps(protocol, count) * protocol.train_batch_size
+        images_per_second = round(images / (time.monotonic() - began), 2)
+        for name, values in scores.items():
+            figures[name].update(classification_report(values, held_out.labels))
+    return images_per_second

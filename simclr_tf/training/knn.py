@@ -1,0 +1,152 @@
+"""`--mode=knn`: nearest-neighbour accuracy of h and of every layer of the projection head."""
+
+import os
+import time
+
+from simclr_tf import config as settings_of
+from simclr_tf.data import sources
+from simclr_tf.errors import DataError
+from simclr_tf.evaluation.baselines import pixel_features, untrained_encoder
+from simclr_tf.evaluation.features import extract_features
+from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.knn import knn_scores
+from simclr_tf.evaluation.metrics import classification_report
+from simclr_tf.evaluation.results import markdown_table
+from simclr_tf.training import plan, restore
+from simclr_tf.training.input import eval_batches
+from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
+from simclr_tf.training.strategy import make_strategy
+
+TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
+
+
+def run(config, given=frozenset()):
+    """Weighted k-NN by cosine, training images as the bank, beside raw pixels and no training.
+
+    Args:
+        config: config.Knn.
+        given: names of the settings that the user gave; data and model settings that are not
+            among them come from the pretraining.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the data, the checkpoint or the output folder cannot be used.
+        FrozenEncoderError: the encoder changed; nothing is written.
+    """
+    strategy = make_strategy(config.run)
+    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
+    with strategy.scope():
+        trained = restore.load_trained(config.source.checkpoint, values)
+    config = _resolve(config, trained.settings, given)
+    info = sources.describe(config.data)
+    if not info.num_classes:
+        raise DataError(
+            f"{info.name} has no labels, which --mode=knn needs; use a data set with labels, or "
+            "an --image_dir with one folder per class."
+        )
+    print(_plan(config, trained, info, strategy), flush=True)
+    if config.run.dry_run:
+        return None
+    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
+    folder = RunFolder(config.run.model_dir)
+    fields = settings_of.fields_of(type(config))
+    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
+    dataset = {"name": info.name, "fingerprint": info.fingerprint}
+    folder.claim("knn", settings_of.flatten(config), free, dataset)
+    results = _evaluate(config, trained, strategy, *pair)
+    write_json(folder.join("results.json"), results)
+    write_atomically(folder.join("results.md"), _markdown(results))
+    print(_markdown(results))
+    return results
+
+
+def _resolve(config, settings, given):
+    values = settings_of.flatten(restore.inherit(config, given, settings))
+    if "seed" not in given:
+        values["seed"] = settings["seed"]
+    if not config.run.model_dir:
+        values["model_dir"] = os.path.join(restore.locate(config.source.checkpoint)[1], "knn")
+    return settings_of.build(type(config), values)
+
+
+def _plan(config, trained, info, strategy):
+    rows = [
+        ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
+        ("data set", f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"),  # fmt: skip
+        ("neighbours", f"{config.knn.knn_k}, temperature {config.knn.knn_temperature:g}"),
+        ("strategy", plan.strategy_line(strategy)),
+        ("precision", config.run.precision),
+        ("output", config.run.model_dir),
+    ]
+    return plan.format_plan("plan: knn", rows)
+
+
+def _evaluate(config, trained, strategy, train_source, eval_source):
+    began = time.monotonic()
+    spaces = _spaces(config, trained, strategy)
+    size, batch = config.data.image_size, config.knn.eval_batch_size
+    with proved_frozen(trained.encoder, strategy) as encoder_sha256:
+        train, held_out = (
+            extract_features(spaces, eval_batches(source, size, batch), batch, strategy)
+            for source in (train_source, eval_source)
+        )
+    settings, classes = config.knn, train_source.num_classes
+    rows = {}
+    for name in train.h:
+        scores = knn_scores(
+            held_out.h[name], train.h[name], train.labels, classes,
+            settings.knn_k, settings.knn_temperature,
+        )  # fmt: skip
+        rows[name] = classification_report(scores, held_out.labels)
+    return {
+        "mode": "knn",
+        "checkpoint": config.source.checkpoint,
+        "step": trained.step,
+        "dataset": train_source.name,
+        "num_train": train_source.num_examples,
+        "num_eval": eval_source.num_examples,
+        "num_classes": classes,
+        "knn_k": min(settings.knn_k, train_source.num_examples),
+        "knn_temperature": settings.knn_temperature,
+        "knn_top_1": rows["h"]["top_1"],
+        "rows": rows,
+        "encoder_sha256": encoder_sha256,
+        "wall_seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _spaces(config, trained, strategy):
+    """images -> {"pixels", "untrained", "h", "z1", ...: features}, all in inference mode."""
+    with strategy.scope():
+        untrained = untrained_encoder(config.model, config.data.image_size, config.run.seed)
+
+    def spaces(images, training):
+        h = trained.encoder(images, training=training)
+        layers = trained.head.outputs(h, training=training)[1:] if trained.head is not None else []
+        return {
+            "pixels": pixel_features(images),
+            "untrained": untrained(images, training=training),
+            "h": h,
+            **{f"z{number}": layer for number, layer in enumerate(layers, start=1)},
+        }
+
+    return spaces
+
+
+def _markdown(results):
+    """results.md of a k-NN evaluation."""
+    rows = []
+    for name in sorted(results["rows"], key=[*TITLES, *results["rows"]].index):
+        figures = results["rows"][name]
+        low, high = figures["top_1_interval"]
+        title = TITLES.get(name, f"SimCLR, head layer {name[1:]}")
+        rows.append([title, f"{figures['top_1']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['mean_per_class']:.3f}"])  # fmt: skip
+    return (
+        f"# k-NN of {results['checkpoint']} (step {results['step']})\n\n"
+        f"{results['dataset']}: {results['num_eval']} evaluation images, neighbours among "
+        f"{results['num_train']} labelled training images, k = {results['knn_k']}, temperature "
+        f"{results['knn_temperature']:g}, cosine.\n\n"
+        + markdown_table(["features", "top-1", "95 % interval", "mean per class"], rows)
+        + "\nThe encoder was not changed "
+        f"(sha256 {results['encoder_sha256']} before and after).\n"
+    )

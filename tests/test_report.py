@@ -1,0 +1,99 @@
+"""The table and the picture of a run."""
+
+import io
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from simclr_tf import config
+from simclr_tf.errors import DataError
+from simclr_tf.evaluation.results import markdown_table, plain_table, results_markdown
+from simclr_tf.report import run as report
+from simclr_tf.report.table import summarize
+from tests.tiny_run import images_in_folders, save_tiny_run
+
+FIGURES = {"top_1": 0.75, "top_1_interval": [0.7, 0.8], "top_5": 0.9}
+RESULTS = {
+    "mode": "linear_eval", "checkpoint": "runs/a", "step": 9, "dataset": "digits",
+    "num_train": 50, "num_eval": 20, "num_classes": 3, "linear_form": "both",
+    **FIGURES, "few_shot": {"1": 0.5, "2": 0.625}, "few_shot_draws": 10,
+    "fast": {"top_1": 0.875}, "encoder_sha256": "ab" * 32,
+    "baselines": {
+        "pixels": {
+            **FIGURES, "top_1": 0.25, "few_shot": {"1": 0.1, "2": 0.2}, "fast": {"top_1": 0.3}
+        }
+    },
+}  # fmt: skip
+
+
+def test_markdown_table():
+    text = markdown_table(["a|b", "n"], [["x", "1"], ["y", "22"]])
+    assert text == "| a\\|b | n |\n| :--- | ---: |\n| x | 1 |\n| y | 22 |\n"
+
+
+def test_plain_table_aligns_its_columns():
+    assert plain_table(["name", "n"], [["x", "1"], ["longer", "22"]]).splitlines() == [
+        "name     n",
+        "----------",
+        "x        1",
+        "longer  22",
+    ]
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_summary_of_a_run_and_of_its_evaluation(tmp_path, capsys, inner):
+    folder = tmp_path / "linear_eval" if inner else tmp_path
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(RESULTS))
+    text = summarize(str(tmp_path))
+    assert text in capsys.readouterr().out
+    header, _, pixels, simclr = text.splitlines()
+    assert header.split("  ")[0] == "features" and "2 labels/class" in header
+    assert pixels.split() == "raw pixels 0.100 0.200 0.250 0.700 to 0.800 0.900 0.300".split()
+    assert simclr.split() == "SimCLR 0.500 0.625 0.750 0.700 to 0.800 0.900 0.875".split()
+
+
+def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):
+    (tmp_path / "results.json").write_text('{"mode": "pretrain"}')
+    with pytest.raises(DataError, match="run --mode=linear_eval"):
+        summarize(str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["both", "paper", "fast"])
+def test_markdown_names_the_protocols_that_were_run(form):
+    text = results_markdown({**RESULTS, "linear_form": form})
+    assert ("SGD" in text) == (form != "fast")
+    assert ("L-BFGS" in text) == (form != "paper")
+
+
+def picture(path):
+    with open(path, "rb") as file:
+        return Image.open(io.BytesIO(file.read())).convert("RGB")
+
+
+def test_report_mode_draws_the_overview_and_leaves_nothing_else(tmp_path, capsys):
+    run_dir = save_tiny_run(tmp_path)
+    path = report.run(config.build(config.Report, {"model_dir": run_dir}))
+    assert path == os.path.join(run_dir, "report", "overview.png")
+    assert os.listdir(os.path.dirname(path)) == ["overview.png"]
+    image = picture(path)
+    assert image.size[0] > 600 and len(image.getcolors(10**6)) > 50
+    assert "no table" in capsys.readouterr().out
+    before = image.tobytes()
+    report.run(config.build(config.Report, {"model_dir": run_dir}))
+    assert picture(path).tobytes() == before
+
+
+def test_report_of_unlabelled_images_of_the_user(tmp_path):
+    images_in_folders(tmp_path / "pictures", {"": 25})
+    run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))
+    assert picture(report.run(config.build(config.Report, {"model_dir": run_dir}))).size[1] > 500
+
+
+def test_too_few_images_for_a_picture(tmp_path):
+    images_in_folders(tmp_path / "pictures", {"": 9})
+    run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))
+    with pytest.raises(DataError, match="at least 14"):
+        report.run(config.build(config.Report, {"model_dir": run_dir}))
