@@ -139,12 +139,12 @@ def test_a_folder_that_is_no_environment_is_left_alone(checkout):
     assert (checkout / ".venv" / "letter").read_text() == "keep me"
 
 
-def pins(python):
-    """{package: version} that requirements.txt asks for on a Python; one pin per package."""
+def pins(python, name="requirements.txt"):
+    """{package: version} that a requirements file asks for on a Python; one pin per package."""
     from packaging.requirements import Requirement
 
     found = {}
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    for line in (ROOT / name).read_text().splitlines():
         line = line.split("#")[0].strip()
         if not line:
             continue

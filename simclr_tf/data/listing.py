@@ -17,6 +17,7 @@ def is_remote(path):
 
 
 def join(folder, name):
+    """The path of `name` in a local or remote folder."""
     return folder.rstrip("/") + "/" + name if is_remote(folder) else os.path.join(folder, name)
 
 
