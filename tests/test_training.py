@@ -48,7 +48,7 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_give_the_loss_and_gradients_of_one(replicas):
     arguments = [sys.executable, "-m", "tests.replica_parity", str(replicas)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     errors = json.loads(done.stdout.splitlines()[-1])
     assert errors["loss"] <= 1e-5 and errors["gradient"] <= 1e-5, errors

@@ -54,7 +54,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
         if log.exists() and len(log.read_text().splitlines()) >= 2:
             process.terminate()
             break
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 75, errors[-2000:]
     assert "run the same command again" in errors and "Traceback" not in errors
     step = restore.load_trained(str(tmp_path / "run")).step
