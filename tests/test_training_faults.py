@@ -16,7 +16,11 @@ TINY_FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "st
 
 
 def command(model_dir, *flags):
-    return [sys.executable, "-m", "simclr_tf", "--mode=pretrain", "--dataset=digits", "--strategy=default", f"--model_dir={model_dir}", *TINY_FLAGS, *flags]  # fmt: skip
+    """A tiny pretraining run; `flags` replace those of TINY that they name."""
+    names = {flag.split("=")[0] for flag in flags}
+    tiny = [flag for flag in TINY_FLAGS if flag.split("=")[0] not in names]
+    where = ["--dataset=digits", "--strategy=default", f"--model_dir={model_dir}"]
+    return [sys.executable, "-m", "simclr_tf", "--mode=pretrain", *where, *tiny, *flags]
 
 
 @pytest.mark.slow
