@@ -1,0 +1,1 @@
+"""Tests, and the programs that they start in processes of their own."""
