@@ -1,11 +1,12 @@
 """The table of modes: one module each, in the order of a usual project."""
 
-from flags import export, knn, linear_eval, pretrain, report
+from flags import export, finetune, knn, linear_eval, pretrain, report
 from flags.hints import nearest
 from simclr_tf.errors import SettingsError
 
 MODES = {
     "pretrain": pretrain,
+    "finetune": finetune,
     "linear_eval": linear_eval,
     "knn": knn,
     "export": export,

@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 RUNNERS = {
     "pretrain": "simclr_tf.training.pretrain:run",
+    "finetune": "simclr_tf.training.finetune:run",
     "linear_eval": "simclr_tf.training.linear_eval:run",
     "knn": "simclr_tf.training.knn:run",
     "export": "export.run:run",

@@ -7,6 +7,8 @@ meanings follow the official SimCLR flags wherever those have the setting.
 
 import dataclasses
 
+from simclr_tf.config_evaluation import FineTuning, KnnSettings, LinearProtocol
+from simclr_tf.config_views import FineTuneViews, Views
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import (  # noqa: F401
     Section,
@@ -57,43 +59,6 @@ class Data(Section):
         if self.image_dir and self.dataset != "digits":
             raise SettingsError(
                 f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Views(Section):
-    """The random views of an image (paper appendix A)."""
-
-    aug_impl: str = setting("simclr_v2", "Dialect of the recipe: simclr_v2 multiplies brightness, simclr_v1 adds it, torchvision draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
-    crop_area_min: float = setting(0.08, "Smallest crop as a share of the image area. The simclr dialects never go below 0.1, as in the official code.", above=0.0, maximum=1.0)  # fmt: skip
-    crop_area_max: float = setting(1.0, "Largest crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
-    crop_aspect_min: float = setting(0.75, "Narrowest crop, width / height.", above=0.0)
-    crop_aspect_max: float = setting(4 / 3, "Widest crop, width / height.", above=0.0)
-    resize: str = setting("bicubic", "Interpolation of the crop.", allowed=("bicubic", "bilinear"))
-    flip: bool = setting(True, "Flip left-right with probability 0.5.")
-    rotate_degrees: float = setting(0.0, "Rotate by up to this many degrees (not in the paper; for handwriting and the like).", minimum=0.0, maximum=180.0)  # fmt: skip
-    shear: float = setting(0.0, "Shear by up to this many columns per row (not in the paper).", minimum=0.0, maximum=2.0)  # fmt: skip
-    color_jitter_strength: float = setting(1.0, "Strength of colour distortion: 1 for ImageNet, 0.5 for CIFAR-10, 0 none. Above 1.25 the lower bounds of the factors are clamped at 0.", minimum=0.0, maximum=2.5)  # fmt: skip
-    jitter_prob: float = setting(0.8, "Probability of colour jitter.", minimum=0.0, maximum=1.0)
-    brightness: float = setting(0.8, "Brightness range at strength 1.", minimum=0.0)
-    contrast: float = setting(0.8, "Contrast range at strength 1.", minimum=0.0)
-    saturation: float = setting(0.8, "Saturation range at strength 1.", minimum=0.0)
-    hue: float = setting(0.2, "Hue range at strength 1, in turns.", minimum=0.0, maximum=0.5)
-    grayscale_prob: float = setting(0.2, "Probability of dropping colour (only if color_jitter_strength > 0).", minimum=0.0, maximum=1.0)  # fmt: skip
-    use_blur: bool = setting(True, "Blur with a Gaussian of random width (off for 32x32 images in the paper).")  # fmt: skip
-    blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
-    blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
-    blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
-
-    def check(self):
-        for name in ("crop_area", "crop_aspect", "blur_sigma"):
-            low, high = getattr(self, name + "_min"), getattr(self, name + "_max")
-            if low > high:
-                raise SettingsError(f"{name}_min={low} is above {name}_max={high}; swap them.")
-        if self.hue * self.color_jitter_strength > 0.5:
-            raise SettingsError(
-                f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
-                "above half a turn; lower one of them."
             )
 
 
@@ -156,11 +121,10 @@ class Optimizer(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Training(Section):
+class Length(Section):
     """Batches, length, checkpoints."""
 
-    train_batch_size: int = setting(512, "Images per step over all replicas; twice as many views.", minimum=1)  # fmt: skip
-    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
+    train_batch_size: int = setting(512, "Images per step over all replicas; pretraining makes two views of each.", minimum=1)  # fmt: skip
     train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
     train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
     checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
@@ -169,7 +133,20 @@ class Training(Section):
     log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
+
+    @property
+    def global_batch_size(self):
+        """Images per optimizer step: what the learning rate scales with."""
+        return self.train_batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Length):
+    """Batches, length, checkpoints."""
+
+    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
+    knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
 
     @property
     def global_batch_size(self):
@@ -186,37 +163,28 @@ class Training(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class FineTuneOptimizer(Optimizer):
+    """The optimizer and its schedule (paper appendix B.5)."""
+
+    optimizer: str = setting("momentum", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.05, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
+    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0.0)
+    weight_decay: float = setting(0.0, "Weight decay; never on BatchNormalization and biases.", minimum=0.0)  # fmt: skip
+    nesterov: bool = setting(True, "Nesterov momentum, for --optimizer=momentum.")
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneLength(Length):
+    """Batches, length, checkpoints."""
+
+    train_epochs: int = setting(60, "Passes over the labelled images.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Source(Section):
     """Which trained encoder."""
 
     checkpoint: str = setting("", "Run folder, checkpoint prefix or exported SavedModel; its architecture is read from it.")  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class LinearProtocol(Section):
-    """Linear evaluation (paper appendix B.6)."""
-
-    train_batch_size: int = setting(512, "Images per step of the linear classifier.", minimum=1)
-    train_epochs: int = setting(90, "Epochs of the linear classifier.", minimum=1)
-    learning_rate: float = setting(0.1, "Base learning rate of the linear classifier (linear scaling by batch / 256).", above=0.0)  # fmt: skip
-    weight_decay: float = setting(0.0, "Weight decay of the linear classifier.", minimum=0.0)
-    momentum: float = setting(0.9, "Nesterov momentum of the linear classifier.", minimum=0.0, maximum=0.9999)  # fmt: skip
-    zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
-    eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
-    few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
-    linear_form: str = setting("both", "paper: SGD on augmented images; fast: L-BFGS on features computed once, over 45 penalties; both: both, top_1 from the paper's.", allowed=("both", "paper", "fast"))  # fmt: skip
-    baselines: bool = setting(True, "Measure raw pixels and the untrained encoder on the same splits (one more forward pass per image).")  # fmt: skip
-    flip: bool = setting(True, "Flip training images left-right at random.")
-    crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class KnnSettings(Section):
-    """Weighted k-nearest-neighbour classification by cosine similarity."""
-
-    knn_k: int = setting(20, "Neighbours that vote; at most the number of training images.", minimum=1)  # fmt: skip
-    knn_temperature: float = setting(0.07, "A neighbour's vote weighs exp(cosine / temperature).", above=0.0)  # fmt: skip
-    eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +209,20 @@ class Pretrain:
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune:
+    """`--mode=finetune`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    views: FineTuneViews = FineTuneViews()
+    model: Model = Model()
+    finetuning: FineTuning = FineTuning()
+    optimizer: FineTuneOptimizer = FineTuneOptimizer()
+    training: FineTuneLength = FineTuneLength()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,4 +264,11 @@ class Report:
     run: Run = Run()
 
 
-MODES = {"pretrain": Pretrain, "linear_eval": LinearEval, "knn": Knn, "export": Export, "report": Report}  # fmt: skip
+MODES = {
+    "pretrain": Pretrain,
+    "finetune": Finetune,
+    "linear_eval": LinearEval,
+    "knn": Knn,
+    "export": Export,
+    "report": Report,
+}

@@ -77,7 +77,7 @@ def test_classifiers_see_crops_and_flips_only(run_dir):
     trained = restore.load_trained(run_dir)
     given = {"flip": True, "crop_area_min": 0.5, "checkpoint": run_dir}
     resolved, views = linear_eval.resolve(
-        config.build(config.LinearEval, given), trained.settings, frozenset(given)
+        config.build(config.LinearEval, given), trained, frozenset(given)
     )
     assert views == dataclasses.replace(
         config.Views(), flip=True, crop_area_min=0.5, color_jitter_strength=0.0, use_blur=False

@@ -28,6 +28,7 @@ SMALL = {
         "--train_batch_size=8",
         "--width_multiplier=0.125",
     ],
+    "finetune": ["--train_steps=1", "--train_batch_size=8"],
     "linear_eval": ["--train_epochs=1", "--train_batch_size=8", "--few_shot_draws=1"],
 }
 RUN_ALL = """
@@ -96,7 +97,7 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
 
 def test_the_commands_for_own_images_run(place):
     commands = [line for line in COMMANDS if "photos" in line]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         more = ["--image_size=32"] if "--mode=pretrain" in command else []
         python(place, "-m", "simclr_tf", *made_small(command, *more).split())

@@ -16,7 +16,12 @@ SCIENCE = {"numpy", "scipy", "sklearn", "threadpoolctl"}
 
 # room: (our own modules it may import besides itself, packages of others it may import)
 ALLOWED = {
-    "simclr_tf/config.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
+    "simclr_tf/config.py": (
+        {f"simclr_tf.{n}" for n in ("errors", "settings", "config_views", "config_evaluation")},
+        set(),
+    ),
+    "simclr_tf/config_views.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
+    "simclr_tf/config_evaluation.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
     "simclr_tf/settings.py": ({"simclr_tf.errors"}, set()),
     "simclr_tf/errors.py": (set(), set()),
     "simclr_tf/stack.py": (

@@ -34,7 +34,7 @@ class WindowSource(Source):
 
     def __init__(self, facts, builder, split, chosen, reading):
         super().__init__(facts)
-        self._builder = builder
+        self._builder, self._split, self._reading = builder, split, reading
         self._decoders, self._rename, self._examples = reading
         file_format = builder.info.file_format
         if file_format is not None and file_format.value != "tfrecord":
@@ -46,6 +46,13 @@ class WindowSource(Source):
         self._plan_shards(found.file_instructions, chosen)
         size = found.num_bytes / max(len(self._kept), 1)
         self._shards_per_window = int(np.clip(WINDOW_BYTES // max(size, 1), 1, len(self._kept)))
+
+    def part(self, ids, facts):
+        """A WindowSource of some of the examples (ids int64 [m], ascending); facts: theirs."""
+        mine = np.flatnonzero(self._chosen.numpy())
+        chosen = np.zeros(len(self._chosen), bool)
+        chosen[mine[ids]] = True
+        return WindowSource(facts, self._builder, self._split, chosen, self._reading)
 
     def _plan_shards(self, instructions, chosen):
         """Per shard with kept examples: file, records to skip and take, first, number kept."""

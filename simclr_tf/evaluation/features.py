@@ -29,19 +29,34 @@ def extract_features(encoder, batches, global_batch_size, strategy=None, jit_com
         Features(h float32 [n, ...] or a dict of those, labels int32 [n], ids int64 [n]), rows in
         the order of `batches`.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    share = -(-global_batch_size // strategy.num_replicas_in_sync)
-    forward = tf.function(lambda images: encoder(images, training=False), jit_compile=jit_compile)
-    gather = tf.function(lambda images: gather_rows(strategy.run(forward, (images,)), strategy))
-    parts, labels, ids = [], [], []
-    for batch in batches:
-        images = batch["images"].numpy()
-        out = gather(split_rows(images, share, strategy))
-        parts.append(tf.nest.map_structure(lambda rows: _host(rows, len(images)), out))
-        labels.append(batch["label"].numpy())
-        ids.append(batch["id"].numpy())
-    h = tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts)
-    return Features(h, np.concatenate(labels).astype(np.int32), np.concatenate(ids))
+    return Extractor(encoder, global_batch_size, strategy, jit_compile)(batches)
+
+
+class Extractor:
+    """`extract_features` for several datasets, or the same one again: compiled once.
+
+    Args:
+        encoder, global_batch_size, strategy, jit_compile: as of `extract_features`.
+    """
+
+    def __init__(self, encoder, global_batch_size, strategy=None, jit_compile=False):
+        self.strategy = strategy = strategy or tf.distribute.get_strategy()
+        self.share = -(-global_batch_size // strategy.num_replicas_in_sync)
+        forward = tf.function(lambda x: encoder(x, training=False), jit_compile=jit_compile)
+        self._run = tf.function(lambda x: gather_rows(strategy.run(forward, (x,)), strategy))
+
+    def __call__(self, batches):
+        """The Features of a dataset; arguments and result as of `extract_features`."""
+        parts, labels, ids = [], [], []
+        for batch in batches:
+            images = batch["images"].numpy()
+            out = self._run(split_rows(images, self.share, self.strategy))
+            count = len(images)
+            parts.append(tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out))
+            labels.append(batch["label"].numpy())
+            ids.append(batch["id"].numpy())
+        h = tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts)
+        return Features(h, np.concatenate(labels).astype(np.int32), np.concatenate(ids))
 
 
 def split_rows(values, share, strategy):

@@ -67,6 +67,27 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
     return result
 
 
+def fit_classifier(features, labels, num_classes):
+    """Logistic regression at scikit-learn's default C = 1.
+
+    Args:
+        features: float [n, d], standardised; labels: int [n], at least two classes.
+    Returns:
+        function float [m, d] -> scores float [m, num_classes]; classes without an example get
+        -inf.
+    """
+    classifier = _fit(features, labels)
+
+    def scores(rows):
+        found = np.full((len(rows), num_classes), -np.inf)
+        logits = classifier.decision_function(rows)
+        binary = logits.ndim == 1
+        found[:, classifier.classes_] = np.stack([-logits, logits], 1) if binary else logits
+        return found
+
+    return scores
+
+
 def _fit(features, labels):
     """A fitted classifier; problems this small are an order of magnitude slower on many threads."""
     with threadpool_limits(1 if features.size < 10**6 else None):

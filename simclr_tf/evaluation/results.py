@@ -1,5 +1,12 @@
 """How results are laid out: the rows of the table, Markdown and plain text."""
 
+import csv
+import io
+
+import numpy as np
+
+from simclr_tf.evaluation.metrics import confusion_matrix
+
 ROWS = (("pixels", "raw pixels"), ("untrained", "untrained encoder"), ("simclr", "SimCLR"))
 
 
@@ -30,6 +37,42 @@ def _aligned(line, widths):
     return "  ".join(cells + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])])
 
 
+def confusion_csv(scores, labels, class_names):
+    """The confusion matrix as CSV: one row per true class, one column per predicted class.
+
+    Args:
+        scores: float [n, num_classes]; labels: int [n]; class_names: num_classes names.
+    """
+    counts = confusion_matrix(np.argmax(scores, axis=1), labels, len(class_names))
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(["true \\ predicted", *class_names])
+    writer.writerows([name, *row] for name, row in zip(class_names, counts.tolist()))
+    return content.getvalue()
+
+
+def interval_text(figures, name="top_1"):
+    """ "low to high", the confidence interval of a figure of a report."""
+    low, high = figures[name + "_interval"]
+    return f"{low:.3f} to {high:.3f}"
+
+
+def report_table(rows, labels=None):
+    """Header and rows of a table of classification reports.
+
+    Args:
+        rows: {title: classification report}; labels: {title: number of labels used} or None.
+    """
+    header = ["features"] + ([] if labels is None else ["labels"])
+    header += ["top-1", "95 % interval", "top-5", "mean per class"]
+    lines = []
+    for title, figures in rows.items():
+        cells = [title] + ([] if labels is None else [f"{labels[title]:,}"])
+        cells += [f"{figures['top_1']:.3f}", interval_text(figures), f"{figures['top_5']:.3f}"]
+        lines.append(cells + [f"{figures['mean_per_class']:.3f}"])
+    return header, lines
+
+
 def results_table(results):
     """Header and rows of a linear evaluation's results.json.
 
@@ -51,9 +94,8 @@ def results_table(results):
 
 
 def _row(title, figures, shots, both):
-    low, high = figures["top_1_interval"]
     cells = [title] + [f"{figures['few_shot'][k]:.3f}" for k in shots]
-    cells += [f"{figures['top_1']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['top_5']:.3f}"]
+    cells += [f"{figures['top_1']:.3f}", interval_text(figures), f"{figures['top_5']:.3f}"]
     return cells + ([f"{figures['fast']['top_1']:.3f}"] if both else [])
 
 

@@ -1,20 +1,15 @@
 """`--mode=knn`: nearest-neighbour accuracy of h and of every layer of the projection head."""
 
-import os
 import time
 
-from simclr_tf import config as settings_of
-from simclr_tf.data import sources
-from simclr_tf.errors import DataError
 from simclr_tf.evaluation.baselines import pixel_features, untrained_encoder
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import markdown_table
-from simclr_tf.training import plan, restore
+from simclr_tf.training import evaluation_run, plan
 from simclr_tf.training.input import eval_batches
-from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 from simclr_tf.training.strategy import make_strategy
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
@@ -34,45 +29,26 @@ def run(config, given=frozenset()):
         FrozenEncoderError: the encoder changed; nothing is written.
     """
     strategy = make_strategy(config.run)
-    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
     with strategy.scope():
-        trained = restore.load_trained(config.source.checkpoint, values)
-    config = _resolve(config, trained.settings, given)
-    info = sources.describe(config.data)
-    if not info.num_classes:
-        raise DataError(
-            f"{info.name} has no labels, which --mode=knn needs; use a data set with labels, or "
-            "an --image_dir with one folder per class."
-        )
+        trained = evaluation_run.load(config, given)
+    config = evaluation_run.resolve(config, given, trained, "knn")
+    info = evaluation_run.describe(config, "knn")
     print(_plan(config, trained, info, strategy), flush=True)
     if config.run.dry_run:
         return None
-    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
-    folder = RunFolder(config.run.model_dir)
-    fields = settings_of.fields_of(type(config))
-    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
-    dataset = {"name": info.name, "fingerprint": info.fingerprint}
-    folder.claim("knn", settings_of.flatten(config), free, dataset)
-    results = _evaluate(config, trained, strategy, *pair)
-    write_json(folder.join("results.json"), results)
-    write_atomically(folder.join("results.md"), _markdown(results))
-    print(_markdown(results))
+    pair = evaluation_run.open_pair(config)
+    folder, _ = evaluation_run.claim("knn", config, info)
+    results, main = _evaluate(config, trained, strategy, *pair)
+    markdown = _markdown(results)
+    evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)
+    print(markdown)
     return results
-
-
-def _resolve(config, settings, given):
-    values = settings_of.flatten(restore.inherit(config, given, settings))
-    if "seed" not in given:
-        values["seed"] = settings["seed"]
-    if not config.run.model_dir:
-        values["model_dir"] = os.path.join(restore.locate(config.source.checkpoint)[1], "knn")
-    return settings_of.build(type(config), values)
 
 
 def _plan(config, trained, info, strategy):
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
-        ("data set", f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"),  # fmt: skip
+        ("data set", evaluation_run.data_line(info)),
         ("neighbours", f"{config.knn.knn_k}, temperature {config.knn.knn_temperature:g}"),
         ("strategy", plan.strategy_line(strategy)),
         ("precision", config.run.precision),
@@ -91,14 +67,15 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
             for source in (train_source, eval_source)
         )
     settings, classes = config.knn, train_source.num_classes
-    rows = {}
-    for name in train.h:
-        scores = knn_scores(
+    scores = {
+        name: knn_scores(
             held_out.h[name], train.h[name], train.labels, classes,
             settings.knn_k, settings.knn_temperature,
-        )  # fmt: skip
-        rows[name] = classification_report(scores, held_out.labels)
-    return {
+        )
+        for name in train.h
+    }  # fmt: skip
+    rows = {name: classification_report(values, held_out.labels) for name, values in scores.items()}
+    results = {
         "mode": "knn",
         "checkpoint": config.source.checkpoint,
         "step": trained.step,
@@ -113,6 +90,7 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
         "encoder_sha256": encoder_sha256,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
+    return results, (scores["h"], held_out.labels)
 
 
 def _spaces(config, trained, strategy):

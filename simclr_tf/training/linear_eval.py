@@ -1,17 +1,13 @@
 """`--mode=linear_eval`: how well a linear classifier does on the frozen encoder's features."""
 
-import os
 import time
 
 from simclr_tf import config as settings_of
-from simclr_tf.data import sources
-from simclr_tf.errors import DataError
 from simclr_tf.evaluation.few_shot import few_shot
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import results_markdown
-from simclr_tf.training import linear_protocol, plan, restore
-from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
+from simclr_tf.training import evaluation_run, linear_protocol, plan
 from simclr_tf.training.strategy import check_divisible, make_strategy
 
 # how the pretraining cropped, beside flip and crop_area_min, which are settings of their own here
@@ -33,56 +29,37 @@ def run(config, given=frozenset()):
     """
     strategy = make_strategy(config.run)
     check_divisible(config.protocol.train_batch_size, strategy)
-    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
     with strategy.scope():
-        trained = restore.load_trained(config.source.checkpoint, values)
-    config, views = resolve(config, trained.settings, given)
-    info = sources.describe(config.data)
-    _check_labels(info)
+        trained = evaluation_run.load(config, given)
+    config, views = resolve(config, trained, given)
+    info = evaluation_run.describe(config, "linear_eval")
     print(_plan(config, trained, info, strategy), flush=True)
     if config.run.dry_run:
         return None
-    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
-    folder = RunFolder(config.run.model_dir)
-    fields = settings_of.fields_of(type(config))
-    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
-    dataset = {"name": info.name, "fingerprint": info.fingerprint}
-    folder.claim("linear_eval", settings_of.flatten(config), free, dataset)
+    pair = evaluation_run.open_pair(config)
+    folder, _ = evaluation_run.claim("linear_eval", config, info)
     evaluation = linear_protocol.Evaluation(config, views, trained.encoder, strategy, *pair)
-    results = _evaluate(evaluation, trained.step)
-    write_json(folder.join("results.json"), results)
-    write_atomically(folder.join("results.md"), results_markdown(results))
+    results, main = _evaluate(evaluation, trained.step)
+    markdown = results_markdown(results)
+    evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)
     return results
 
 
-def resolve(config, settings, given):
+def resolve(config, trained, given):
     """Fills in what was not given from the pretraining.
 
     Args:
-        config: config.LinearEval; settings: Trained.settings; given: names that the user gave.
+        config: config.LinearEval; trained: restore.Trained; given: names that the user gave.
     Returns:
         (config.LinearEval, config.Views of the training images of the classifier: crop and flip
         only, PAPER.md §1.3).
     """
-    config = restore.inherit(config, given, settings)
-    values = settings_of.flatten(config)
-    shared = {"seed", "flip", "crop_area_min"} - set(given)
-    values.update({name: settings[name] for name in shared})
-    if not config.run.model_dir:
-        run_dir = restore.locate(config.source.checkpoint)[1]
-        values["model_dir"] = os.path.join(run_dir, "linear_eval")
-    config = settings_of.build(type(config), values)
-    views = {name: settings[name] for name in CROP}
-    views.update(flip=values["flip"], crop_area_min=values["crop_area_min"])
+    also = ("flip", "crop_area_min")
+    config = evaluation_run.resolve(config, given, trained, "linear_eval", also)
+    protocol = config.protocol
+    views = {name: trained.settings[name] for name in CROP}
+    views.update(flip=protocol.flip, crop_area_min=protocol.crop_area_min)
     return config, settings_of.Views(color_jitter_strength=0.0, use_blur=False, **views)
-
-
-def _check_labels(info):
-    if not info.num_classes:
-        raise DataError(
-            f"{info.name} has no labels, which linear evaluation needs; use a data set with "
-            "labels, or an --image_dir with one folder per class."
-        )
 
 
 def _plan(config, trained, info, strategy):
@@ -90,7 +67,7 @@ def _plan(config, trained, info, strategy):
     steps = linear_protocol.total_steps(protocol, info.num_train)
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
-        ("data set", f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"),  # fmt: skip
+        ("data set", evaluation_run.data_line(info)),
         ("classes", f"{info.num_classes}"),
         ("form", protocol.linear_form),
     ]
@@ -120,8 +97,8 @@ def _evaluate(evaluation, step):
         train = linear_protocol.features(evaluation, functions, train_source)
         held_out = linear_protocol.features(evaluation, functions, eval_source)
         figures = {name: _few_shot(config, name, train, held_out) for name in functions}
-        images_per_second = _linear_figures(evaluation, functions, train, held_out, figures)
-    return {
+        images_per_second, scores = _linear_figures(evaluation, functions, train, held_out, figures)
+    results = {
         "mode": "linear_eval",
         "checkpoint": config.source.checkpoint,
         "step": step,
@@ -137,6 +114,7 @@ def _evaluate(evaluation, step):
         "images_per_second": images_per_second,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
+    return results, (scores, held_out.labels)
 
 
 def _few_shot(config, name, train, held_out):
@@ -149,13 +127,18 @@ def _few_shot(config, name, train, held_out):
 
 
 def _linear_figures(evaluation, functions, train, held_out, figures):
-    """Adds the figures with all labels to `figures`; returns training images per second or None."""
+    """Adds the figures with all labels to `figures`.
+
+    Returns:
+        (training images per second or None, scores [n, num_classes] of the encoder).
+    """
     form, images_per_second = evaluation.config.protocol.linear_form, None
     if form != "paper":
         found = linear_protocol.fast_form(evaluation, train, held_out)
         for name, (scores, penalty) in found.items():
             report = classification_report(scores, held_out.labels)
             figures[name].update({**report, "fast": {**report, "penalty": penalty}})
+        main = found["simclr"][0]
     if form != "fast":
         began = time.monotonic()
         scores = linear_protocol.paper_form(evaluation, functions, held_out)
@@ -164,4 +147,5 @@ def _linear_figures(evaluation, functions, train, held_out, figures):
         images_per_second = round(images / (time.monotonic() - began), 2)
         for name, values in scores.items():
             figures[name].update(classification_report(values, held_out.labels))
-    return images_per_second
+        main = scores["simclr"]
+    return images_per_second, main

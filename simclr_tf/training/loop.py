@@ -78,7 +78,8 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
         steps: plan.Steps.
         start_step: steps already done.
         checkpoints: checkpoints.Checkpoints.
-        observers: callables (step, {name: float}), called at every logged step.
+        observers: callables (step, {name: float}), called at every logged step in their order;
+            they may add figures to the dict.
         steps_per_execution: most steps of one call to the device.
     Returns:
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
@@ -129,5 +130,5 @@ def _check_finite(logs, step, checkpoints):
         last = checkpoints.manager.latest_checkpoint or "none was saved yet"
         raise DivergedError(
             f"the loss became NaN or infinite at or before step {step}; last good checkpoint: "
-            f"{last}; lower --learning_rate or raise --temperature and --warmup_epochs."
+            f"{last}; lower --learning_rate or raise --warmup_epochs (pretraining: --temperature)."
         )

@@ -18,11 +18,12 @@ class Steps:
     peak_learning_rate: float
 
 
-def resolve_steps(training, optimizer, num_train):
+def resolve_steps(training, optimizer, num_train, whole=True):
     """Turns epochs into steps (PAPER.md §2.2).
 
     Args:
-        training: config.Training; optimizer: config.Optimizer; num_train: training images.
+        training: config.Length; optimizer: config.Optimizer; num_train: training images.
+        whole: refuse a batch that holds an image twice; with labels that does no harm.
     Returns:
         Steps.
     Raises:
@@ -30,7 +31,7 @@ def resolve_steps(training, optimizer, num_train):
             the run.
     """
     batch = training.global_batch_size
-    if batch > num_train:
+    if whole and batch > num_train:
         raise SettingsError(
             f"a batch of {batch} images is larger than the {num_train} training images; "
             f"use --train_batch_size of at most {num_train}."

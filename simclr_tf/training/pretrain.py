@@ -15,9 +15,11 @@ from simclr_tf.training import gradient_cache, plan
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.input import train_batches
 from simclr_tf.training.loop import StepRunner, train
+from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
+from simclr_tf.training.recording import recorder
 from simclr_tf.training.restore import build_parts
-from simclr_tf.training.run_folder import MetricsLog, RunFolder, write_json
+from simclr_tf.training.run_folder import RunFolder, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
 from simclr_tf.views.device import make_views
 
@@ -116,7 +118,8 @@ def _train(config, strategy, model, source, steps, folder):
     cache = _gradient_cache(config.training, model, strategy)
     runner = StepRunner(model, strategy, batches, config.training.jit_compile, cache)
     progress = Progress(start, steps.total, batch)
-    observers = [progress.show, _recorder(folder, start, _curve(steps))]
+    observers = [progress.show, recorder(folder, start, _curve(steps))]
+    observers = online_knn(config, model.encoder, source, strategy, steps) + observers
     began = time.monotonic()
     try:
         execution = config.training.steps_per_execution
@@ -156,19 +159,3 @@ def _gradient_cache(training, model, strategy):
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
     shape = (parts, 2, rows, z.shape[-1])
     return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile)
-
-
-def _recorder(folder, start, curve):
-    """Writes metrics.jsonl and TensorBoard; no times in the former, so that a resume repeats it."""
-    log = MetricsLog(folder.join("metrics.jsonl"), start)
-    writer = tf.summary.create_file_writer(folder.join("logs"))
-
-    def record(step, logs):
-        logs = {**logs, "learning_rate": float(curve(step))}
-        log.append({"step": step, **logs})
-        with writer.as_default(step):
-            for name, value in logs.items():
-                tf.summary.scalar(name, value)
-        writer.flush()
-
-    return record

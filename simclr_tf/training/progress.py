@@ -39,6 +39,8 @@ class Progress:
         )
         if "probe_top_1" in logs:
             text += f"  probe top-1 {logs['probe_top_1']:.3f}"
+        if "knn_top_1" in logs:
+            text += f"  k-NN top-1 {logs['knn_top_1']:.3f}"
         return text
 
     def show(self, step, logs):

@@ -83,15 +83,17 @@ def load_trained(checkpoint, given=None):
         settings = {name: value for name, value in stored["settings"].items() if name in known}
         pretrain = config.build(config.Pretrain, settings)
         dataset = stored["dataset"]
+        selector = stored["settings"].get("ft_proj_selector", 0)  # of a fine-tuning run
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
     _check_architecture(given or {}, config.flatten(pretrain), prefix)
-    encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0))
+    encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), selector)
     parts = {"encoder": encoder, "head": head}
     if probe is not None:
         parts["probe"] = probe
     restore_strictly(prefix, **parts)
     step = int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+    probe = None if selector else probe  # one on the head is not a classifier of h
     return Trained(encoder, head, probe, config.flatten(pretrain), dataset, step, run_dir)
 
 
@@ -114,8 +116,11 @@ def _run_folder_of(exported):
     return os.path.dirname(parent) if os.path.basename(parent) == "saved_model" else parent
 
 
-def build_parts(pretrain, num_classes):
-    """Built encoder, head and probe (None without labels) of a config.Pretrain."""
+def build_parts(pretrain, num_classes, selector=0):
+    """Built encoder, head and probe (None without labels) of a config.Pretrain.
+
+    The probe stands on layer `selector` of the head's outputs, 0 for h.
+    """
     size = pretrain.data.image_size
     seed = pretrain.run.seed
     encoder = build_encoder(pretrain.model, size, seed)
@@ -125,7 +130,7 @@ def build_parts(pretrain, num_classes):
     if not (num_classes and pretrain.training.lineareval_while_pretraining):
         return encoder, head, None
     probe = LinearClassifier(num_classes, seed=seed)
-    probe(h)
+    probe(head.outputs(h, training=False)[selector])
     return encoder, head, probe
 
 

@@ -1,0 +1,51 @@
+"""The settings of the evaluation modes, declared as in `config`, which offers them.
+
+Standard library only.
+"""
+
+import dataclasses
+
+from simclr_tf.settings import Section, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning(Section):
+    """Fine-tuning (paper appendix B.5)."""
+
+    init: str = setting("", "Where the weights come from: empty for --checkpoint, a run folder or checkpoint, or scratch: random weights, which gives the supervised baseline (of the architecture of --checkpoint, if that is given).")  # fmt: skip
+    label_fraction: float = setting(1.0, "Share of the training labels that is used, the same of every class, at least one each; smaller shares are subsets of larger ones.", above=0.0, maximum=1.0)  # fmt: skip
+    label_seed: int = setting(0, "Seed of the labelled share.", minimum=0, maximum=2**31 - 1)
+    ft_proj_selector: int = setting(0, "Layer that the classifier is put on: 0 is h, 1 the first layer of the projection head, -1 z.", minimum=-1)  # fmt: skip
+    fine_tune_after_block: int = setting(-1, "Freeze the stem and the block groups up to this one (0: the stem only, 4: all, so that only head and classifier learn); -1 trains everything.", minimum=-1, maximum=4)  # fmt: skip
+    zero_init_logits_layer: bool = setting(False, "Start the classifier at zero.")
+    bn_decay_rule: bool = setting(True, "Decay of the BatchNormalization averages max(1 - 10 / steps per epoch, 0.9), as in the paper's transfer learning; off keeps --batch_norm_decay.")  # fmt: skip
+    baselines: bool = setting(True, "Also measure linear classifiers on the frozen and on the untrained encoder, with the same labels.")  # fmt: skip
+    supervised_baseline: bool = setting(False, "Also train from random weights with the same labels and settings, in the folder supervised.")  # fmt: skip
+    eval_batch_size: int = setting(256, "Images per step of evaluation.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearProtocol(Section):
+    """Linear evaluation (paper appendix B.6)."""
+
+    train_batch_size: int = setting(512, "Images per step of the linear classifier.", minimum=1)
+    train_epochs: int = setting(90, "Epochs of the linear classifier.", minimum=1)
+    learning_rate: float = setting(0.1, "Base learning rate of the linear classifier (linear scaling by batch / 256).", above=0.0)  # fmt: skip
+    weight_decay: float = setting(0.0, "Weight decay of the linear classifier.", minimum=0.0)
+    momentum: float = setting(0.9, "Nesterov momentum of the linear classifier.", minimum=0.0, maximum=0.9999)  # fmt: skip
+    zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
+    eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
+    few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
+    linear_form: str = setting("both", "paper: SGD on augmented images; fast: L-BFGS on features computed once, over 45 penalties; both: both, top_1 from the paper's.", allowed=("both", "paper", "fast"))  # fmt: skip
+    baselines: bool = setting(True, "Measure raw pixels and the untrained encoder on the same splits (one more forward pass per image).")  # fmt: skip
+    flip: bool = setting(True, "Flip training images left-right at random.")
+    crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class KnnSettings(Section):
+    """Weighted k-nearest-neighbour classification by cosine similarity."""
+
+    knn_k: int = setting(20, "Neighbours that vote; at most the number of training images.", minimum=1)  # fmt: skip
+    knn_temperature: float = setting(0.07, "A neighbour's vote weighs exp(cosine / temperature).", above=0.0)  # fmt: skip
+    eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip

@@ -1,0 +1,54 @@
+"""The settings of the random views, declared as in `config`, which offers them.
+
+Standard library only.
+"""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.settings import Section, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Views(Section):
+    """The random views of an image (paper appendix A)."""
+
+    aug_impl: str = setting("simclr_v2", "Dialect of the recipe: simclr_v2 multiplies brightness, simclr_v1 adds it, torchvision draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
+    crop_area_min: float = setting(0.08, "Smallest crop as a share of the image area. The simclr dialects never go below 0.1, as in the official code.", above=0.0, maximum=1.0)  # fmt: skip
+    crop_area_max: float = setting(1.0, "Largest crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+    crop_aspect_min: float = setting(0.75, "Narrowest crop, width / height.", above=0.0)
+    crop_aspect_max: float = setting(4 / 3, "Widest crop, width / height.", above=0.0)
+    resize: str = setting("bicubic", "Interpolation of the crop.", allowed=("bicubic", "bilinear"))
+    flip: bool = setting(True, "Flip left-right with probability 0.5.")
+    rotate_degrees: float = setting(0.0, "Rotate by up to this many degrees (not in the paper; for handwriting and the like).", minimum=0.0, maximum=180.0)  # fmt: skip
+    shear: float = setting(0.0, "Shear by up to this many columns per row (not in the paper).", minimum=0.0, maximum=2.0)  # fmt: skip
+    color_jitter_strength: float = setting(1.0, "Strength of colour distortion: 1 for ImageNet, 0.5 for CIFAR-10, 0 none. Above 1.25 the lower bounds of the factors are clamped at 0.", minimum=0.0, maximum=2.5)  # fmt: skip
+    jitter_prob: float = setting(0.8, "Probability of colour jitter.", minimum=0.0, maximum=1.0)
+    brightness: float = setting(0.8, "Brightness range at strength 1.", minimum=0.0)
+    contrast: float = setting(0.8, "Contrast range at strength 1.", minimum=0.0)
+    saturation: float = setting(0.8, "Saturation range at strength 1.", minimum=0.0)
+    hue: float = setting(0.2, "Hue range at strength 1, in turns.", minimum=0.0, maximum=0.5)
+    grayscale_prob: float = setting(0.2, "Probability of dropping colour (only if color_jitter_strength > 0).", minimum=0.0, maximum=1.0)  # fmt: skip
+    use_blur: bool = setting(True, "Blur with a Gaussian of random width (off for 32x32 images in the paper).")  # fmt: skip
+    blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
+    blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
+    blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
+
+    def check(self):
+        for name in ("crop_area", "crop_aspect", "blur_sigma"):
+            low, high = getattr(self, name + "_min"), getattr(self, name + "_max")
+            if low > high:
+                raise SettingsError(f"{name}_min={low} is above {name}_max={high}; swap them.")
+        if self.hue * self.color_jitter_strength > 0.5:
+            raise SettingsError(
+                f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
+                "above half a turn; lower one of them."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneViews(Views):
+    """The augmentation of training images: by default crop and flip, as in the paper."""
+
+    color_jitter_strength: float = setting(0.0, "Strength of colour distortion: 0 none, 1 as SimCLR pretrains on ImageNet.", minimum=0.0, maximum=2.5)  # fmt: skip
+    use_blur: bool = setting(False, "Blur with a Gaussian of random width.")

@@ -1,0 +1,116 @@
+"""Encoder, projection head up to one layer and a linear classifier, trained with labels."""
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.stack import keras, tf
+
+
+class FineTuned(keras.Model):
+    """Supervised training of an encoder from any starting weights (paper appendix B.5).
+
+    `call`: images float [b, s, s, 3] in [0, 1] -> logits float32 [b, num_classes]. The classifier
+    stands on h (selector 0), on a layer of the head, or on z (the last one). `train_step` takes a
+    batch dict of one replica, as SimCLR's; gradients are of the mean over the global batch.
+    """
+
+    def __init__(self, encoder, head, classifier, make_views, selector=0, **kwargs):
+        """Puts the parts together.
+
+        Args:
+            encoder: model, images -> h float [b, d].
+            head: built ProjectionHead; its layers after the selected one are not used.
+            classifier: layer, selected layer -> logits float32 [b, num_classes].
+            make_views: callable, batch dict -> images float [b, s, s, 3] in [0, 1].
+            selector: int, index of `head.outputs`; -1 is z.
+            **kwargs: kernel_decay (0.0): L2 of the classifier's kernel, in the loss. Others go
+                to keras.Model.
+        """
+        self._kernel_decay = kwargs.pop("kernel_decay", 0.0)
+        super().__init__(**kwargs)
+        self.encoder, self.head, self.probe = encoder, head, classifier
+        self.make_views, self.selector = make_views, selector
+        names = ["loss", "top_1", "non_finite_steps"]
+        self.running = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def call(self, images, training=None):
+        h = self.encoder(images, training=training)
+        return self.probe(self.head.outputs(h, training=training)[self.selector])
+
+    @property
+    def metrics(self):
+        return list(self.running.values())
+
+    def train_step(self, batch):
+        """One optimizer step on this replica's share of the batch.
+
+        Returns:
+            {name: float []}: the running means since the metrics were last reset.
+        """
+        images, labels = self.make_views(batch), batch["label"]
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            loss = tf.reduce_mean(losses)
+            objective = self._scaled((loss + self._penalty()) / replicas)
+        self._apply(tape.gradient(objective, self.trainable_variables))
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+        self.running["loss"].update_state(loss)
+        self.running["top_1"].update_state(hits)
+        self.running["non_finite_steps"].update_state(1.0 - tf.cast(tf.math.is_finite(loss), tf.float32))  # fmt: skip
+        return {name: metric.result() for name, metric in self.running.items()}
+
+    def _penalty(self):
+        """wd / 2 |W|^2 of the classifier, where the optimizer does not decay it (PAPER.md 2.3)."""
+        if not self._kernel_decay:
+            return 0.0
+        return self._kernel_decay * tf.nn.l2_loss(self.probe.dense.kernel)
+
+    def _scaled(self, objective):
+        scales = hasattr(self.optimizer, "get_scaled_loss")
+        return self.optimizer.get_scaled_loss(objective) if scales else objective
+
+    def _apply(self, gradients):
+        if hasattr(self.optimizer, "get_unscaled_gradients"):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+
+
+def check_selector(selector, head):
+    """Refuses a layer that the projection head does not have.
+
+    Raises:
+        SettingsError: `selector` is above the number of layers of `head`.
+    """
+    if selector > head.depth:
+        raise SettingsError(
+            f"ft_proj_selector={selector} is above the {head.depth} layers of the projection "
+            "head; give 0 for h, up to the number of layers, or -1 for the last one."
+        )
+
+
+def freeze(encoder, head, selector, after_block):
+    """Makes parts untrainable: those before the first trained block, and unused head layers.
+
+    Frozen BatchNormalization normalises with its averages and does not update them. A layer of
+    the head is unused if it comes after the selected one.
+
+    Args:
+        encoder, head: built; selector: index of `head.outputs`.
+        after_block: -1 for nothing, 0 for the stem, 1 to 3 for the block groups up to it too, 4
+            for the whole encoder.
+    Raises:
+        SettingsError: an encoder without block groups and `after_block` from 0 to 3.
+    """
+    if after_block == 4:
+        encoder.trainable = False
+    elif after_block >= 0:
+        if not hasattr(encoder, "groups"):
+            raise SettingsError(
+                f"fine_tune_after_block={after_block} counts the block groups of a ResNet, which "
+                "this encoder has not; give -1 (train everything) or 4 (freeze the encoder)."
+            )
+        for part in [encoder.stem, *encoder.groups[:after_block]]:
+            part.trainable = False
+    used = head.depth if selector == -1 else selector
+    for part in head.dense[used:] + [norm for norm in head.norms[used:] if norm is not None]:
+        part.trainable = False

@@ -1,0 +1,90 @@
+"""What the runs of the evaluation modes have in common: settings, folder, images."""
+
+import os
+
+from simclr_tf import config as settings_of
+from simclr_tf.data import sources
+from simclr_tf.data.info import require_labels
+from simclr_tf.evaluation.results import confusion_csv
+from simclr_tf.training import restore
+from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
+
+
+def load(config, given):
+    """The encoder that `--checkpoint` names; call it in the scope of the strategy.
+
+    Args:
+        config: a mode's config with the section `source`; given: names that the user gave.
+    Returns:
+        restore.Trained.
+    """
+    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
+    return restore.load_trained(config.source.checkpoint, values)
+
+
+def resolve(config, given, trained, subfolder, also=()):
+    """Fills in what was not given from the pretraining.
+
+    Args:
+        config: a mode's config; given: names that the user gave; trained: restore.Trained.
+        subfolder: of the run folder, where results go without `--model_dir`.
+        also: names beside data, model and seed that come from the pretraining.
+    Returns:
+        the same kind of config.
+    """
+    settings = trained.settings
+    values = settings_of.flatten(restore.inherit(config, given, settings))
+    names = {"seed", *also} - set(given)
+    values.update({name: settings[name] for name in names if name in settings})
+    if not config.run.model_dir:
+        values["model_dir"] = os.path.join(trained.run_dir, *subfolder.split("/"))
+    return settings_of.build(type(config), values)
+
+
+def describe(config, mode):
+    """`SourceInfo` of the images of a mode that needs labels."""
+    info = sources.describe(config.data)
+    require_labels(info, f"--mode={mode}")
+    return info
+
+
+def open_pair(config):
+    """(training Source, evaluation Source)."""
+    return [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
+
+
+def claim(mode, config, info):
+    """The run folder, claimed for this mode and its settings; see RunFolder.claim.
+
+    Returns:
+        (RunFolder, whether it already held this run).
+    """
+    folder = RunFolder(config.run.model_dir)
+    fields = settings_of.fields_of(type(config))
+    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
+    dataset = {
+        "name": info.name,
+        "fingerprint": info.fingerprint,
+        "num_train": info.num_train,
+        "num_classes": info.num_classes,
+    }
+    return folder, folder.claim(mode, settings_of.flatten(config), free, dataset)
+
+
+def write_results(folder, results, markdown, scores=None, held_out=None, class_names=()):
+    """Writes results.json and results.md, and confusion.csv if there are `scores`.
+
+    Args:
+        folder: RunFolder; results: dict; markdown: str.
+        scores: float [n, num_classes] of the main row; held_out: labels int [n].
+        class_names: of the classes.
+    """
+    write_json(folder.join("results.json"), results)
+    write_atomically(folder.join("results.md"), markdown)
+    if scores is not None:
+        write_atomically(folder.join("confusion.csv"), confusion_csv(scores, held_out, class_names))
+
+
+def data_line(info):
+    """The data set in words, for the plan."""
+    return f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"

@@ -1,0 +1,153 @@
+"""One supervised training: builds the model, trains and resumes it, scores the held-out images."""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from simclr_tf import config as settings_of
+from simclr_tf.data.source import Source
+from simclr_tf.evaluation.features import extract_features
+from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.models.fine_tuned import FineTuned, freeze
+from simclr_tf.optimizers import schedule
+from simclr_tf.optimizers.averaging import averaged_weights
+from simclr_tf.optimizers.groups import undecayed_variables
+from simclr_tf.optimizers.table import make_optimizer
+from simclr_tf.stack import tf
+from simclr_tf.training import plan
+from simclr_tf.training.checkpoints import Checkpoints
+from simclr_tf.training.gradient_cache import batch_norms
+from simclr_tf.training.input import eval_batches, train_batches
+from simclr_tf.training.loop import StepRunner, train
+from simclr_tf.training.progress import Progress
+from simclr_tf.training.recording import recorder
+from simclr_tf.training.run_folder import RunFolder
+from simclr_tf.views.device import make_views
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a supervised training needs beside the starting weights.
+
+    Attributes:
+        config: resolved config.Finetune.
+        strategy: tf.distribute.Strategy.
+        labelled: data.source.Source of the labelled training images.
+        held_out: Source of the evaluation images.
+        folder: RunFolder of its checkpoints and logs.
+    """
+
+    config: settings_of.Finetune
+    strategy: tf.distribute.Strategy
+    labelled: Source
+    held_out: Source
+    folder: RunFolder
+
+    def elsewhere(self, folder):
+        """The same in another folder."""
+        return dataclasses.replace(self, folder=folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Attributes: scores float32 [n, num_classes] and labels int32 [n] of the held-out images;
+    step; images_per_second of this process, or None if nothing was left to train."""
+
+    scores: np.ndarray
+    labels: np.ndarray
+    step: int
+    images_per_second: float
+
+
+def fine_tune(job, encoder, head):
+    """Trains from `encoder` and `head`, or from the newest checkpoint of the folder.
+
+    Args:
+        job: Job; encoder, head: built models, which are trained in place.
+    Returns:
+        Outcome.
+    Raises:
+        UserError: the folder cannot be used, training diverged or was preempted.
+    """
+    config, count = job.config, job.labelled.num_examples
+    steps = plan.resolve_steps(config.training, config.optimizer, count, whole=False)
+    with job.strategy.scope():
+        model = build_model(config, encoder, head, job.labelled.num_classes, steps)
+    keep = config.training.keep_checkpoint_max
+    checkpoints = Checkpoints(job.folder.join("checkpoints"), model, keep)
+    start = checkpoints.resume()
+    if start:
+        print(f"resuming at step {start} of {steps.total}", flush=True)
+    began = time.monotonic()
+    _train(job, model, steps, start, checkpoints)
+    images = (steps.total - start) * config.training.train_batch_size
+    rate = round(images / (time.monotonic() - began), 2) if images > 0 else None
+    with averaged_weights(model.optimizer, model.trainable_variables):
+        found = score(model, job)
+    return Outcome(found.h, found.labels, steps.total, rate)
+
+
+def build_model(config, encoder, head, num_classes, steps):
+    """A built and compiled FineTuned; call it in the scope of the strategy.
+
+    Args:
+        config: config.Finetune; encoder, head: built; num_classes: int; steps: plan.Steps.
+    """
+    settings, seed, size = config.finetuning, config.run.seed, config.data.image_size
+    freeze(encoder, head, settings.ft_proj_selector, settings.fine_tune_after_block)
+    if settings.bn_decay_rule:
+        for norm in batch_norms(encoder, head):
+            norm.momentum = max(1.0 - 10.0 / steps.per_epoch, 0.9)
+    classifier = LinearClassifier(num_classes, settings.zero_init_logits_layer, seed)
+    view = make_views(config.views, size, seed, num_views=1)
+    lars = config.optimizer.optimizer == "lars"
+    decay = config.optimizer.weight_decay if lars else 0.0
+    selector = settings.ft_proj_selector
+    model = FineTuned(encoder, head, classifier, view, selector, kernel_decay=decay)
+    model(tf.zeros([1, size, size, 3]), training=False)
+    excluded = undecayed_variables(encoder, head, classifier)
+    if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss
+        excluded.append(classifier.dense.kernel)
+    curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
+    model.compile(optimizer=make_optimizer(config.optimizer, curve, excluded))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _train(job, model, steps, start, checkpoints):
+    config, source = job.config, job.labelled
+    training, seed = config.training, config.run.seed
+    size, batch = config.data.image_size, training.train_batch_size
+    source.quarantine.attach(job.folder.join("quarantine.txt"))
+    batches = train_batches(source, config.views, size, batch, seed, start, num_views=1)
+    runner = StepRunner(model, job.strategy, batches, training.jit_compile or config.run.use_tpu)
+    curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
+    progress = _Progress(start, steps.total, batch)
+    observers = [progress.show, recorder(job.folder, start, curve)]
+    try:
+        train(runner, steps, start, checkpoints, observers, training.steps_per_execution)
+    except tf.errors.OpError:
+        source.quarantine.check()  # an error of the input pipeline, in the user's words
+        raise
+    if len(source.quarantine):
+        print(source.quarantine.summary(), flush=True)
+
+
+def score(model, job):
+    """Features whose `h` are the model's logits of every held-out image, each exactly once."""
+    settings = job.config.finetuning
+    batch = settings.eval_batch_size
+    batches = eval_batches(job.held_out, job.config.data.image_size, batch)
+    return extract_features(model, batches, batch, job.strategy)
+
+
+class _Progress(Progress):
+    """One line per look: loss and training accuracy."""
+
+    def line(self, step, logs):
+        rate = self.rate(step)
+        return (
+            f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
+            f"loss {logs['loss']:.4f}  training top-1 {logs['top_1']:.3f}"
+        )

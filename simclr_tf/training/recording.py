@@ -1,0 +1,28 @@
+"""What a training run leaves behind while it trains: metrics.jsonl and TensorBoard."""
+
+from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import MetricsLog
+
+
+def recorder(folder, start, curve):
+    """Makes an observer for `loop.train`.
+
+    No times go into metrics.jsonl, so that a resumed run repeats it.
+
+    Args:
+        folder: RunFolder; start: step that the run starts from; curve: learning-rate schedule.
+    Returns:
+        callable (step, {name: float}).
+    """
+    log = MetricsLog(folder.join("metrics.jsonl"), start)
+    writer = tf.summary.create_file_writer(folder.join("logs"))
+
+    def record(step, logs):
+        logs = {**logs, "learning_rate": float(curve(step))}
+        log.append({"step": step, **logs})
+        with writer.as_default(step):
+            for name, value in logs.items():
+                tf.summary.scalar(name, value)
+        writer.flush()
+
+    return record
