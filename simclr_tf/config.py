@@ -72,6 +72,7 @@ class Model(Section):
     sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 turns them on, 0 off.", minimum=0.0, maximum=1.0)  # fmt: skip
     se_ratio: float = setting(0.0, "Squeeze-and-excitation ratio; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip
     stem: str = setting("auto", "auto: small (3x3, no pooling) up to image_size 32, else imagenet (7x7, pooling).", allowed=("auto", "small", "imagenet"))  # fmt: skip
+    norm: str = setting("batch", "Normalization of the ResNet and the head: batch (the paper), group (32 groups) or layer; the latter two see one image at a time, which suits small batches and --cached_batch_size.", allowed=("batch", "group", "layer"))  # fmt: skip
     global_bn: bool = setting(True, "BatchNormalization statistics over all replicas.")
     batch_norm_decay: float = setting(0.9, "Decay of the BatchNormalization moving averages.", minimum=0.0, maximum=1.0)  # fmt: skip
     proj_head_mode: str = setting("nonlinear", "Projection head.", allowed=("none", "linear", "nonlinear"))  # fmt: skip

@@ -34,6 +34,7 @@ def build_encoder(model, image_size, seed=0):
         sk_ratio=model.sk_ratio,
         se_ratio=model.se_ratio,
         stem=resolve_stem(model, image_size),
+        norm=model.norm,
         global_bn=model.global_bn,
         batch_norm_decay=model.batch_norm_decay,
         seed=seed,
@@ -59,6 +60,7 @@ def build_head(model, feature_dim=None, seed=0):
         global_bn=model.global_bn,
         batch_norm_decay=model.batch_norm_decay,
         batch_norm=model.proj_bn,
+        norm=model.norm,
         seed=seed,
     )
     if feature_dim is not None:

@@ -2,7 +2,7 @@
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.layers import kernel_seed
-from simclr_tf.models.normalization import BatchNormalization
+from simclr_tf.models.norms import make_norm
 from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras, tf
 
@@ -24,7 +24,9 @@ class ProjectionHead(keras.layers.Layer):
         global_bn: BatchNormalization statistics over all replicas.
         batch_norm_decay: decay of the moving averages.
         **kwargs: batch_norm ("all"): which layers are normalized: "all" (the official code),
-            "hidden" or "none". seed (0): of the initial kernels. Others go to keras.layers.Layer.
+            "hidden" or "none". norm ("batch"): "batch", "group" or "layer", which then stands
+            wherever BN is named here. seed (0): of the initial kernels. Others go to
+            keras.layers.Layer.
     Attributes:
         depth: layers, 0 for "none".
     Raises:
@@ -55,18 +57,25 @@ class ProjectionHead(keras.layers.Layer):
             "global_bn": global_bn,
             "batch_norm_decay": batch_norm_decay,
             "batch_norm": batch_norm,
+            "norm": kwargs.pop("norm", "batch"),
             "seed": kwargs.pop("seed", 0),
         }
         super().__init__(**{"name": "projection_head", **kwargs})
         self.depth = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
-        norm = {"momentum": batch_norm_decay, "global_statistics": global_bn}
-        self.norms = [  # None where a layer is not normalized
-            BatchNormalization(center=not self._is_last(i), name=f"norm{i + 1}", **norm)
-            if self._is_normalized(i)
-            else None
-            for i in range(self.depth)
-        ]
+        self.norms = [self._make_norm(i) for i in range(self.depth)]
         self.dense = []
+
+    def _make_norm(self, i):
+        """The normalization of layer i, None where it has none."""
+        if not self._is_normalized(i):
+            return None
+        return make_norm(
+            self._settings["norm"],
+            self._settings["batch_norm_decay"],
+            self._settings["global_bn"],
+            center=not self._is_last(i),
+            name=f"norm{i + 1}",
+        )
 
     def _is_last(self, i):
         return i == self.depth - 1

@@ -2,7 +2,7 @@
 
 import zlib
 
-from simclr_tf.models.normalization import BatchNormalization
+from simclr_tf.models.norms import make_norm
 from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras, tf
 
@@ -16,7 +16,7 @@ class Parts:
     """Makes the layers of one network: common normalization, seeds from the layers' names.
 
     Args:
-        norm: dict of arguments of BatchNormalization.
+        norm: dict of arguments of make_norm.
         seed: int, of the initial kernels.
         path: name of the parent layer.
     """
@@ -69,10 +69,10 @@ def pad_symmetrically(images, kernel_size, strides):
 
 
 class Normalized(keras.layers.Layer):
-    """BatchNormalization, then ReLU if `relu`.
+    """Normalization, then ReLU if `relu`.
 
     Args:
-        norm: dict of arguments of BatchNormalization.
+        norm: dict of arguments of make_norm.
         relu: apply ReLU.
         zero_gamma: start the scale at 0 (the last layer of a residual branch).
     """
@@ -81,7 +81,7 @@ class Normalized(keras.layers.Layer):
         super().__init__(**kwargs)
         start = "zeros" if zero_gamma else "ones"
         self.relu = relu
-        self.norm = BatchNormalization(gamma_initializer=start, name="norm", **norm)
+        self.norm = make_norm(gamma_initializer=start, name="norm", **norm)
 
     @plain_python
     def call(self, inputs, training=None):

@@ -29,13 +29,13 @@ class ResNet(keras.Model):
         sk_ratio: selective kernels (SimCLR v2, with the ResNet-D stem and shortcuts); 0 is off.
         se_ratio: squeeze-and-excitation; 0 is off.
         stem: "imagenet" or "small".
-        **kwargs: global_bn (True): BatchNormalization statistics over all replicas.
-            batch_norm_decay (0.9): decay of the moving averages. seed (0): of the initial
-            kernels. Others go to keras.Model.
+        **kwargs: norm ("batch"): "batch", "group" or "layer". global_bn (True):
+            BatchNormalization statistics over all replicas. batch_norm_decay (0.9): decay of the
+            moving averages. seed (0): of the initial kernels. Others go to keras.Model.
     Attributes:
         feature_dim: d.
     Raises:
-        SettingsError: unknown depth or stem.
+        SettingsError: unknown depth, stem or norm.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class ResNet(keras.Model):
             "sk_ratio": sk_ratio,
             "se_ratio": se_ratio,
             "stem": stem,
+            "norm": kwargs.pop("norm", "batch"),
             "global_bn": kwargs.pop("global_bn", True),
             "batch_norm_decay": kwargs.pop("batch_norm_decay", 0.9),
             "seed": kwargs.pop("seed", 0),
@@ -61,6 +62,7 @@ class ResNet(keras.Model):
 
     def _make_layers(self, settings):
         norm = {
+            "kind": settings["norm"],
             "momentum": settings["batch_norm_decay"],
             "global_statistics": settings["global_bn"],
         }
