@@ -4,7 +4,7 @@ Every case runs in a fresh process on one core, ours and the four-matrix form in
 the time of the matrix products alone (2 * (2N)^2 * p floating point operations forward, as much
 backward, at the rate of a 4096^3 product measured in the same minutes) as a share of the time
 taken. `online` is a temperature that needs running maxima. Replica cases time the kernels of one of
-R replicas without the collectives.
+R replicas without the collectives. `figures` adds the metrics of the batch, from the same sweep.
 
     python -m benchmarks.nt_xent --pairs=1024,4096,8192 --rounds=3 --output=nt_xent.json
 """
@@ -53,15 +53,22 @@ def make_step(case):
         local, images = tf.concat([z[:b], z[n : n + b]], 0), tf.range(2 * n) % n
         form, blocks = anchors.make_form(temperature, True), ours.row_blocks(2 * b, 2 * n)
         mine = tf.concat([images[:b], images[n : n + b]], 0)
-        losses, normalisers, pulls = rows.forward(local, mine, z, images, form, blocks)
+        losses, normalisers, pulls, _ = rows.forward(local, mine, z, images, form, blocks)
         everywhere = tf.tile(normalisers, [case["replicas"]])  # any values: only time counts
         gradient = rows.backward(
             (local, mine, normalisers), (z, images, everywhere), pulls, form, blocks
         )
         return tf.reduce_mean(losses), gradient
 
+    def figures(z):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            value, found = ours.with_figures(z)
+        return value, tape.gradient(value, z), found
+
     forms = {
         "blockwise": of_loss(ours),
+        "figures": figures,
         "plain": of_loss(lambda z: nt_xent_plain(z, temperature)),
         "replica": replica,
     }
@@ -84,7 +91,7 @@ def measure_case(case):
         step(tf.constant(make_views(small)))
     z = tf.constant(make_views(case["pairs"]))
     losses = []
-    run = lambda: losses.append([x.numpy() for x in step(z)][0])  # noqa: E731
+    run = lambda: losses.append([x.numpy() for x in tf.nest.flatten(step(z))][0])  # noqa: E731
     with timing.PeakMemory() as memory:
         first = timing.cpu_seconds(run, 1)
         seconds = timing.cpu_seconds(run, case["steps"]) or first
@@ -109,6 +116,7 @@ def make_cases(arguments):
                 cases.append({**common, "form": "blockwise", "temperature": 0.01})
                 cases.append({**common, "form": "plain", "temperature": 0.1})
             if pairs == 4096:
+                cases.append({**common, "form": "figures", "temperature": 0.1})
                 for replicas in (1, 4):
                     more = {"form": "replica", "replicas": replicas, "temperature": 0.1}
                     cases.append({**common, **more})
@@ -139,7 +147,8 @@ def summarise(case, runs, gflops, plain):
 def name_of(case):
     if case["form"] == "replica":
         return f"1 of {case['replicas']} replicas"
-    return case["form"] + (", online" if case["temperature"] < 0.02 else "")
+    name = "blockwise, figures" if case["form"] == "figures" else case["form"]
+    return name + (", online" if case["temperature"] < 0.02 else "")
 
 
 def to_row(row):
@@ -169,7 +178,8 @@ def run(arguments):
             key = case["pairs"], case["mode"]
             plain[key] = min(s for run in found for s in run.get("seconds", []))
     for case, found in zip(cases, runs):
-        against = plain.get((case["pairs"], case["mode"])) if case["form"] == "blockwise" else None
+        ours = case["form"] in ("blockwise", "figures")
+        against = plain.get((case["pairs"], case["mode"])) if ours else None
         rows.append(summarise(case, found, gflops, against))
     print(f"matrix product: {gflops:.0f} GFLOP/s; {arguments.rounds} rounds; width {WIDTH}")
     header = ["pairs, mode, form", "CPU s", "median", "floor", "x plain"]

@@ -146,6 +146,8 @@ class Training(Length):
     """Batches, length, checkpoints."""
 
     cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
+    cached_separate_views: bool = setting(False, "With cached_batch_size: normalise the two views of an image in different micro-batches, so that BatchNormalization does not give the pair away.")  # fmt: skip
+    effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
     knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
 
@@ -160,6 +162,11 @@ class Training(Length):
                 f"cached_batch_size={self.cached_batch_size} is not a multiple of "
                 f"train_batch_size={self.train_batch_size}; give one, such as "
                 f"{8 * self.train_batch_size}."
+            )
+        if self.cached_separate_views and self.cached_batch_size < 2 * self.train_batch_size:
+            raise SettingsError(
+                "cached_separate_views=true needs at least two micro-batches; give "
+                f"--cached_batch_size={2 * self.train_batch_size} or more."
             )
 
 

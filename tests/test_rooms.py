@@ -103,7 +103,9 @@ def is_standard(name):
 def test_an_init_file_is_one_docstring(path):
     body = parse(path).body
     assert isinstance(body[0], ast.Expr) and isinstance(body[0].value.value, str)
-    if label(path) != "simclr_tf/__init__.py":
+    if label(path) == "simclr_tf/losses/__init__.py":  # what other people's train steps import
+        assert all(isinstance(node, (ast.ImportFrom, ast.Assign)) for node in body[1:])
+    elif label(path) != "simclr_tf/__init__.py":
         assert len(body) == 1
 
 

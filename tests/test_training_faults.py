@@ -23,16 +23,20 @@ def command(model_dir, *flags):
     return [sys.executable, "-m", "simclr_tf", "--mode=pretrain", *where, *tiny, *flags]
 
 
+CACHED = ["--train_batch_size=32", "--cached_batch_size=96", "--cached_separate_views"]
+
+
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_weights(tmp_path):
-    flags = ["--deterministic", "--train_steps=12", "--checkpoint_steps=3"]
+@pytest.mark.parametrize("more, lines", [([], 5), ([*CACHED, "--log_steps=2"], 3)])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path, more, lines):
+    flags = ["--deterministic", "--train_steps=12", "--checkpoint_steps=3", *more]
     whole = subprocess.run(command(tmp_path / "whole", *flags), capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr[-2000:]
     killed = subprocess.Popen(command(tmp_path / "cut", *flags), stderr=subprocess.DEVNULL)
     log = tmp_path / "cut" / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while killed.poll() is None and time.monotonic() < deadline:
-        if log.exists() and len(log.read_text().splitlines()) >= 5:
+        if log.exists() and len(log.read_text().splitlines()) >= lines:
             killed.send_signal(signal.SIGKILL)
             break
     assert killed.wait(timeout=60) == -signal.SIGKILL

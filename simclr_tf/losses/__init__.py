@@ -5,9 +5,25 @@ over the local 2b anchors against the views of the global batch, and metrics of 
 Inside `strategy.run` every loss uses all replicas: divide it by the number of replicas and sum
 the gradients (as Keras optimizers do). Memory grows with the batch, not with its square.
 
-- `nt_xent.NTXent` is the loss of the paper; `table.make_loss` builds any loss from settings.
-- `symmetric`, `dense` and `rows` are the kernels, `replicas` the collectives.
-- `metrics` measures a batch without a gradient.
+- `NTXent` is the loss of the paper, `DecoupledNTXent`, `SupervisedContrastive`, `NTLogistic` and
+  `MarginTriplet` its relatives; `table.make_loss` builds any of them from settings.
+- `symmetric`, `dense`, `rows` and `pairwise` are the kernels, `replicas` the collectives.
+- `contrastive_metrics` measures a batch without a gradient; `statistics` gathers the same in the
+  sweep that computes a loss, `embedding` holds running metrics.
 
 May import `simclr_tf.config`, `simclr_tf.errors` and `simclr_tf.stack`.
 """
+
+from simclr_tf.losses.alternatives import MarginTriplet, NTLogistic
+from simclr_tf.losses.metrics import contrastive_metrics
+from simclr_tf.losses.nt_xent import DecoupledNTXent, NTXent
+from simclr_tf.losses.supervised import SupervisedContrastive
+
+__all__ = [
+    "DecoupledNTXent",
+    "MarginTriplet",
+    "NTLogistic",
+    "NTXent",
+    "SupervisedContrastive",
+    "contrastive_metrics",
+]

@@ -15,19 +15,21 @@ import collections
 from simclr_tf.losses.tiles import MASKED
 from simclr_tf.stack import tf
 
-Form = collections.namedtuple("Form", "temperature bounded decoupled")
+Form = collections.namedtuple("Form", "temperature bounded decoupled unit")
 Form.__doc__ = """How similarities become a loss.
 
 temperature: float > 0, divides the similarities.
 bounded: exp(similarity / temperature) and its sums neither overflow nor underflow in float32;
     otherwise the kernels keep a running maximum.
 decoupled: leave the positive out of the denominator (decoupled contrastive loss).
+unit: the rows have length 1 (or 0), so that similarities are cosines.
 """
 
 
 def make_form(temperature, unit_norm, decoupled=False):
     """The Form of a loss; unit rows have similarities in [-1, 1], exp(64) is 6e27."""
-    return Form(float(temperature), unit_norm and temperature >= 1 / 64, decoupled)
+    bounded = unit_norm and temperature >= 1 / 64
+    return Form(float(temperature), bounded, decoupled, unit_norm)
 
 
 def anchor_terms(log_negatives, positive, decoupled):

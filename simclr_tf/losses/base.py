@@ -1,16 +1,8 @@
 """What all contrastive losses share: settings, normalisation, the Keras config round trip."""
 
 from simclr_tf.errors import SettingsError
-from simclr_tf.losses import replicas
+from simclr_tf.losses import metrics, norms, replicas
 from simclr_tf.stack import keras, tf
-
-EPSILON = 1e-12  # the official l2-norm; a zero row stays zero
-
-
-def unit_rows(z):
-    """float32 z [m, p] with rows of length 1; a zero row stays zero."""
-    return tf.math.l2_normalize(z, -1, EPSILON)
-
 
 class ContrastiveLoss:
     """A contrastive loss of two views: loss(z, labels=None) -> float32 [].
@@ -64,9 +56,30 @@ class ContrastiveLoss:
         with tf.name_scope(self.name):
             return self.mean_loss(self.prepare(z), labels, replicas.replica_context())
 
+    @tf.autograph.experimental.do_not_convert
+    def with_figures(self, z, labels=None):
+        """The loss, and what the same similarities say about the batch.
+
+        The NT-Xent losses take both from one sweep over the similarities.
+
+        Args:
+            z, labels: as for the loss itself.
+        Returns:
+            float32 [], the loss; dict of float32 [], see `metrics.FIGURES`: means over this
+            replica's anchors without a gradient, whose means over replicas are those of the
+            global batch (`metrics.named` turns them into what people read).
+        """
+        with tf.name_scope(self.name):
+            return self.loss_and_figures(self.prepare(z), labels, replicas.replica_context())
+
     def mean_loss(self, z, labels, context):
         """The loss of prepared z; `context` is None on one replica."""
         raise NotImplementedError
+
+    def loss_and_figures(self, z, labels, context):
+        """See `with_figures`; z is prepared, `context` is None on one replica."""
+        loss = self.mean_loss(z, labels, context)
+        return loss, metrics.figures(z, self.temperature, self.hidden_norm, context)
 
     def prepare(self, z):
         """z as float32 [2b, p], normalised if the settings say so."""
@@ -76,7 +89,7 @@ class ContrastiveLoss:
                 f"z has shape {z.shape}; give [2b, p] with a static p, all first views, then all "
                 "second views."
             )
-        return unit_rows(z) if self.hidden_norm else z
+        return norms.unit_rows(z) if self.hidden_norm else z
 
     def kernel(self, function):
         """`function`, compiled if the settings say so."""

@@ -1,6 +1,6 @@
 """NT-Xent with all 2n x 2n similarities at once: fastest for small batches, quadratic memory."""
 
-from simclr_tf.losses import anchors, tiles
+from simclr_tf.losses import anchors, norms, statistics, tiles
 from simclr_tf.stack import tf
 
 
@@ -11,13 +11,23 @@ def _similarities(z, form):
     return tf.where(image[:, None] == image, tiles.MASKED, s)
 
 
-def forward(z, form):
-    """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p]."""
-    s = _similarities(z, form)
-    scale = tf.reduce_max(s, 1)
-    log_negatives = scale + tf.math.log(tf.reduce_sum(tf.exp(s - scale[:, None]), 1))
-    positives = anchors.positives(z, form.temperature)
-    return anchors.anchor_terms(log_negatives, positives, form.decoupled)
+def forward(z, form, with_figures=False):
+    """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], and the figures."""
+    s, n = _similarities(z, form), tiles.size(z) // 2
+    positives, figures = anchors.positives(z, form.temperature), {}
+    if with_figures:
+        cross = lambda tile, _: tile[:n, n:]  # noqa: E731
+        factor = form.temperature
+        if not form.unit:
+            inverse = norms.inverse_norms(z)
+            factor *= cross(inverse[:, None] * inverse, 0.0)
+        sums = statistics.of_tile(s, cross, factor, 1, form)
+        log_negatives = statistics.log_negatives(sums, form)
+        figures = statistics.figures(sums, z, z, form)
+    else:
+        scale = tf.reduce_max(s, 1)
+        log_negatives = scale + tf.math.log(tf.reduce_sum(tf.exp(s - scale[:, None]), 1))
+    return (*anchors.anchor_terms(log_negatives, positives, form.decoupled), figures)
 
 
 def backward(z, normalisers, pulls, form):

@@ -1,59 +1,81 @@
-"""What a batch looks like to the contrastive task: accuracy and entropy, without a gradient."""
+"""What a batch looks like to the contrastive task: accuracies, entropy, similarities."""
 
-from simclr_tf.losses import base, replicas, rows, tiles
+from simclr_tf.losses import anchors, norms, replicas, rows, statistics, tiles
 from simclr_tf.stack import tf
 
 BLOCKS = (512, 1024)
+FIGURES = (  # the keys of `figures`
+    "contrastive_accuracy",
+    "contrastive_accuracy_full",
+    "entropy",
+    "positive_similarity",
+    "negative_similarity",
+    "alignment",
+    "nearness",
+)
 
 
 @tf.autograph.experimental.do_not_convert
 def contrastive_metrics(z, temperature, hidden_norm=True):
-    """Contrastive accuracy and entropy as the official code logs them.
+    """How the projections of a batch lie, in one blockwise pass over its similarities.
 
-    Both look from each first view at the N second views of the global batch (not at all 2N - 1
-    other views): the share of first views whose own second view is the most similar one, and the
-    mean entropy of the softmax over the N similarities / temperature, in nats, at most log(N).
-    Memory O(N): the N x N similarities are never formed. Inside `strategy.run` the result is
-    that of the global batch on every replica (two collectives).
+    Memory O(N): no N x N matrix is formed. No gradient. Inside `strategy.run` the result is that
+    of the global batch on every replica (two collectives). `ContrastiveLoss.with_figures` gives
+    the same beside the loss and without a pass of its own.
 
     Args:
         z: float [2b, p] of this replica, all first views, then all second views.
-        temperature: float > 0.
-        hidden_norm: whether to l2-normalise z.
+        temperature: float > 0, of the entropy.
+        hidden_norm: whether to l2-normalise z for accuracies and entropy.
     Returns:
-        {"contrastive_accuracy": float32 [] in [0, 1], "entropy": float32 []}.
+        dict of float32 []:
+        contrastive_accuracy: share of the first views whose own second view is the most similar
+            of the N second views, and `entropy`, the mean entropy in nats (at most log(N)) of the
+            softmax over these N similarities / temperature: both as the official code logs them,
+            but a tie counts as a miss.
+        contrastive_accuracy_full: share of the 2N views whose other view is the most similar of
+            the 2N - 1 others.
+        positive_similarity, negative_similarity: mean cosine of views of one image, of others.
+        alignment: mean squared distance of the unit projections of one image
+            (arXiv:2005.10242).
+        uniformity: log of the mean of exp(-2 * squared distance) of first and second views of
+            different images (same source); all views equal: 0, one image only: -inf.
     """
     z = tf.stop_gradient(tf.cast(z, tf.float32))
-    first, second = tf.split(base.unit_rows(z) if hidden_norm else z, 2)
-    context, b = replicas.replica_context(), tiles.size(first)
-    own = tf.range(b)
+    z = norms.unit_rows(z) if hidden_norm else z
+    context = replicas.replica_context()
+    found = figures(z, temperature, hidden_norm, context)
     if context is not None:
-        own += tf.cast(context.replica_id_in_sync_group, tf.int32) * b
-        second = replicas.gather(second, context)
-    best, entropy = _best_and_entropy(first * (1.0 / temperature), second)
-    right = tf.cast(tf.equal(best, own), tf.float32)
-    means = tf.stack([tf.reduce_mean(right), tf.reduce_mean(entropy)])
+        packed = tf.stack([found[name] for name in FIGURES])
+        packed = context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+        found = dict(zip(FIGURES, tf.unstack(packed)))
+    return named(found)
+
+
+def named(found):
+    """Means of figures as metrics: the mean nearness becomes the uniformity."""
+    found = dict(found)
+    return {**found, "uniformity": tf.math.log(found.pop("nearness"))}
+
+
+def figures(z, temperature, unit, context):
+    """The figures of this replica's anchors, by a sweep of their own.
+
+    Args:
+        z: float32 [2b, p], prepared.
+        temperature: float > 0.
+        unit: whether the rows of z have length 1.
+        context: replica context, None on one replica.
+    Returns:
+        dict of float32 [], one for each name of FIGURES.
+    """
+    z = tf.stop_gradient(z)
+    b = tiles.size(z) // 2
+    images = key_images = tf.tile(tf.range(b), [2])
+    keys = z
     if context is not None:
-        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, means)
-    return {"contrastive_accuracy": means[0], "entropy": means[1]}
-
-
-def _best_and_entropy(anchors, keys):
-    """Index of the best key (the first of equals) and entropy over keys of each anchor."""
-
-    def step(state, anchor, key):
-        scale, total, weighted, best = state
-        s = tf.matmul(anchor[0], key[0], transpose_b=True)
-        s = tf.where(key[1] < 0, tiles.MASKED, s)
-        highest = tf.reduce_max(s, 1)
-        new_scale = tf.maximum(scale, highest)
-        e, old = tf.exp(s - new_scale[:, None]), tf.exp(scale - new_scale)
-        total = total * old + tf.reduce_sum(e, 1)
-        weighted = weighted * old + tf.reduce_sum(e * s, 1)
-        here = key[1][0] + tf.argmax(s, 1, tf.int32)
-        return [new_scale, total, weighted, tf.where(highest > scale, here, best)]
-
-    start = [tf.constant(x) for x in (tiles.MASKED, 0.0, 0.0, 0)]
-    key_data = [keys, tf.range(tiles.size(keys))]
-    scale, total, weighted, best = rows.fold([anchors], key_data, start, step, BLOCKS)
-    return best, scale + tf.math.log(total) - weighted / total
+        keys = replicas.gather(z, context)
+        images, key_images = replicas.image_positions(b, context)
+    form = anchors.make_form(temperature, unit)
+    sums = rows.sums(z, images, keys, key_images, form, BLOCKS)
+    return statistics.figures(sums, z, keys, form)

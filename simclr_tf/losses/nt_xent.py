@@ -27,17 +27,27 @@ class NTXent(base.ContrastiveLoss):
 
     def mean_loss(self, z, labels, context):
         """See `ContrastiveLoss`; labels are not used."""
+        return self._loss(z, context, False)[0]
+
+    def loss_and_figures(self, z, labels, context):
+        """See `ContrastiveLoss`; no similarity is computed twice for the figures."""
+        return self._loss(z, context, True)
+
+    def _loss(self, z, context, with_figures):
         form = anchors.make_form(self.temperature, self.hidden_norm, self.decoupled)
         if context is not None:
-            return self._replica_loss(z, form, context)
+            return self._replica_loss(z, form, context, with_figures)
         forward, backward, blocks = self._choose_kernel(tiles.size(z))
         local = tf.stop_gradient(z)
-        losses, normalisers, pulls = self.kernel(forward)(local, form, *blocks)
-        return replicas.with_gradient(
+        losses, normalisers, pulls, figures = self.kernel(forward)(
+            local, form, *blocks, with_figures
+        )
+        loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
             lambda: self.kernel(backward)(local, normalisers, pulls, form, *blocks),
         )
+        return loss, figures
 
     def _choose_kernel(self, rows_of_z):
         """Forward and backward kernel, and their arguments that follow from the batch size."""
@@ -50,22 +60,23 @@ class NTXent(base.ContrastiveLoss):
             half = tiles.balanced_block(rows_of_z // 2, half)
         return symmetric.forward, symmetric.backward, (half,)
 
-    def _replica_loss(self, z, form, context):
+    def _replica_loss(self, z, form, context, with_figures):
         """One collective for the rows, one for a scalar per row, none in the backward pass."""
         local = tf.stop_gradient(z)
         key_z = replicas.gather(local, context)
         images, key_images = replicas.image_positions(tiles.size(local) // 2, context)
         blocks = self.row_blocks(tiles.size(local), tiles.size(key_z))
-        losses, normalisers, pulls = self.kernel(rows.forward)(
-            local, images, key_z, key_images, form, blocks
+        losses, normalisers, pulls, figures = self.kernel(rows.forward)(
+            local, images, key_z, key_images, form, blocks, with_figures
         )
         anchor = (local, images, normalisers)
         key = (key_z, key_images, replicas.gather(normalisers, context))
-        return replicas.with_gradient(
+        loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
             lambda: self.kernel(rows.backward)(anchor, key, pulls, form, blocks),
         )
+        return loss, figures
 
 
 @base.register

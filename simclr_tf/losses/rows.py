@@ -4,7 +4,7 @@ Nothing here is a collective, so every function also compiles on its own or insi
 compiled step.
 """
 
-from simclr_tf.losses import anchors, tiles
+from simclr_tf.losses import anchors, norms, statistics, tiles
 from simclr_tf.stack import tf
 
 
@@ -53,7 +53,7 @@ def _negatives(z, images, key_z, key_images):
     return tf.where(masked, tiles.MASKED, s)
 
 
-def forward(z, images, key_z, key_images, form, blocks):
+def forward(z, images, key_z, key_images, form, blocks, with_figures=False):
     """Losses, normalisers and pulls of local anchors.
 
     Args:
@@ -63,9 +63,19 @@ def forward(z, images, key_z, key_images, form, blocks):
         form: anchors.Form.
         blocks: see fold.
     Returns:
-        three float32 [2b].
+        three float32 [2b], and the figures of `statistics.figures` ({} unless asked for).
     """
+    positives, figures = anchors.positives(z, form.temperature), {}
+    if with_figures:
+        found = sums(z, images, key_z, key_images, form, blocks)
+        log_negatives = statistics.log_negatives(found, form)
+        figures = statistics.figures(found, z, key_z, form)
+    else:
+        log_negatives = _log_negatives(z, images, key_z, key_images, form, blocks)
+    return (*anchors.anchor_terms(log_negatives, positives, form.decoupled), figures)
 
+
+def _log_negatives(z, images, key_z, key_images, form, blocks):
     def bounded(state, anchor, key):
         return [state[0] + tf.reduce_sum(tf.exp(_negatives(*anchor, *key)), 1)]
 
@@ -78,14 +88,34 @@ def forward(z, images, key_z, key_images, form, blocks):
     anchor_data, key_data = [z * (1.0 / form.temperature), images], [key_z, key_images]
     if form.bounded:
         (total,) = fold(anchor_data, key_data, [tf.constant(0.0)], bounded, blocks)
-        log_negatives = anchors.log_of_sum(total)
-    else:
-        start = [tf.constant(tiles.MASKED), tf.constant(0.0)]
-        scale, total = fold(anchor_data, key_data, start, running, blocks)
-        log_negatives = scale + tf.math.log(total)
-    return anchors.anchor_terms(
-        log_negatives, anchors.positives(z, form.temperature), form.decoupled
-    )
+        return anchors.log_of_sum(total)
+    start = [tf.constant(tiles.MASKED), tf.constant(0.0)]
+    scale, total = fold(anchor_data, key_data, start, running, blocks)
+    return scale + tf.math.log(total)
+
+
+def sums(z, images, key_z, key_images, form, blocks):
+    """The statistics.Sums of local anchors over the negatives among all keys; see forward."""
+    b = tiles.size(z) // 2
+    views, key_views = tf.range(2 * b) // b, tf.range(tiles.size(key_z)) % (2 * b) // b
+    anchor_data = [z * (1.0 / form.temperature), images, views]
+    key_data = [key_z, key_images, key_views]
+    if not form.unit:
+        anchor_data.append(norms.inverse_norms(z))
+        key_data.append(norms.inverse_norms(key_z))
+
+    def step(state, anchor, key):
+        s = _negatives(*anchor[:2], *key[:2])
+        second = anchor[2][:, None] < key[2]
+        factor = form.temperature
+        if not form.unit:
+            factor *= tf.where(key[1] < 0, 1.0, key[3]) * anchor[3][:, None]
+        cross = lambda tile, rest: tf.where(second, tile, rest)  # noqa: E731
+        new = statistics.of_tile(s, cross, factor, 1, form)
+        return list(statistics.merge(statistics.Sums(*state), new, form))
+
+    start = [tf.constant(x) for x in statistics.NOTHING]
+    return statistics.Sums(*fold(anchor_data, key_data, start, step, blocks))
 
 
 def backward(anchor, key, pulls, form, blocks):

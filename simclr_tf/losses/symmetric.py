@@ -6,7 +6,7 @@ every other tile holds negatives only. Work: half of the matrix products of a ro
 memory O(2n * p) plus a few tiles, also in the backward pass, which computes the tiles again.
 """
 
-from simclr_tf.losses import anchors, tiles
+from simclr_tf.losses import anchors, norms, statistics, tiles
 from simclr_tf.stack import tf
 
 
@@ -110,12 +110,69 @@ def _log_negatives(grid):
     return scale + tf.math.log(total)
 
 
-def forward(z, form, half):
-    """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], p static."""
-    grid = Tiles(z, form, half)
-    log_negatives = (_log_negatives_bounded if form.bounded else _log_negatives)(grid)
+def _packed(sums, half):
+    """Sums of a block as [8, h]: fields of all 2h rows fill two lines, cross fields one."""
+    whole = [tf.reshape(x, [2, half]) for x in sums[:2]]
+    return tf.concat([*whole, tf.stack(sums[2:])], 0)
+
+
+def _unpacked(lines):
+    return statistics.Sums(lines[:2], lines[2:4], *tf.unstack(lines[4:]))
+
+
+def _packed_nothing(half):
+    shapes = [[2, half]] * 2 + [[half]] * 4
+    nothing = [tf.fill(shape, x) for shape, x in zip(shapes, statistics.NOTHING)]
+    return _packed(statistics.Sums(*nothing), half)
+
+
+def _sums(grid):
+    """The statistics.Sums of all rows; cross fields [n], of the first views."""
+    form, h = grid.form, grid.half
+    inverse = None
+    if not form.unit:
+        inverse = grid.by_block(norms.inverse_norms(grid.in_order(grid.z)))
+        inverse = tf.where(inverse > 0.0, inverse, 1.0)  # MASKED * 0 would be a similarity
+
+    def of_tile(s, a, b, axis):
+        # second views are the right half beside a row, the lower half under a column
+        corner = (slice(h), slice(h, None))[:: 1 if axis else -1]
+        cross, factor = (lambda x, _: x[corner]), form.temperature
+        if inverse is not None:
+            factor *= cross(tiles.take(inverse, a)[:, None] * tiles.take(inverse, b), 0.0)
+        return _packed(statistics.of_tile(s, cross, factor, axis, form), h)
+
+    def pair(a, b):
+        s = grid.similarities(a, b, False)
+        return of_tile(s, a, b, 1), of_tile(s, a, b, 0)
+
+    rows, columns = grid.sweep(
+        lambda a: of_tile(grid.similarities(a, a, True), a, a, 1),
+        pair,
+        lambda x, y: _packed(statistics.merge(_unpacked(x), _unpacked(y), form), h),
+        [8, h],
+        grid.zeros(8, h) + _packed_nothing(h),
+    )
+    lines = [_unpacked(tf.transpose(x, [1, 0, 2])) for x in (rows, columns)]
+    sums = statistics.merge(*lines, form)
+    flat = lambda x: tf.reshape(x, [-1])[: grid.n]  # noqa: E731
+    whole = [tf.concat([flat(half) for half in tf.unstack(x)], 0) for x in sums[:2]]
+    return statistics.Sums(*whole, *(flat(x) for x in sums[2:]))
+
+
+def forward(z, form, half, with_figures=False):
+    """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], p static, and the
+    figures."""
+    grid, figures = Tiles(z, form, half), {}
     positives = anchors.positives(z, form.temperature)
-    return anchors.anchor_terms(grid.in_order(log_negatives), positives, form.decoupled)
+    if with_figures:
+        sums = _sums(grid)
+        log_negatives = statistics.log_negatives(sums, form)
+        figures = statistics.figures(sums, z, z, form)
+    else:
+        sweep = _log_negatives_bounded if form.bounded else _log_negatives
+        log_negatives = grid.in_order(sweep(grid))
+    return (*anchors.anchor_terms(log_negatives, positives, form.decoupled), figures)
 
 
 def backward(z, normalisers, pulls, form, half):

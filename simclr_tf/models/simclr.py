@@ -1,6 +1,7 @@
 """SimCLR: encoder f, projection head g, contrastive loss and online probe in one Keras model."""
 
-from simclr_tf.losses.metrics import contrastive_metrics
+from simclr_tf.losses.embedding import EffectiveRank, LogMean
+from simclr_tf.losses.metrics import FIGURES
 from simclr_tf.stack import keras, tf
 
 
@@ -17,55 +18,71 @@ class SimCLR(keras.Model):
     classifier on stop_gradient(h); it never changes the encoder's gradients.
     """
 
-    def __init__(self, encoder, head, loss, make_views, probe=None, **kwargs):
+    def __init__(
+        self, encoder, head, loss, make_views, probe=None, effective_rank=True, **kwargs
+    ):
         """Puts the parts together.
 
         Args:
-            encoder: model, images float [b, s, s, 3] -> h float [b, d].
+            encoder: model, images float [b, s, s, 3] -> h float [b, d]; `feature_dim` is d.
             head: layer, h -> z float [b, p]; applied to every view.
-            loss: callable such as losses.nt_xent.NTXent, z float [v * b, p] (all first views,
+            loss: losses.base.ContrastiveLoss such as NTXent: z float [v * b, p] (all first views,
                 then all second views) -> float [], the mean over this replica's anchors against
-                the views of all replicas; it has `temperature` and `hidden_norm`.
+                the views of all replicas.
             make_views: callable, batch dict -> views float [v * b, s, s, 3] in [0, 1].
             probe: classifier, h -> logits [b, num_classes], or None for no online probe.
+            effective_rank: whether to follow the effective rank of h, in d * d floats of memory.
             **kwargs: of keras.Model.
         """
         super().__init__(**kwargs)
         self.encoder, self.head, self.probe = encoder, head, probe
         self.contrastive_loss, self.make_views = loss, make_views
-        names = ["loss", "contrastive_accuracy", "entropy", "non_finite_steps"]
+        names = ["loss", *FIGURES, "non_finite_steps"]
         if probe is not None:
             names += ["probe_loss", "probe_top_1"]
         self.running = {name: keras.metrics.Mean(name=name) for name in names}
+        # the log of the mean, not the mean of the logs
+        self.running["uniformity"] = LogMean(name="uniformity")
+        del self.running["nearness"]
+        self.rank = EffectiveRank(encoder.feature_dim) if effective_rank else None
 
     def call(self, images, training=None):
         return self.encoder(images, training=training)
 
     @property
     def metrics(self):
-        return list(self.running.values())
+        return [*self.running.values(), *([] if self.rank is None else [self.rank])]
 
     def train_step(self, batch):
         """One optimizer step on this replica's share of the batch.
 
         Returns:
-            {name: float []}: the running means since the metrics were last reset.
+            {name: float []}: the running means since the metrics were last reset; the effective
+            rank, an eigendecomposition, is left to `rank.result()`.
         """
         views = self.make_views(batch)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             h = self.encoder(views, training=True)
             z = tf.cast(self.head(h, training=True), tf.float32)
-            loss = self.loss_of(z, batch["label"])
+            loss, figures = self.loss_of(z, batch["label"])
             probe_loss = self.probe_loss(h, batch["label"])
             objective = self.scaled((loss + probe_loss) / replicas)
         self.apply(tape.gradient(objective, self.trainable_variables))
-        self.update_metrics(z, loss)
+        self.update_metrics(loss, figures)
+        self.update_rank(h)
         return {name: metric.result() for name, metric in self.running.items()}
 
     def loss_of(self, z, label):
-        """The contrastive loss of this replica's z float32 [v * b, p]; label int32 [b]."""
-        return self.contrastive_loss(z, label if self.contrastive_loss.needs_labels else None)
+        """The contrastive loss and its figures of this replica's z float32 [v * b, p].
+
+        Args:
+            z: as above; label: int32 [b].
+        Returns:
+            float32 [] and dict of float32 [], see `ContrastiveLoss.with_figures`.
+        """
+        loss = self.contrastive_loss
+        return loss.with_figures(z, label if loss.needs_labels else None)
 
     def scaled(self, objective):
         """The objective times the loss scale of mixed_float16, if there is one."""
@@ -91,11 +108,15 @@ class SimCLR(keras.Model):
         self.running["probe_top_1"].update_state(hits)
         return tf.reduce_mean(losses)
 
-    def update_metrics(self, z, loss):
-        """Adds one step of this replica to the running means; z float32 [v * b, p]."""
-        loss_of = self.contrastive_loss
-        for name, value in contrastive_metrics(z, loss_of.temperature, loss_of.hidden_norm).items():
-            self.running[name].update_state(value)
+    def update_metrics(self, loss, figures):
+        """Adds one step of this replica to the running means; arguments as from `loss_of`."""
+        for name, value in figures.items():
+            self.running["uniformity" if name == "nearness" else name].update_state(value)
         self.running["loss"].update_state(loss)
         # counted on the device, so that divergence is seen without a host sync in every step
         self.running["non_finite_steps"].update_state(1.0 - tf.cast(tf.math.is_finite(loss), tf.float32))  # fmt: skip
+
+    def update_rank(self, h):
+        """Adds h float [m, d] of this replica to the effective rank, if it is followed."""
+        if self.rank is not None:
+            self.rank.update_state(h)

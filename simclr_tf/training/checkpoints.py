@@ -17,7 +17,7 @@ class Checkpoints:
         parts = {"encoder": model.encoder, "head": model.head, "optimizer": model.optimizer}
         if model.probe is not None:
             parts["probe"] = model.probe
-        parts["metrics"] = tf.train.Checkpoint(**model.running)
+        parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
 

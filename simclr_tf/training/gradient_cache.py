@@ -6,7 +6,9 @@ batch, pass 2 draws the same stateless views again and back-propagates dL/dz thr
 micro-batch. Memory is that of one micro-batch plus O(batch * d); the cost is one more forward pass.
 
 BatchNormalization normalises each micro-batch with its own statistics in both passes; its moving
-averages advance once per step, by the mean of the micro-batches' statistics.
+averages advance once per step, by the mean of the micro-batches' statistics. With separate views
+a micro-batch holds the first views of its images and the second views of the next one's, so that
+no pair of views shares statistics by which the encoder could recognise it.
 """
 
 import contextlib
@@ -57,7 +59,7 @@ def equal_weight_decay(decay, index, count):
 class GradientCache:
     """Runs SimCLR.train_step's update on a batch of any size, micro-batch by micro-batch."""
 
-    def __init__(self, model, strategy, z_shape, jit_compile=False):
+    def __init__(self, model, strategy, z_shape, jit_compile=False, separate_views=False):
         """Makes the buffers.
 
         Args:
@@ -65,8 +67,10 @@ class GradientCache:
             strategy: its tf.distribute.Strategy.
             z_shape: (micro-batches, views, images of a micro-batch on one replica, p).
             jit_compile: compile each part of the step with XLA.
+            separate_views: normalise the two views of an image in different micro-batches.
         """
         self.model, self.strategy, self.count = model, strategy, z_shape[0]
+        self.separate_views = separate_views
         self.norms = batch_norms(model.encoder, model.head)
         with strategy.scope():
             self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
@@ -91,14 +95,33 @@ class GradientCache:
         tf.while_loop(lambda i: i < self.count, step, [tf.constant(0)], parallel_iterations=1)
 
     def _views(self, batch, index):
-        """The views of micro-batch `index`, and its labels."""
-        part = {}
-        for name, value in batch.items():
-            rows = value.shape[0] // self.count
-            part[name] = tf.gather(
-                tf.reshape(value, [self.count, rows, *value.shape[1:]]), index, axis=0
-            )
-        return self.model.make_views(part), part["label"]
+        """The views of micro-batch `index`, first views first, and their labels."""
+
+        def part(index):
+            rows = {name: value.shape[0] // self.count for name, value in batch.items()}
+            return {
+                name: tf.gather(
+                    tf.reshape(value, [self.count, rows[name], *value.shape[1:]]), index, axis=0
+                )
+                for name, value in batch.items()
+            }
+
+        if not self.separate_views:
+            own = part(index)
+            return self.model.make_views(own), own["label"]
+        own, next_one = part(index), part(self._second(index))
+        rows = own["label"].shape[0]
+        both = {name: tf.concat([own[name], next_one[name]], 0) for name in own}
+        both["view"] = tf.repeat([0, 1], rows)
+        return self.model.make_views(both), both["label"]
+
+    def _second(self, index):
+        """The micro-batch whose second views are embedded with the first views of `index`."""
+        return (index + 1) % self.count if self.separate_views else index
+
+    def _places(self, index):
+        """Where the z of micro-batch `index` are in the buffers: int32 [views, 2]."""
+        return tf.stack([[index, 0], [self._second(index), 1]])
 
     def _project(self, views, decay):
         with decay_of(self.norms, decay):
@@ -109,9 +132,9 @@ class GradientCache:
         views, _ = self._views(batch, index)
         _, z = self._project(views, lambda own: 1.0)
         buffer = self.state["z"]
-        z = tf.reshape(z, [1, *buffer.shape[1:]])
+        z = tf.reshape(z, buffer.shape[1:])
         # variables of one replica have no scatter_update; the buffer is small beside activations
-        buffer.assign(tf.tensor_scatter_nd_update(buffer.read_value(), [[index]], z))
+        buffer.assign(tf.tensor_scatter_nd_update(buffer.read_value(), self._places(index), z))
 
     def _loss(self, batch):
         parts, views, rows, z_dim = self.state["z"].shape
@@ -120,22 +143,23 @@ class GradientCache:
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             tape.watch(z)
-            loss = self.model.loss_of(z, batch["label"])
+            loss, figures = self.model.loss_of(z, batch["label"])
             objective = self.model.scaled(loss / replicas)
         gradient = tf.reshape(tape.gradient(objective, z), [views, parts, rows, z_dim])
         self.state["z_gradient"].assign(tf.transpose(gradient, [1, 0, 2, 3]))
-        self.model.update_metrics(z, loss)
+        self.model.update_metrics(loss, figures)
 
     def _backward(self, batch, index):
         views, label = self._views(batch, index)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         own = self.state["z_gradient"]
-        z_gradient = tf.gather(own.read_value(), index, axis=0)
+        z_gradient = tf.gather_nd(own.read_value(), self._places(index))
         with tf.GradientTape() as tape:
             h, z = self._project(views, lambda d: equal_weight_decay(d, index, self.count))
             probe = self.model.probe_loss(h, label) / (replicas * self.count)
             z_part = tf.reduce_sum(z * tf.reshape(z_gradient, z.shape))
             objective = z_part + self.model.scaled(probe)
+        self.model.update_rank(h)
         found = tape.gradient(objective, self.model.trainable_variables)
         for total, gradient in zip(self.gradients, found):
             total.assign_add(tf.cast(gradient, total.dtype))
@@ -157,17 +181,23 @@ def _local(shape, name):
     )
 
 
-def small_norm_warning(model, views, limit=256):
-    """One sentence when BatchNormalization would see few views at a time, else None.
+def small_norm_warning(model, training, limit=256):
+    """One sentence when BatchNormalization would see both views of few images, else None.
 
     Both views of an image in a small normalisation group let the encoder recognise the positive by
-    the statistics they share (paper §2.2, and LOSS.md's reasons for shuffled or no BN).
+    the statistics they share (paper §2.2: the reason for its global BN).
+
+    Args:
+        model: SimCLR.
+        training: config.Training.
+        limit: views that are enough.
     """
     trainable = [norm for norm in batch_norms(model.encoder, model.head) if norm.trainable]
-    if not trainable or views >= limit:
+    views = 2 * training.train_batch_size
+    if not trainable or views >= limit or training.cached_separate_views:
         return None
     return (
         f"warning: {len(trainable)} BatchNormalization layers see only {views} views at a time; "
-        "raise --train_batch_size as far as memory allows, or spread it over replicas with "
-        "--global_bn."
+        "raise --train_batch_size as far as memory allows, spread it over replicas with "
+        "--global_bn, or use --cached_separate_views or --norm=group."
     )

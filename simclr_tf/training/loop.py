@@ -12,15 +12,16 @@ from simclr_tf.stack import tf
 class StepRunner:
     """Runs train steps of a compiled model on a strategy, many steps per call if asked."""
 
-    def __init__(self, model, strategy, dataset, jit_compile=False, cache=None):
+    def __init__(self, model, strategy, dataset, jit_compile=False, cache=None, rank_steps=0):
         """Args:
         model: compiled SimCLR.
         strategy: the tf.distribute.Strategy it was built in.
         dataset: infinite tf.data.Dataset of global batches.
         jit_compile: compile the replica's whole step with XLA.
         cache: gradient_cache.GradientCache that takes the steps, or None for plain ones.
+        rank_steps: the effective rank of h is measured at steps that this divides; 0: never.
         """
-        self.model = model
+        self.model, self.rank_steps = model, rank_steps
         self.iterator = iter(strategy.experimental_distribute_dataset(dataset))
         step = tf.function(model.train_step, jit_compile=True) if jit_compile else model.train_step
         plain = lambda batch: strategy.run(step, args=(batch,))  # noqa: E731
@@ -42,10 +43,13 @@ class StepRunner:
         else:
             self._many(self.iterator, tf.constant(count))
 
-    def take_metrics(self):
-        """{name: float}, the means since the last call; waits for the device."""
-        values = {name: float(m.result().numpy()) for name, m in self.model.running.items()}
-        for metric in self.model.running.values():
+    def take_metrics(self, step):
+        """{name: float}, the metrics since the last call; waits for the device."""
+        wanted = dict(self.model.running)
+        if self.rank_steps and step % self.rank_steps == 0:
+            wanted["effective_rank"] = self.model.rank
+        values = {name: float(metric.result().numpy()) for name, metric in wanted.items()}
+        for metric in self.model.metrics:
             metric.reset_state()
         return values
 
@@ -95,7 +99,7 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
             step += count
             saving = step % steps.checkpoint == 0 or step == steps.total
             if step % steps.log == 0 or step == steps.total:
-                logs = runner.take_metrics()
+                logs = runner.take_metrics(step)
                 _check_finite(logs, step, checkpoints)
                 for observe in observers:
                     observe(step, logs)

@@ -68,7 +68,8 @@ def build_model(config, num_classes, steps):
     """
     encoder, head, probe = build_parts(config, num_classes)
     size, seed = config.data.image_size, config.run.seed
-    model = SimCLR(encoder, head, _loss(config), make_views(config.views, size, seed), probe)  # fmt: skip
+    views, rank = make_views(config.views, size, seed), bool(config.training.effective_rank_steps)
+    model = SimCLR(encoder, head, _loss(config), views, probe, rank)
     excluded = undecayed_variables(encoder, head)
     excluded += list(probe.trainable_variables) if probe is not None else []
     model.compile(optimizer=make_optimizer(config.optimizer, _curve(steps), excluded))
@@ -116,7 +117,8 @@ def _train(config, strategy, model, source, steps, folder):
     batch = config.training.global_batch_size
     batches = train_batches(source, config.views, config.data.image_size, batch, config.run.seed, start)  # fmt: skip
     cache = _gradient_cache(config.training, model, strategy)
-    runner = StepRunner(model, strategy, batches, config.training.jit_compile, cache)
+    training = config.training
+    runner = StepRunner(model, strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     progress = Progress(start, steps.total, batch)
     observers = [progress.show, recorder(folder, start, _curve(steps))]
     observers = online_knn(config, model.encoder, source, strategy, steps) + observers
@@ -153,9 +155,10 @@ def _gradient_cache(training, model, strategy):
         return None
     parts = training.cached_batch_size // training.train_batch_size
     rows = training.train_batch_size // strategy.num_replicas_in_sync
-    warning = gradient_cache.small_norm_warning(model, 2 * training.train_batch_size)
+    warning = gradient_cache.small_norm_warning(model, training)
     if warning:
         print(warning, flush=True)
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
     shape = (parts, 2, rows, z.shape[-1])
-    return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile)
+    separate = training.cached_separate_views
+    return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile, separate)

@@ -18,34 +18,38 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         num_views: int, v.
         form: "switch" (fastest on a CPU), "select" (for accelerators) or "auto".
     Returns:
-        a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first. `batch` is
-        a dict of "id" int64 [b], "epoch" int32 [b] and "images", one of
+        a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first; with
+        "view" int32 [b] in the batch, [b, s, s, 3], that view of each image. `batch` is a dict of
+        "id" int64 [b], "epoch" int32 [b] and "images", one of
         uint8 [b, h, w, 3], whole images: crop, resize, flip, colour and blur happen here;
         uint8 [b, v, s, s, 3], crops from `host.host_crops`: flip, colour and blur happen here;
         float32 [b, v, s, s, 3], views finished on the host: only their order changes.
         Shapes must be static; it compiles alone and inside a compiled step.
     """
 
-    def build(images, ids, epoch):
-        if images.dtype == tf.float32:
-            return _views_first(images)
-        rows = d.rows_of({"id": ids, "epoch": epoch}, num_views)
+    def build(batch):
+        images = batch["images"]
+        if len(images.shape) == 5:
+            images = _rows_first(images, batch.get("view"))
+            if images.dtype == tf.float32:
+                return images
+        rows = d.rows_of(batch, num_views)
         chosen = preferred_form() if form == "auto" else form
-        finished = _recipe(images, rows, views, image_size, seed, chosen)
+        whole = len(batch["images"].shape) == 4
+        finished = _recipe(images, rows, whole, views, image_size, seed, chosen)
         if warp.wanted(views):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
     compiled = tf.function(build, jit_compile=True)
-    return lambda batch: compiled(batch["images"], batch["id"], batch["epoch"])
+    names = ("images", "id", "epoch", "view")
+    return lambda batch: compiled({name: batch[name] for name in names if name in batch})
 
 
-def _recipe(images, rows, views, image_size, seed, form):
+def _recipe(images, rows, whole, views, image_size, seed, form):
     """Crop (of whole images), flip, colour and blur: float32 [v * b, s, s, 3]."""
     drawn = {"draws": d.draw(views, seed, rows)}
-    if len(images.shape) == 5:
-        images = _views_first(images)
-    else:
+    if whole:
         uniforms = d.window_uniforms(seed, rows)
         drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
 
@@ -92,8 +96,10 @@ def _in_chunks(finish, images, drawn, image_size):
     return tf.reshape(done, [count * size, *shape[1:]])
 
 
-def _views_first(images):
-    """[b, v, s, s, 3] -> [v * b, s, s, 3]."""
+def _rows_first(images, view):
+    """[b, v, s, s, 3] -> [v * b, s, s, 3], or the one `view` int32 [b] of each, [b, s, s, 3]."""
+    if view is not None:
+        return tf.gather(images, view, axis=1, batch_dims=1)
     _, _, *shape = images.shape
     return tf.reshape(tf.transpose(images, [1, 0, 2, 3, 4]), [-1, *shape])
 

@@ -36,7 +36,12 @@ class Draws(typing.NamedTuple):
 
 
 def rows_of(batch, num_views):
-    """Rows of the views of a batch, all first views first; "id" int64 [b], "epoch" int32 [b]."""
+    """Rows of the views of a batch, all first views first; "id" int64 [b], "epoch" int32 [b].
+
+    With "view" int32 [b] in the batch: one row per image, its view of that number.
+    """
+    if "view" in batch:
+        return Rows(batch["epoch"], batch["id"], batch["view"])
     view = tf.repeat(tf.range(num_views), batch["id"].shape[0])
     return Rows(tf.tile(batch["epoch"], [num_views]), tf.tile(batch["id"], [num_views]), view)
 
