@@ -132,6 +132,7 @@ class Length(Section):
     checkpoint_steps: int = setting(0, "Steps between checkpoints; overrides checkpoint_epochs if above 0.", minimum=0, free=True)  # fmt: skip
     keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
     log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
+    max_wall_minutes: float = setting(0.0, "Save and stop with exit code 75 after this many minutes of training; the same command goes on. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
 

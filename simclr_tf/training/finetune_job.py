@@ -126,7 +126,8 @@ def _train(job, model, steps, start, checkpoints):
     progress = _Progress(start, steps.total, batch)
     observers = [progress.show, recorder(job.folder, start, curve)]
     try:
-        train(runner, steps, start, checkpoints, observers, training.steps_per_execution)
+        limits = training.steps_per_execution, training.max_wall_minutes
+        train(runner, steps, start, checkpoints, observers, *limits)
     except tf.errors.OpError:
         source.quarantine.check()  # an error of the input pipeline, in the user's words
         raise

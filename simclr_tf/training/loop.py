@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import time
 
 from simclr_tf.errors import DivergedError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
@@ -37,11 +38,12 @@ class StepRunner:
             self._step(next(iterator))
 
     def run(self, count):
-        """Runs `count` steps; they may still be under way on the device when this returns."""
+        """Runs `count` steps and returns it; they may still be under way on the device."""
         if count == 1:
             self._one(self.iterator)
         else:
             self._many(self.iterator, tf.constant(count))
+        return count
 
     def take_metrics(self, step):
         """{name: float}, the metrics since the last call; waits for the device."""
@@ -55,26 +57,36 @@ class StepRunner:
 
 
 class StopRequest:
-    """Turns SIGTERM into a flag, so that a preempted run stops between two steps."""
+    """Why a run should stop between two steps: SIGTERM, or its time is over."""
 
-    def __init__(self):
-        self.asked = False
+    def __init__(self, max_minutes=0.0):
+        """Args: max_minutes: from now on; 0 is no limit."""
+        self.max_minutes = max_minutes
+        self._deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
+        self._terminated = False
 
     def __enter__(self):
         self._main = threading.current_thread() is threading.main_thread()
         if self._main:
-            self._old = signal.signal(signal.SIGTERM, self._ask)
+            self._old = signal.signal(signal.SIGTERM, self._terminate)
         return self
 
-    def _ask(self, signum, frame):
-        self.asked = True
+    def _terminate(self, signum, frame):
+        self._terminated = True
 
     def __exit__(self, *error):
         if self._main:
             signal.signal(signal.SIGTERM, self._old)
 
+    def reason(self):
+        """What asks for a stop, in words; "" if nothing does."""
+        if self._terminated:
+            return "SIGTERM"
+        over = time.monotonic() >= self._deadline
+        return f"--max_wall_minutes={self.max_minutes:g}" if over else ""
 
-def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1):
+
+def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1, max_minutes=0.0):  # fmt: skip
     """Trains from `start_step` to `steps.total`.
 
     Args:
@@ -82,34 +94,34 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
         steps: plan.Steps.
         start_step: steps already done.
         checkpoints: checkpoints.Checkpoints.
-        observers: callables (step, {name: float}), called at every logged step in their order;
-            they may add figures to the dict.
+        observers: callables (step, {name: float}) of logged steps, which may add figures.
         steps_per_execution: most steps of one call to the device.
+        max_minutes: of training, see StopRequest.
     Returns:
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
     Raises:
         DivergedError: the loss is not finite; the last good checkpoint is kept.
-        PreemptedError: SIGTERM arrived; the state of this step is saved.
+        PreemptedError: SIGTERM arrived or the time is over; the state of this step is saved.
     """
     step, logs = start_step, {}
-    with StopRequest() as stop:
+    with StopRequest(max_minutes) as stop:
         while step < steps.total:
-            count = min(steps_per_execution, _to_next_stop(step, steps))
-            runner.run(count)
-            step += count
-            saving = step % steps.checkpoint == 0 or step == steps.total
+            step += runner.run(min(steps_per_execution, _to_next_stop(step, steps)))
+            reason = stop.reason()
+            saving = step % steps.checkpoint == 0 or step == steps.total or reason
             if step % steps.log == 0 or step == steps.total:
                 logs = runner.take_metrics(step)
                 _check_finite(logs, step, checkpoints)
                 for observe in observers:
                     observe(step, logs)
-            elif saving or stop.asked:
-                _check_finite({"non_finite_steps": float(runner.model.running["non_finite_steps"].result())}, step, checkpoints)  # fmt: skip
-            if saving or stop.asked:
+            elif saving:
+                bad = runner.model.running["non_finite_steps"].result()
+                _check_finite({"non_finite_steps": float(bad)}, step, checkpoints)
+            if saving:
                 _save(runner.model, checkpoints, step, last=step == steps.total)
-            if stop.asked and step < steps.total:
+            if reason and step < steps.total:
                 raise PreemptedError(
-                    f"stopped by SIGTERM after step {step} of {steps.total}, state saved; "
+                    f"stopped by {reason} after step {step} of {steps.total}, state saved; "
                     "run the same command again to go on."
                 )
     return logs

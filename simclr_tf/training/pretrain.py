@@ -13,6 +13,7 @@ from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
 from simclr_tf.training import gradient_cache, plan
 from simclr_tf.training.checkpoints import Checkpoints
+from simclr_tf.training.health import HealthWatch
 from simclr_tf.training.input import train_batches
 from simclr_tf.training.loop import StepRunner, train
 from simclr_tf.training.online_knn import online_knn
@@ -120,12 +121,13 @@ def _train(config, strategy, model, source, steps, folder):
     training = config.training
     runner = StepRunner(model, strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     progress = Progress(start, steps.total, batch)
-    observers = [progress.show, recorder(folder, start, _curve(steps))]
+    health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
+    observers = [progress.show, recorder(folder, start, _curve(steps)), health.look]
     observers = online_knn(config, model.encoder, source, strategy, steps) + observers
     began = time.monotonic()
     try:
-        execution = config.training.steps_per_execution
-        logs = train(runner, steps, start, checkpoints, observers, execution)
+        limits = training.steps_per_execution, training.max_wall_minutes
+        logs = train(runner, steps, start, checkpoints, observers, *limits)
     except tf.errors.OpError:
         source.quarantine.check()  # an error of the input pipeline, in the user's words
         raise

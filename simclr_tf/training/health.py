@@ -1,0 +1,65 @@
+"""Warnings about a run that trains without learning."""
+
+import sys
+
+PATIENCE = 5  # logged steps in a row
+STUCK = "stuck"
+
+
+class HealthWatch:
+    """Looks at the logged figures and warns once of each sickness, with advice.
+
+    - The loss stays within 0.5 % of its chance value, ln(2N - 1) for NT-Xent.
+    - The projections collapse to a point: views of different images have a mean cosine above 0.99.
+    - The representation collapses to a line: the effective rank of h is below 1.5.
+
+    Each must hold at PATIENCE logged steps in a row after the warm-up.
+    """
+
+    def __init__(self, loss_name, chance, warmup, stream=None):
+        """Args:
+        loss_name: the setting `--loss`; other losses than nt_xent have another chance value.
+        chance: loss of equal embeddings, nats.
+        warmup: steps of warm-up.
+        stream: where warnings go; None is stderr.
+        """
+        self.chance = chance if loss_name == "nt_xent" else None
+        self.warmup, self.stream = warmup, stream or sys.stderr
+        self.counts, self.warned = {}, set()
+
+    def look(self, step, logs):
+        """Looks at the logs {name: float} of a step."""
+        if step <= self.warmup:
+            return
+        for name, sick, text in self._sicknesses(logs):
+            self.counts[name] = self.counts.get(name, 0) + 1 if sick else 0
+            if self.counts[name] == PATIENCE and name not in self.warned:
+                self.warned.add(name)
+                self.stream.write(f"\nwarning at step {step}: {text}\n")
+                self.stream.flush()
+
+    def _sicknesses(self, logs):
+        """(name, whether it shows, what to say) of each."""
+        loss, chance = logs["loss"], self.chance
+        yield (
+            STUCK,
+            chance is not None and abs(loss - chance) < 0.005 * chance,
+            f"the loss stays at {loss:.3f}, the value of equal embeddings; raise "
+            "--learning_rate, lower --temperature, or weaken the augmentation.",
+        )
+        cosine = logs["negative_similarity"]
+        yield (
+            "point",
+            cosine > 0.99,
+            f"the projections of different images have a mean cosine of {cosine:.3f}, they "
+            "collapse to a point; lower --learning_rate or --weight_decay, or lengthen "
+            "--warmup_epochs.",
+        )
+        if "effective_rank" in logs:
+            rank = logs["effective_rank"]
+            yield (
+                "line",
+                rank < 1.5,
+                f"the effective rank of h is {rank:.2f}, the representation collapses to a line; "
+                "lower --learning_rate, or strengthen the augmentation.",
+            )
