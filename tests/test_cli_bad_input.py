@@ -4,9 +4,9 @@ import os
 
 import pytest
 from PIL import Image
-from tiny_run import SETTINGS, save_tiny_run
 
 from simclr_tf.__main__ import main
+from tests.tiny_run import SETTINGS, save_tiny_run
 
 TINY = [f"--{name}={value}" for name, value in SETTINGS.items()]
 DIGITS = ["--mode=pretrain", "--preset=none", *TINY]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from replicas import run_on_replicas
 from simclr_tf.models.normalization import BatchNormalization
 from simclr_tf.stack import keras, tf
+from tests.replicas import run_on_replicas
 
 EPSILON = 1e-5
 SHAPES = [(8, 3, 5, 4), (8, 4)]

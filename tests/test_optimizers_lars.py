@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from replicas import run_on_replicas
 from simclr_tf.errors import SettingsError
 from simclr_tf.optimizers.lars import LARS
 from simclr_tf.optimizers.schedule import WarmUpCosine
 from simclr_tf.stack import keras, tf
+from tests.replicas import run_on_replicas
 
 START = [[1.0, 2.0], [3.0, 4.0]]
 GRADIENT = [[0.1, -0.2], [0.3, -0.4]]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from replicas import run_on_replicas
 from simclr_tf import config
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.head import ProjectionHead
@@ -12,6 +11,7 @@ from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import keras, load_addons, tf
+from tests.replicas import run_on_replicas
 
 KERNEL, BIAS = [[1.0, -2.0], [3.0, 4.0]], [0.5, -0.5]
 GRADIENTS = np.random.default_rng(0).normal(size=[4, 3, 2]).astype("float32")
