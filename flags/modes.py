@@ -1,6 +1,6 @@
 """The table of modes: one module each, in the order of a usual project."""
 
-from flags import export, finetune, knn, linear_eval, pretrain, report
+from flags import embed, export, finetune, knn, linear_eval, pretrain, report
 from flags.hints import nearest
 from simclr_tf.errors import SettingsError
 
@@ -9,6 +9,7 @@ MODES = {
     "finetune": finetune,
     "linear_eval": linear_eval,
     "knn": knn,
+    "embed": embed,
     "export": export,
     "report": report,
 }

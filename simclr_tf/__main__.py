@@ -20,6 +20,7 @@ RUNNERS = {
     "finetune": "simclr_tf.training.finetune:run",
     "linear_eval": "simclr_tf.training.linear_eval:run",
     "knn": "simclr_tf.training.knn:run",
+    "embed": "simclr_tf.embedding.run:run",
     "export": "export.run:run",
     "report": "simclr_tf.report.run:run",
 }

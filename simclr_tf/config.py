@@ -208,6 +208,18 @@ class ExportSettings(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class EmbedSettings(Section):
+    """Embeddings of many images, and what is drawn from them."""
+
+    output: str = setting("", "Folder for the embeddings and pictures; or one file, a name that ends in .npz or .parquet.", free=True)  # fmt: skip
+    split: str = setting("train", "Split of --dataset, such as test or train[:90%]; of --image_dir every image is taken.")  # fmt: skip
+    embed_head: bool = setting(False, "Also write z, the output of the projection head.")
+    eval_batch_size: int = setting(64, "Images per step.", minimum=1, free=True)
+    projector_images: int = setting(5000, "Most images in the TensorBoard projector, evenly spaced (0: no projector).", minimum=0, maximum=20000)  # fmt: skip
+    duplicate_similarity: float = setting(0.99, "Cosine of h from which two images are listed as nearly equal (0: no list; the search compares all pairs).", minimum=0.0, maximum=1.0)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class Pretrain:
     """`--mode=pretrain`."""
 
@@ -267,6 +279,17 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
+class Embed:
+    """`--mode=embed`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    embed: EmbedSettings = EmbedSettings()
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """`--mode=report`."""
 
@@ -278,6 +301,7 @@ MODES = {
     "finetune": Finetune,
     "linear_eval": LinearEval,
     "knn": Knn,
+    "embed": Embed,
     "export": Export,
     "report": Report,
 }

@@ -146,3 +146,21 @@ def test_small_images_of_the_right_size_are_untouched_and_others_resized():
     for height, width in ((8, 8), (28, 28), (96, 96), (20, 50), (1, 1)):
         got = preprocess.eval_image(np.full((height, width, 3), 51, np.uint8), 32)
         np.testing.assert_allclose(got, np.full((32, 32, 3), 0.2), atol=1e-6)
+
+
+@pytest.mark.parametrize("height, width", [(61, 83), (375, 500), (40, 33), (77, 50)])
+@pytest.mark.parametrize("mode, subsampling", [("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)])
+def test_partly_decoded_evaluation_images_have_the_same_pixels(height, width, mode, subsampling):
+    image = picture(mode, height, width)
+    noise = np.random.default_rng(height).integers(-9, 10, np.asarray(image).shape)
+    image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype("uint8"))
+    plain = encoded(image, "JPEG", quality=90, subsampling=subsampling)
+    exif_data = Image.Exif()
+    exif_data[0x0112] = 6
+    assert decoding.is_plain_jpeg(plain)
+    for data in (plain, encoded(image, "JPEG", exif=exif_data), encoded(image, "PNG")):
+        for size in (32, 48):
+            graph = tf.data.Dataset.from_tensors(data)
+            got = graph.map(lambda one: preprocess.eval_encoded(one, size)).get_single_element()
+            want = preprocess.eval_image(decoding.decode(data), size)
+            np.testing.assert_array_equal(got, want)

@@ -97,11 +97,12 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
 
 def test_the_commands_for_own_images_run(place):
     commands = [line for line in COMMANDS if "photos" in line]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         more = ["--image_size=32"] if "--mode=pretrain" in command else []
         python(place, "-m", "simclr_tf", *made_small(command, *more).split())
     assert list((place / "runs" / "photos" / "saved_model").glob("*/saved_model.pb"))
+    assert np.load(place / "runs" / "photos" / "embeddings" / "embeddings.npz")["h"].shape[0] == 16
 
 
 def test_the_other_commands_are_planned_or_help(place):

@@ -60,6 +60,20 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0):
     return _joined(done, batch_size // chunk) if seed is not None else done
 
 
+def usable(source, fn, start=0):
+    """fn(example) of every example that can be used, ids ascending; the others are left out.
+
+    Args:
+        source, fn: as `mapped_batches`.
+        start: id of the first example.
+    Returns:
+        tf.data.Dataset of single results.
+    """
+    examples = source.references_in_order().skip(start)
+    apply = _Guard(source, fn).apply
+    return examples.map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()  # fmt: skip
+
+
 def _joined(chunks, count):
     """Every `count` consecutive chunks as one batch."""
     if count == 1:

@@ -54,15 +54,6 @@ class FolderSet:
         self._parts = None
         self.class_names = ()
 
-    def _images(self, folder):
-        files = listing.list_images(folder)
-        if not files:
-            raise DataError(
-                f"{folder} holds no images; give a folder with "
-                f"{', '.join(listing.IMAGE_SUFFIXES)} files, at any depth."
-            )
-        return files
-
     def _split_folders(self, root):
         """(train folder, eval folder) if the images come with their own splits, else None."""
         data = self._data
@@ -86,11 +77,11 @@ class FolderSet:
         own = self._split_folders(root)
         if own:
             folders = [listing.join(root, name) for name in own]
-            parts = [_Part(where, self._images(where), name) for where, name in zip(folders, own)]
+            parts = [_Part(where, _images_below(where), name) for where, name in zip(folders, own)]
             self.class_names = class_names_of(parts[0].files)
             self._check_classes(parts[1])
         else:
-            files = self._images(root)
+            files = _images_below(root)
             self.class_names = class_names_of(files)
             out = held_out(
                 labels_of(files, self.class_names), self._data.eval_fraction, self._data.split_seed
@@ -127,14 +118,39 @@ class FolderSet:
 
     def open(self, which):
         """A `Source`; see `sources.open_source`."""
-        from simclr_tf.data.source import FileSource
-
         part = self._read()[which]
-        facts = Facts(
-            name=self.name,
-            num_examples=len(part.files),
-            class_names=self.class_names,
-            fingerprint=fingerprint_of(*part.files),
+        return _file_source(self.name, part.folder, part.files, self.class_names)
+
+
+def open_folder(image_dir):
+    """A `Source` of every image below a folder, whatever splits it has; see `sources`.
+
+    Raises:
+        DataError: no such folder, or no image in it.
+    """
+    folder = listing.checked_folder(image_dir)
+    files = _images_below(folder)
+    return _file_source(image_dir, folder, files, class_names_of(files))
+
+
+def _images_below(folder):
+    files = listing.list_images(folder)
+    if not files:
+        raise DataError(
+            f"{folder} holds no images; give a folder with "
+            f"{', '.join(listing.IMAGE_SUFFIXES)} files, at any depth."
         )
-        paths = [os.fsencode(listing.join(part.folder, path)) for path in part.files]
-        return FileSource(facts, paths, labels_of(part.files, self.class_names))
+    return files
+
+
+def _file_source(name, folder, files, class_names):
+    from simclr_tf.data.source import FileSource
+
+    facts = Facts(
+        name=name,
+        num_examples=len(files),
+        class_names=class_names,
+        fingerprint=fingerprint_of(*files),
+    )
+    paths = [os.fsencode(listing.join(folder, path)) for path in files]
+    return FileSource(facts, paths, labels_of(files, class_names))

@@ -1,8 +1,10 @@
 """The evaluation preprocessing: the same image, always the same pixels."""
 
+from simclr_tf.data import decoding
 from simclr_tf.stack import tf
 
 CROP_SHARE = 0.875  # of the shorter side: 224 / 256 (paper appendix B.5)
+_NEXT_COLUMNS = 16  # one block of a JPEG
 SMALL_IMAGE = 32  # up to this side nothing is cropped away
 
 
@@ -20,12 +22,54 @@ def eval_image(image, image_size):
     Returns:
         float32 [image_size, image_size, 3] in [0, 1].
     """
-    shape = tf.shape(image)
+    top, left, side = _square(tf.shape(image), image_size)
+    return _resized(image[top : top + side, left : left + side], image_size)
+
+
+def eval_encoded(image, image_size):
+    """`eval_image` of an image that may still be encoded; the same pixels, in less time.
+
+    Of a plain JPEG only the part that is used is decoded.
+
+    Args:
+        image: string [] or uint8 [h, w, c], see `decoding.decode`.
+        image_size: int, side of the result.
+    Returns:
+        float32 [image_size, image_size, 3] in [0, 1].
+    Raises:
+        tf.errors.InvalidArgumentError: see `decoding.decode`.
+    """
+    if image.dtype != tf.string:
+        return eval_image(decoding.decode(image), image_size)
+
+    def part():
+        shape = tf.io.extract_jpeg_shape(image)
+        top, left, side = _square(shape, image_size)
+        # Colours are stored at half the width: the last column is right only with the next ones.
+        width = tf.minimum(side + _NEXT_COLUMNS, shape[1] - left)
+        window = [top, left, side, width]
+        return tf.image.decode_and_crop_jpeg(image, window, channels=3)[:, :side]
+
+    def whole():
+        decoded = decoding.decode(image)
+        top, left, side = _square(tf.shape(decoded), image_size)
+        return decoded[top : top + side, left : left + side]
+
+    return _resized(tf.cond(decoding.is_plain_jpeg(image), part, whole), image_size)
+
+
+def _square(shape, image_size):
+    """(top, left, side) of the part of an image that is used."""
     short = tf.minimum(shape[0], shape[1])
-    small = image_size <= SMALL_IMAGE
-    side = short if small else _rounded(short)
+    side = short if image_size <= SMALL_IMAGE else _rounded(short)
     top, left = ((shape[axis] - side + 1) // 2 for axis in (0, 1))
-    square = tf.cast(image[top : top + side, left : left + side], tf.float32) / 255.0
+    return top, left, side
+
+
+def _resized(square, image_size):
+    """uint8 [side, side, 3] -> float32 [image_size, image_size, 3] in [0, 1]."""
+    side, small = tf.shape(square)[0], image_size <= SMALL_IMAGE
+    square = tf.cast(square, tf.float32) / 255.0
 
     def resize():
         return tf.image.resize(square, [image_size] * 2, "bicubic", antialias=small)

@@ -73,6 +73,10 @@ class Source:
         """What the user calls an example."""
         return f"{self.name} example {example_id}"
 
+    def names(self, start, stop):
+        """`name_of` the examples from `start` to before `stop`, list of str."""
+        return [self.name_of(example_id) for example_id in range(start, stop)]
+
     def encoded(self, reference):
         """In Python: (bytes, None) of a reference, or (None, why they cannot be read)."""
         return reference, None
@@ -187,7 +191,11 @@ class FileSource(RandomAccessSource):
         return tf.io.read_file(reference)
 
     def name_of(self, example_id):
-        return self._paths[int(example_id)].numpy().decode("utf-8", "backslashreplace")
+        return self.names(int(example_id), int(example_id) + 1)[0]
+
+    def names(self, start, stop):
+        paths = self._paths[start:stop].numpy()
+        return [path.decode("utf-8", "backslashreplace") for path in paths]
 
     def encoded(self, reference):
         return diagnosis.read(reference)

@@ -4,6 +4,8 @@ The two kinds of source are imported when they are needed, so that describing th
 local folder does not wait for TensorFlow.
 """
 
+import dataclasses
+
 from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
 from simclr_tf.errors import DataError
 
@@ -50,14 +52,36 @@ def open_source(data, which="train", seed=0):
         DataError: as `describe`; also a data set that is not prepared, and `which="eval"` where
             nothing is left to evaluate on.
     """
-    from simclr_tf.data.quarantine import Quarantine
-
     found = _set_of(data)
     if which == "eval" and not found.info().num_eval:
         raise DataError(
             f"{found.name} has no image left to evaluate on; give more images or --eval_split."
         )
-    source = found.open(which)
+    return _guarded(found.open(which), data, seed)
+
+
+def open_whole(data, split):
+    """Opens every image of a folder, sorted by path, or of a split; nothing is held out.
+
+    Args:
+        data: config.Data.
+        split: split of `data.dataset`; a folder is taken whole.
+    Returns:
+        Source.
+    Raises:
+        DataError: as `open_source`.
+    """
+    if data.image_dir:
+        from simclr_tf.data.folder import open_folder
+
+        return _guarded(open_folder(data.image_dir), data)
+    # An evaluation split of its own is what keeps a share from being held out.
+    return open_source(dataclasses.replace(data, train_split=split, eval_split=split))
+
+
+def _guarded(source, data, seed=0):
+    from simclr_tf.data.quarantine import Quarantine
+
     source.seed, source.max_image_pixels = seed, data.max_image_pixels
     source.quarantine = Quarantine(data.strict_data)
     return source

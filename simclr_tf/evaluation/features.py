@@ -41,6 +41,7 @@ class Extractor:
 
     def __init__(self, encoder, global_batch_size, strategy=None, jit_compile=False):
         self.strategy = strategy = strategy or tf.distribute.get_strategy()
+        self.global_batch_size = global_batch_size
         self.share = -(-global_batch_size // strategy.num_replicas_in_sync)
         forward = tf.function(lambda x: encoder(x, training=False), jit_compile=jit_compile)
         self._run = tf.function(lambda x: gather_rows(strategy.run(forward, (x,)), strategy))
@@ -48,15 +49,20 @@ class Extractor:
     def __call__(self, batches):
         """The Features of a dataset; arguments and result as of `extract_features`."""
         parts, labels, ids = [], [], []
-        for batch in batches:
-            images = batch["images"].numpy()
-            out = self._run(split_rows(images, self.share, self.strategy))
-            count = len(images)
-            parts.append(tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out))
+        for batch, out in self.each(batches):
+            parts.append(out)
             labels.append(batch["label"].numpy())
             ids.append(batch["id"].numpy())
         h = tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts)
         return Features(h, np.concatenate(labels).astype(np.int32), np.concatenate(ids))
+
+    def each(self, batches):
+        """Yields (batch, its features: float32 [m, ...] or a dict of those), one at a time."""
+        for batch in batches:
+            images = batch["images"].numpy()
+            out = self._run(split_rows(images, self.share, self.strategy))
+            count = len(images)
+            yield batch, tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out)
 
 
 def split_rows(values, share, strategy):

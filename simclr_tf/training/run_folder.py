@@ -10,19 +10,19 @@ import platform
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import keras, tf
 
-_NO_REMEDY = "choose a --model_dir that you can write to."
+_NO_REMEDY = "choose a folder that you can write to."
 
 
-def write_atomically(path, text):
-    """Writes `text` to `path` so that a reader sees the old file or the new one, never a part.
+def write_atomically(path, content):
+    """Writes text or bytes so that a reader sees the old file or the new one, never a part.
 
     Raises:
         DataError: the file cannot be written; the old one is intact.
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write(text)
+        with tf.io.gfile.GFile(temporary, "wb" if isinstance(content, bytes) else "w") as file:
+            file.write(content)
         tf.io.gfile.rename(temporary, path, overwrite=True)
     except tf.errors.OpError as error:
         raise DataError(f"cannot write {path} ({error.message}); {_NO_REMEDY}") from error
@@ -57,10 +57,15 @@ def versions():
 
 
 class RunFolder:
-    """A folder that belongs to one mode with one set of settings."""
+    """A folder that belongs to one mode with one set of settings.
 
-    def __init__(self, path):
-        self.path = path
+    Args:
+        path: of the folder.
+        flag: what the user gives it with, for the errors.
+    """
+
+    def __init__(self, path, flag="--model_dir"):
+        self.path, self.flag = path, flag
 
     def join(self, *parts):
         """A path inside the folder."""
@@ -93,11 +98,11 @@ class RunFolder:
     def _make(self):
         try:
             if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
-                raise DataError(f"{self.path} is a file; give a folder as --model_dir.")
+                raise DataError(f"{self.path} is a file; give a folder as {self.flag}.")
             if tf.io.gfile.exists(self.path) and tf.io.gfile.listdir(self.path):
                 raise SettingsError(
                     f"{self.path} is not empty and holds no config.json of ours; "
-                    "give a new or empty folder as --model_dir."
+                    f"give a new or empty folder as {self.flag}."
                 )
             tf.io.gfile.makedirs(self.path)
         except tf.errors.OpError as error:
@@ -107,7 +112,7 @@ class RunFolder:
         if stored.get("mode") != mode:
             raise SettingsError(
                 f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "
-                "give another --model_dir."
+                f"give another {self.flag}."
             )
         old = stored.get("settings", {})
         differing = sorted(
@@ -117,13 +122,13 @@ class RunFolder:
             pairs = ", ".join(f"--{n}={settings[n]} (was {old.get(n)})" for n in differing)
             raise SettingsError(
                 f"{self.path} holds a run with other settings: {pairs}; "
-                "repeat the old settings to resume, or give another --model_dir."
+                f"repeat the old settings to resume, or give another {self.flag}."
             )
         before, now = stored.get("dataset", {}).get("fingerprint"), dataset.get("fingerprint")
         if before != now:
             raise SettingsError(
                 f"the images of {dataset.get('name')} changed since {self.path} was started "
-                f"(fingerprint {before} -> {now}); give another --model_dir."
+                f"(fingerprint {before} -> {now}); give another {self.flag}."
             )
 
 

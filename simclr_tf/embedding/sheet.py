@@ -1,0 +1,75 @@
+"""A sheet of pictures: queries, each followed by its nearest neighbours."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from simclr_tf.data import preprocess
+from simclr_tf.evaluation.knn import nearest_neighbours
+from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import write_atomically
+
+QUERIES, NEIGHBOURS = 10, 8
+SIDE, CAPTION, GAP = 96, 14, 4  # pixels
+
+
+def draw_neighbours(path, source, h, ids, paths):
+    """Draws evenly spaced queries and, beside each, its nearest neighbours by cosine of h.
+
+    Args:
+        path: of the PNG file.
+        source: data.source.Source.
+        h: float [n, d], n >= 2, may be memory-mapped.
+        ids: int64 [n], the image of each row in the source.
+        paths: sequence of str by row.
+    """
+    queries = np.unique(np.linspace(0, len(h) - 1, QUERIES).astype(np.int64))
+    count = min(NEIGHBOURS, len(h) - 1)
+    cosine, rows = nearest_neighbours(h[queries], h, count + 1)
+    lines = []
+    for query, similar, found in zip(queries, cosine, rows):
+        others = [(row, value) for row, value in zip(found, similar) if row != query][:count]
+        lines.append([(query, "query"), *((row, f"{value:.3f}") for row, value in others)])
+    write_atomically(path, _sheet(lines, _Thumbnails(source, ids), paths))
+
+
+class _Thumbnails:
+    """Pictures as the encoder sees them, by row, SIDE pixels."""
+
+    def __init__(self, source, ids):
+        self._ids = ids
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
+        def load(example_id):
+            image = source.resolve(source.fetch(example_id)[0])
+            return preprocess.eval_encoded(image, SIDE)
+
+        self._load = load
+
+    def __call__(self, row):
+        pixels = self._load(tf.constant(int(self._ids[row]), tf.int64)).numpy()
+        return Image.fromarray(np.uint8(np.rint(255.0 * pixels)))
+
+
+def _sheet(lines, thumbnail, paths):
+    """Bytes of a PNG: one row of pictures per line, captions below."""
+    width, height = SIDE + GAP, SIDE + 2 * CAPTION + GAP
+    size = (max(map(len, lines)) * width + GAP, len(lines) * height + GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, line in enumerate(lines):
+        for j, (row, words) in enumerate(line):
+            left, top = GAP + j * width, GAP + i * height
+            sheet.paste(thumbnail(row), (left, top))
+            for number, text in enumerate((words, _shortened(str(paths[row])))):
+                draw.text((left, top + SIDE + number * CAPTION), text, fill="black")
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
+
+
+def _shortened(path):
+    """The end of a path, as far as it fits below a picture, in letters of the built-in font."""
+    path = path.encode("ascii", "replace").decode()
+    return path if len(path) <= 16 else "~" + path[-15:]
