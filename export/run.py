@@ -15,7 +15,11 @@ from simclr_tf.training.restore import load_trained
 from simclr_tf.training.run_folder import read_json
 
 _SAMPLES = 200  # images that set the ranges of an int8 conversion
-_FIGURES = ("mode", "top_1", "top_5", "few_shot", "knn_top_1", "num_eval")
+_FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
+    "": ("probe_top_1",),
+    "linear_eval": ("dataset", "num_eval", "top_1", "top_5", "few_shot"),
+    "knn": ("dataset", "num_eval", "knn_top_1"),
+}
 
 
 def run(config, given=frozenset()):
@@ -39,9 +43,8 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, directory), flush=True)
     if config.run.dry_run:
         return None
-    about = saved_model.About(
-        trained.settings, trained.step, trained.dataset, _figures(trained.run_dir)
-    )
+    figures = _figures(trained.run_dir, trained.step)
+    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures)
     report = saved_model.export_saved_model(
         trained.encoder, trained.head, trained.probe, directory, about, config.export
     )
@@ -89,13 +92,16 @@ def _check_outputs(options):
             )
 
 
-def _figures(run_dir):
-    """The figures of the run's results.json that belong on a model card."""
-    path = os.path.join(run_dir, "results.json")
-    if not tf.io.gfile.exists(path):
-        return {}
-    results = read_json(path)
-    return {name: results[name] for name in _FIGURES if name in results}
+def _figures(run_dir, step):
+    """Accuracies of these weights from results.json files, {"linear_eval top_1": 0.9, ...}."""
+    found = {}
+    for folder, names in _FIGURES.items():
+        path = os.path.join(run_dir, folder, "results.json")
+        results = read_json(path) if tf.io.gfile.exists(path) else {}
+        if results.get("step") == step:
+            mode = folder or "pretrain"
+            found.update({f"{mode} {name}": results[name] for name in names if name in results})
+    return found
 
 
 def _plan(config, trained, directory):

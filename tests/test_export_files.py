@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import run, saved_model, signatures
+from export import card, run, saved_model, signatures
 from simclr_tf import config
 from simclr_tf.data import decoding
 from simclr_tf.errors import DataError, SettingsError
@@ -78,6 +78,29 @@ def test_card_says_how_to_use_it(exported):
     manifest = reader.read_manifest(report.path)
     for text in (manifest["checksum"], "resnet_depth=18", "[0, 1]", "16 x 16", "KerasLayer"):
         assert text in card, text
+
+
+def test_card_has_the_accuracies_of_these_weights_only(tmp_path):
+    for folder, results in {
+        "": {"step": 7, "probe_top_1": 0.5},
+        "linear_eval": {"step": 7, "dataset": "digits", "top_1": 0.875, "few_shot": {"1": 0.25}},
+        "knn": {"step": 6, "knn_top_1": 0.625},
+    }.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "results.json").write_text(json.dumps(results))
+    figures = run._figures(str(tmp_path), 7)
+    want = {"pretrain probe_top_1": 0.5, "linear_eval dataset": "digits"}
+    want.update({"linear_eval top_1": 0.875, "linear_eval few_shot": {"1": 0.25}})
+    assert figures == want
+    settings = tiny.make_settings()
+    manifest = {
+        "settings": settings, "dataset": {"name": "digits", "num_train": 1437}, "step": 7,
+        "feature_dim": 64, "parts": ["encoder"], "license": "Apache-2.0", "checksum": "abc",
+        "versions": {}, "figures": figures,
+    }  # fmt: skip
+    text = card.write_card(manifest)
+    for row in ("| linear_eval top_1 | 0.8750 |", "| licence | Apache-2.0 |", "1,437 images"):
+        assert row in text
 
 
 def test_versions_are_kept_and_replaced(exported, tmp_path):
