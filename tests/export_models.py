@@ -10,6 +10,7 @@ from PIL import Image
 
 from export import saved_model
 from simclr_tf import config
+from simclr_tf.data import preprocess
 from simclr_tf.stack import tf
 from simclr_tf.training import saved_model_reader as reader
 
@@ -51,13 +52,13 @@ def encode(image, kind):
     return file.getvalue()
 
 
-def write_reference(path, parts, preprocess):
+def write_reference(path, parts, prepare):
     """Inputs and what the Keras models make of them, as .npz.
 
     Args:
         path: of the file.
         parts: (encoder, head, probe).
-        preprocess: callable uint8 [h, w, 3] -> float32 [s, s, 3].
+        prepare: callable uint8 [h, w, 3] -> float32 [s, s, 3].
     """
     encoder, head, probe = parts
     rng = np.random.default_rng(1)
@@ -75,7 +76,7 @@ def write_reference(path, parts, preprocess):
     encoded += [encode(small, "PNG")[:200], encode(small, "JPEG")[:40]]
 
     def features(images):
-        return encoder(tf.stack([preprocess(image) for image in images]), training=False).numpy()
+        return encoder(tf.stack([prepare(image) for image in images]), training=False).numpy()
 
     np.savez(
         path,
@@ -88,13 +89,27 @@ def write_reference(path, parts, preprocess):
     )
 
 
-def run_fresh(*arguments, cwd):
-    """Standard output of a new Python process that cannot import simclr_tf from `cwd`."""
+def write_export(folder):
+    """A tiny export below `folder` and what it must give; returns (Report, path of the .npz)."""
+    settings, reference = make_settings(), os.path.join(folder, "reference.npz")
+    parts = make_parts(settings)
+    write_reference(reference, parts, lambda image: preprocess.eval_image(image, SIZE))
+    directory = os.path.join(folder, "saved_model")
+    return saved_model.export_saved_model(*parts, directory, about(settings)), reference
+
+
+def run_fresh(*arguments, cwd, python=sys.executable, **variables):
+    """Standard output of a new Python process that cannot import simclr_tf from `cwd`.
+
+    Args:
+        *arguments: of the interpreter. cwd: folder to run in.
+        python: the interpreter. **variables: of the environment, besides ours.
+    """
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [python, *arguments],
         cwd=cwd,
-        env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
+        env={**environment, "CUDA_VISIBLE_DEVICES": "-1", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -102,3 +117,7 @@ def run_fresh(*arguments, cwd):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+if __name__ == "__main__":
+    write_export(sys.argv[1])

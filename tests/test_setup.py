@@ -178,7 +178,7 @@ def test_this_environment_is_what_requirements_ask_for():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_imported_package_is_a_requirement(python):
-    from test_rooms import ALL, imported_modules, is_standard
+    from tests.test_rooms import ALL, imported_modules, is_standard
 
     ours = {"simclr_tf", "flags", "export", "tests", "benchmarks", *(path.stem for path in ALL)}
     found = pins(python)
@@ -211,7 +211,8 @@ def test_make_demo_is_pretrain_evaluate_export_report():
     assert modes == ["pretrain", "linear_eval", "export", "report"]
 
 
-CI_MAKE = '#!/bin/sh\necho "make $*"\ncase "$*" in *{failing}*) exit 2 ;; esac\n'
+CI_MAKE = '#!/bin/sh\necho "make $* other: $SIMCLR_TF_OTHER_PYTHON"\n'
+CI_MAKE += 'case "$*" in *{failing}*) exit 2 ;; esac\n'
 
 
 def run_ci(checkout, failing="nothing"):
@@ -234,6 +235,9 @@ def test_ci_tests_both_stacks_and_fails_if_either_fails(checkout):
     assert good.returncode == 0
     assert "PYTHON=python3.11" in good.stdout and "PYTHON=python3.12" in good.stdout
     assert "VENV=.venv-py3.11" in good.stdout and "VENV=.venv-py3.12" in good.stdout
+    tests = re.findall("^make .* test .*", good.stdout, re.M)
+    for line, other in zip(tests, ("3.12", "3.11")):
+        assert line.endswith(f"other: {checkout}/.venv-py{other}/bin/python")
     for version in ("3.11", "3.12"):
         bad = run_ci(checkout, failing=f"PYTHON=python{version}")
         assert bad.returncode == 1 and f"FAILED on Python {version}" in bad.stdout
@@ -245,6 +249,7 @@ def test_ci_says_loudly_that_the_second_python_is_missing(checkout):
     done = run_ci(checkout)
     assert done.returncode == 0
     assert "WARNING: PYTHON 3.12 IS MISSING" in done.stdout
+    assert done.stdout.splitlines()[-2].endswith("other: ")
     assert "PYTHON=python3.11" in done.stdout
 
 
