@@ -109,11 +109,14 @@ def run_case(case, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", default="", help="Only networks whose title starts so.")
     parser.add_argument("--output", default="", help="JSON file for the figures.")
     arguments = parser.parse_args()
     found = {}
     print(f"{'network':30}{'call':9}{'candidate':10}{'wall s':>9}{'CPU s':>9}{'CPU / ours':>12}")
     for title, case in CASES.items():
+        if not title.startswith(arguments.only):
+            continue
         found[title] = run_case(case, arguments.rounds)
         for kind, rows in found[title].items():
             for name, (wall, cpu) in rows.items():

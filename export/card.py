@@ -12,7 +12,7 @@ Image encoder pretrained without labels by SimCLR (arXiv:2002.05709), step {step
 |---|---|
 | architecture | {architecture} |
 | input | float32 [batch, height, width, 3], RGB in [0, 1]; trained at {size} x {size} |
-| output h | float32 [batch, {feature_dim}] |
+| output h | float32 [batch, {feature_dim}]{h_layer} |
 | parts | {parts} |
 | training data | {dataset} |
 | licence | {license} |
@@ -58,13 +58,15 @@ def write_card(manifest):
         manifest: content of settings.json, see simclr_tf.training.saved_model_reader.
     """
     settings, dataset = manifest["settings"], manifest["dataset"]
+    layer = manifest.get("h_layer", 0)
     return _CARD.format(
-        title=f"SimCLR ResNet-{settings.get('resnet_depth')}",
+        title=f"SimCLR {settings.get('encoder') or 'ResNet-' + str(settings.get('resnet_depth'))}",
         folder=manifest["step"],
         step=manifest["step"],
         size=settings["image_size"],
         architecture=_architecture(settings),
         feature_dim=manifest["feature_dim"],
+        h_layer=f", layer {layer} of the projection head" if layer else "",
         parts=", ".join(manifest["parts"]),
         dataset=_dataset(dataset),
         license=manifest["license"] or "not stated",

@@ -1,8 +1,8 @@
-"""TFLite and ONNX files out of an exported SavedModel.
+"""TFLite and ONNX files out of an exported SavedModel, and checkpoints for the official code.
 
-Both hold the signature serving_default (images float32 in [0, 1] -> h, z, logits). The other
-signatures cannot be converted: TFLite and ONNX have no image decoding, and TFLite has no bicubic
-resize.
+TFLite and ONNX hold the signature serving_default (images float32 in [0, 1] -> h, z, logits). The
+other signatures cannot be converted: TFLite and ONNX have no image decoding, and TFLite has no
+bicubic resize.
 """
 
 import importlib.util
@@ -14,7 +14,8 @@ import tempfile
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import tf
 
-FORMATS = ("tflite", "tflite_float16", "tflite_int8", "onnx")
+OFFICIAL = {"official_tf2": "tf2", "official_tf1": "tf1"}  # kind: layout of the names
+FORMATS = ("tflite", "tflite_float16", "tflite_int8", "onnx", *OFFICIAL)
 _SIGNATURE = "serving_default"
 _OPSET = 17
 
@@ -40,12 +41,31 @@ def check_formats(text):
     return names
 
 
+def check_official(kinds, settings):
+    """Refuses a checkpoint for the official code that it would compute other outputs with.
+
+    Args:
+        kinds: formats; settings: {setting name: value} of the pretraining.
+    Raises:
+        SettingsError: the official code has no such network.
+    """
+    known = {"encoder": "", "proj_bn": "all", "norm": "batch"}
+    known.update(pool_padding="same", input_norm="none")
+    for name, value in known.items():
+        if set(kinds) & set(OFFICIAL) and settings.get(name, value) != value:
+            raise SettingsError(
+                f"export_formats={','.join(kinds)}: the official code has no {name}="
+                f"{settings[name]}, which this checkpoint was trained with; leave out "
+                f"{' and '.join(OFFICIAL)}."
+            )
+
+
 def convert(path, kind, image_size, samples=None):
     """A SavedModel as one file.
 
     Args:
         path: SavedModel folder on a local disk.
-        kind: one of FORMATS.
+        kind: one of FORMATS, except those of OFFICIAL, which need no SavedModel.
         image_size: side in pixels; TFLite files have this input size, any batch.
         samples: for tflite_int8, a callable that returns an iterable of float32 [1, s, s, 3] in
             [0, 1], a few hundred typical images: they set the ranges of the activations.

@@ -32,7 +32,7 @@ class Callable(tf.Module):
     trainable_variables = None
 
 
-def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0):
+def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0, layers=(0, 0)):
     """The root object to save.
 
     Args:
@@ -40,6 +40,7 @@ def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0
             may be None.
         keep: names of the dictionary entries to keep besides `default` and `h`; None keeps all.
         weight_decay: factor of the L2 loss on kernels that Hub's KerasLayer adds while trainable.
+        layers: which outputs of the head are h and what the classifier reads; 0 is the encoder's.
     Returns:
         a trackable with `__call__`, `variables`, `trainable_variables`, `regularization_losses`,
         `feature_vector`, `serve` and `train`.
@@ -47,7 +48,7 @@ def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0
     spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
     bodies = {training: _encoder_body(encoder, training, spec) for training in (False, True)}
     whole = {
-        training: _whole_body(bodies[training], head, classifier, training, keep, spec)
+        training: _whole_body(bodies[training], head, classifier, training, keep, layers)
         for training in (False, True)
     }
 
@@ -57,7 +58,8 @@ def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0
 
     @tf.function(autograph=False)
     def feature_vector(inputs, training=False):
-        return bodies[bool(training)](inputs)["final_avg_pool"]
+        body = whole if layers[0] else bodies
+        return body[bool(training)](inputs)["h" if layers[0] else "final_avg_pool"]
 
     for training in (False, True):
         feature_vector.get_concrete_function(spec, training=training)
@@ -66,7 +68,8 @@ def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0
 
     root = _callable([encoder, head, classifier], call, weight_decay)
     root.trainable_variables_list = list(root.trainable_variables)  # the official attribute
-    root.feature_vector = _callable([encoder], feature_vector, weight_decay)
+    used = [encoder, head if layers[0] else None]
+    root.feature_vector = _callable(used, feature_vector, weight_decay)
     root.serve, root.train = whole[False], whole[True]  # endpoints of Keras 3's TFSMLayer
     return root
 
@@ -101,18 +104,21 @@ def _encoder_body(encoder, training, spec):
     return encode
 
 
-def _whole_body(encode, head, classifier, training, keep, spec):
-    @tf.function(input_signature=[spec], autograph=False)
+def _whole_body(encode, head, classifier, training, keep, layers):
+    h_layer, classifier_layer = layers
+
+    @tf.function(input_signature=encode.input_signature, autograph=False)
     def forward(inputs):
         outputs = encode(inputs)
-        h = outputs["final_avg_pool"]
+        found = [outputs["final_avg_pool"]]
         if head is not None:
-            layers = head.outputs(h, training=training)
-            outputs.update({f"z{i}": z for i, z in enumerate(layers) if i})
-            outputs["proj_head_input"] = tf.identity(layers[0])
-            outputs["proj_head_output"], outputs["z"] = layers[-1], tf.identity(layers[-1])
+            found = head.outputs(found[0], training=training)
+            outputs.update({f"z{i}": z for i, z in enumerate(found) if i})
+            outputs["proj_head_input"] = tf.identity(found[0])
+            outputs["proj_head_output"], outputs["z"] = found[-1], tf.identity(found[-1])
+        h = found[h_layer]
         if classifier is not None:
-            outputs["logits_sup"] = classifier(h)
+            outputs["logits_sup"] = classifier(found[classifier_layer])
             outputs["logits"] = tf.identity(outputs["logits_sup"])
         if keep is not None:
             outputs = {name: value for name, value in outputs.items() if name in keep}

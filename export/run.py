@@ -8,11 +8,13 @@ from export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
 from simclr_tf import config as settings_of
 from simclr_tf.data import decoding, preprocess, sources
 from simclr_tf.errors import SettingsError
+from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import tf
 from simclr_tf.training import plan
 from simclr_tf.training import saved_model_reader as reader
 from simclr_tf.training.restore import load_trained
-from simclr_tf.training.run_folder import read_json
+from simclr_tf.training.run_folder import read_json, write_atomically
+from simclr_tf.weights.official_names import write_official
 
 _SAMPLES = 200  # images that set the ranges of an int8 conversion
 _FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
@@ -37,6 +39,8 @@ def run(config, given=frozenset()):
     formats = conversions.check_formats(config.export.export_formats)
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
     trained = load_trained(config.source.checkpoint, chosen)
+    conversions.check_official(formats, trained.settings)
+    h_layer = layer_index(trained.head, config.source.ft_proj_selector)
     parent = config.run.model_dir or trained.run_dir
     directory = os.path.join(parent, "saved_model")
     saved_model.check_directory(directory, trained.settings)
@@ -44,7 +48,7 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     figures = _figures(trained.run_dir, trained.step)
-    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures)
+    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures, h_layer)
     report = saved_model.export_saved_model(
         trained.encoder, trained.head, trained.probe, directory, about, config.export
     )
@@ -58,6 +62,8 @@ def _convert(path, kind, parent, trained):
     """Writes one converted file; returns the line to print."""
     extension = "onnx" if kind == "onnx" else "tflite"
     folder = os.path.join(parent, "converted", str(trained.step))
+    if kind in conversions.OFFICIAL:
+        return _write_official(os.path.join(folder, kind), conversions.OFFICIAL[kind], trained)
     target = os.path.join(folder, f"{kind}.{extension}")
     size = trained.settings["image_size"]
     content = conversions.convert(path, kind, size, lambda: _samples(trained.settings))
@@ -66,6 +72,15 @@ def _convert(path, kind, parent, trained):
         file.write(content)
     tf.io.gfile.rename(target + ".tmp", target, overwrite=True)
     return f"converted to {target}: {len(content) / 1e6:.2f} MB"
+
+
+def _write_official(folder, layout, trained):
+    tf.io.gfile.makedirs(folder)
+    prefix = os.path.join(folder, f"model.ckpt-{trained.step}")
+    names = write_official(prefix, trained.encoder, trained.head, trained.probe, layout)
+    state = f'model_checkpoint_path: "{os.path.basename(prefix)}"\n'
+    write_atomically(os.path.join(folder, "checkpoint"), state)  # names the newest one
+    return f"converted to {prefix}: {len(names)} variables under the names of the official code"
 
 
 def _samples(settings):
@@ -111,7 +126,7 @@ def _plan(config, trained, directory):
     older = [str(version) for version in reader.versions(directory)]
     rows = [
         ("source", f"{config.source.checkpoint}, step {trained.step:,}"),
-        ("encoder", f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}"),
+        ("encoder", settings.get("encoder") or f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}"),  # fmt: skip
         ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
         ("outputs", ", ".join(name for name, there in parts if there)),
         ("dictionary", config.export.export_outputs),

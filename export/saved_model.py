@@ -17,6 +17,7 @@ from export.module import make_module
 from export.signatures import make_signatures
 from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.models.selection import select_layer
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import saved_model_reader as reader
 from simclr_tf.training.run_folder import versions as package_versions
@@ -35,12 +36,19 @@ class About:
         step: optimizer steps done; the version number of the export.
         dataset: {"name", "num_classes", ...} of the training images.
         figures: {name: value} of results to print in the card, such as {"top_1": 0.9}.
+        h_layer: which output of the head is exported as h; 0 is the encoder's own.
     """
 
     settings: dict
     step: int
     dataset: dict = dataclasses.field(default_factory=dict)
     figures: dict = dataclasses.field(default_factory=dict)
+    h_layer: int = 0
+
+    @property
+    def layers(self):
+        """Which outputs of the head are h and what the classifier reads."""
+        return self.h_layer, self.settings.get("ft_proj_selector", 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +79,15 @@ def export_saved_model(encoder, head, probe, directory, about, options=config.Ex
         DataError: it cannot be written, or the written model does not repeat the encoder's h.
     """
     check_directory(directory, about.settings)
+    _check_head(about, options)
     final = os.path.join(directory, str(about.step))
     temporary = os.path.join(directory, f"unfinished-{uuid.uuid4().hex[:8]}")
     try:
         tf.io.gfile.makedirs(temporary)  # first: a folder that cannot be written costs no work
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
         copies, values = _rebuild(parts, about)
-        _save(copies, temporary, about.settings, options)
-        error, seconds = _verify(temporary, copies["encoder"], about.settings["image_size"])
+        _save(copies, temporary, about, options)
+        error, seconds = _verify(temporary, _features(copies, about), about)
         _describe(temporary, _manifest(copies, values, about, options))
         _publish(temporary, final)
     except tf.errors.OpError as cause:
@@ -94,10 +103,23 @@ def export_saved_model(encoder, head, probe, directory, about, options=config.Ex
     return Report(final, weight_bytes, folder_bytes(final), seconds, error, removed)
 
 
-def _save(parts, path, settings, options):
-    decay = float(settings.get("weight_decay", 0.0))
-    module = make_module(*parts.values(), keep=kept_outputs(options), weight_decay=decay)
-    signatures = make_signatures(module, settings["image_size"])
+def _check_head(about, options):
+    if any(about.layers) and not options.export_head:
+        raise SettingsError(
+            "export_head=False leaves out the head, whose layers h or the classifier read here "
+            f"(layers {about.layers}); leave the flag away."
+        )
+
+
+def _features(parts, about):
+    """The model whose output is exported as h."""
+    return select_layer(parts["encoder"], parts["head"], about.h_layer)
+
+
+def _save(parts, path, about, options):
+    decay = float(about.settings.get("weight_decay", 0.0))
+    module = make_module(*parts.values(), kept_outputs(options), decay, about.layers)
+    signatures = make_signatures(module, about.settings["image_size"])
     tf.saved_model.save(module, path, signatures=signatures)
 
 
@@ -178,12 +200,13 @@ def _leaf_variables(model):
     return [variable for leaf in leaves for variable in leaf.weights]
 
 
-def _verify(path, encoder, image_size):
+def _verify(path, encoder, about):
     """(largest relative error of h against the Keras encoder, seconds to load)."""
     started = time.perf_counter()
     loaded = tf.saved_model.load(path)
     seconds = time.perf_counter() - started
-    images = np.random.default_rng(0).random([2, image_size, image_size, 3], np.float32)
+    side = about.settings["image_size"]
+    images = np.random.default_rng(0).random([2, side, side, 3], np.float32)
     want = encoder(images, training=False).numpy()
     got = loaded.feature_vector(tf.constant(images)).numpy()
     error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-12))
@@ -201,7 +224,8 @@ def _manifest(parts, values, about, options):
         "format": reader.FORMAT,
         "step": about.step,
         "parts": [name for name, part in parts.items() if part is not None],
-        "feature_dim": parts["encoder"].feature_dim,
+        "feature_dim": _features(parts, about).feature_dim,
+        "h_layer": about.h_layer,
         "outputs": options.export_outputs,
         "license": options.export_license,
         "checksum": reader.checksum(values),

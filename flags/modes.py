@@ -1,6 +1,15 @@
 """The table of modes: one module each, in the order of a usual project."""
 
-from flags import embed, export, finetune, knn, linear_eval, pretrain, report
+from flags import (
+    embed,
+    export,
+    finetune,
+    import_weights,
+    knn,
+    linear_eval,
+    pretrain,
+    report,
+)
 from flags.hints import nearest
 from simclr_tf.errors import SettingsError
 
@@ -11,6 +20,7 @@ MODES = {
     "knn": knn,
     "embed": embed,
     "export": export,
+    "import_weights": import_weights,
     "report": report,
 }
 

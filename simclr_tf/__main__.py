@@ -22,6 +22,7 @@ RUNNERS = {
     "knn": "simclr_tf.training.knn:run",
     "embed": "simclr_tf.embedding.run:run",
     "export": "export.run:run",
+    "import_weights": "simclr_tf.training.import_weights:run",
     "report": "simclr_tf.report.run:run",
 }
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}

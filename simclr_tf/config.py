@@ -7,7 +7,7 @@ meanings follow the official SimCLR flags wherever those have the setting.
 
 import dataclasses
 
-from simclr_tf.config_evaluation import FineTuning, KnnSettings, LinearProtocol
+from simclr_tf.config_evaluation import ExportSettings, FineTuning, ImportSettings, KnnSettings, LinearProtocol  # fmt: skip
 from simclr_tf.config_views import FineTuneViews, Views
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import (  # noqa: F401
@@ -73,6 +73,8 @@ class Model(Section):
     se_ratio: float = setting(0.0, "Squeeze-and-excitation ratio; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip
     stem: str = setting("auto", "auto: small (3x3, no pooling) up to image_size 32, else imagenet (7x7, pooling).", allowed=("auto", "small", "imagenet"))  # fmt: skip
     norm: str = setting("batch", "Normalization of the ResNet and the head: batch (the paper), group (32 groups) or layer; the latter two see one image at a time, which suits small batches and --cached_batch_size.", allowed=("batch", "group", "layer"))  # fmt: skip
+    pool_padding: str = setting("same", "Padding of the imagenet stem's pooling: same (TensorFlow, as the official code) or symmetric (torchvision).", allowed=("same", "symmetric"))  # fmt: skip
+    input_norm: str = setting("none", "What the ResNet does to images in [0, 1] first: none, or imagenet: subtract ImageNet's mean per channel and divide by its deviation, as torchvision.", allowed=("none", "imagenet"))  # fmt: skip
     global_bn: bool = setting(True, "BatchNormalization statistics over all replicas.")
     batch_norm_decay: float = setting(0.9, "Decay of the BatchNormalization moving averages.", minimum=0.0, maximum=1.0)  # fmt: skip
     proj_head_mode: str = setting("nonlinear", "Projection head.", allowed=("none", "linear", "nonlinear"))  # fmt: skip
@@ -193,18 +195,14 @@ class FineTuneLength(Length):
 class Source(Section):
     """Which trained encoder."""
 
-    checkpoint: str = setting("", "Run folder, checkpoint prefix or exported SavedModel; its architecture is read from it.")  # fmt: skip
+    checkpoint: str = setting("", "Run folder, checkpoint prefix, exported SavedModel, or SavedModel of the official SimCLR code; its architecture is read from it.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportSettings(Section):
-    """What goes into the SavedModel."""
+class SelectedSource(Source):
+    """Which trained encoder, and which of its outputs."""
 
-    export_head: bool = setting(True, "Keep the projection head in the SavedModel.")
-    export_outputs: str = setting("all", "Entries of the output dictionary, comma-separated (such as final_avg_pool,block_group4,z), or all; h is always there.")  # fmt: skip
-    export_formats: str = setting("", "Also convert, comma-separated: tflite, tflite_float16, tflite_int8, onnx. Files go to the folder converted/STEP next to saved_model.", free=True)  # fmt: skip
-    export_license: str = setting("", "Licence of the weights, for the model card (such as Apache-2.0).", free=True)  # fmt: skip
-    keep_hub_module_max: int = setting(1, "Exported versions kept.", minimum=1, free=True)
+    ft_proj_selector: int = setting(0, "Which layer of the projection head stands for h: 0 the encoder's output, 1 the head's first layer, ..., -1 its last.", minimum=-1, maximum=4)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +249,7 @@ class LinearEval:
     """`--mode=linear_eval`."""
 
     run: Run = Run()
-    source: Source = Source()
+    source: SelectedSource = SelectedSource()
     data: Data = Data()
     model: Model = Model()
     protocol: LinearProtocol = LinearProtocol()
@@ -262,7 +260,7 @@ class Knn:
     """`--mode=knn`."""
 
     run: Run = Run()
-    source: Source = Source()
+    source: SelectedSource = SelectedSource()
     data: Data = Data()
     model: Model = Model()
     knn: KnnSettings = KnnSettings()
@@ -273,7 +271,7 @@ class Export:
     """`--mode=export`."""
 
     run: Run = Run()
-    source: Source = Source()
+    source: SelectedSource = SelectedSource()
     model: Model = Model()
     export: ExportSettings = ExportSettings()
 
@@ -290,6 +288,15 @@ class Embed:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImportWeights:
+    """`--mode=import_weights`."""
+
+    run: Run = Run()
+    weights: ImportSettings = ImportSettings()
+    data: Data = Data()
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """`--mode=report`."""
 
@@ -303,5 +310,6 @@ MODES = {
     "knn": Knn,
     "embed": Embed,
     "export": Export,
+    "import_weights": ImportWeights,
     "report": Report,
 }

@@ -1,4 +1,4 @@
-"""The settings of the evaluation modes, declared as in `config`, which offers them.
+"""The settings of evaluation, export and import, declared as in `config`, which offers them.
 
 Standard library only.
 """
@@ -49,3 +49,23 @@ class KnnSettings(Section):
     knn_k: int = setting(20, "Neighbours that vote; at most the number of training images.", minimum=1)  # fmt: skip
     knn_temperature: float = setting(0.07, "A neighbour's vote weighs exp(cosine / temperature).", above=0.0)  # fmt: skip
     eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings(Section):
+    """What goes into the SavedModel."""
+
+    export_head: bool = setting(True, "Keep the projection head in the SavedModel.")
+    export_outputs: str = setting("all", "Entries of the output dictionary, comma-separated (such as final_avg_pool,block_group4,z), or all; h is always there.")  # fmt: skip
+    export_formats: str = setting("", "Also convert, comma-separated: tflite, tflite_float16, tflite_int8, onnx, official_tf2 and official_tf1 (checkpoints that the official SimCLR code restores). Files go to the folder converted/STEP next to saved_model.", free=True)  # fmt: skip
+    export_license: str = setting("", "Licence of the weights, for the model card (such as Apache-2.0).", free=True)  # fmt: skip
+    keep_hub_module_max: int = setting(1, "Exported versions kept.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportSettings(Section):
+    """Weights of other code."""
+
+    source: str = setting("", "SavedModel or checkpoint of the official SimCLR code (tf2 or TF1), or a PyTorch ResNet-50, 101 or 152 in torchvision's layout (.safetensors, or a file of torch.save).")  # fmt: skip
+    source_prefix: str = setting("", "PyTorch: what stands before conv1.weight in the names, such as backbone., if the file holds several networks.")  # fmt: skip
+    source_input_norm: str = setting("imagenet", "PyTorch: imagenet if the network was trained on images standardised with ImageNet's mean and deviation, as is usual, else none.", allowed=("imagenet", "none"))  # fmt: skip

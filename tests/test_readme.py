@@ -42,6 +42,18 @@ for arguments in map(str.split, sys.argv[1:]):
     assert code == 0, arguments
 """
 
+WRITE_OFFICIAL = """
+import os, simclr_tf
+from simclr_tf.weights.official_names import write_official
+encoder = simclr_tf.ResNet(18, 0.0625, stem="imagenet")
+encoder.build((None, 64, 64, 3))
+os.makedirs("release/saved_model")
+prefix = "release/saved_model/model.ckpt-0"
+write_official(prefix, encoder)
+import tensorflow as tf
+tf.compat.v1.train.update_checkpoint_state("release/saved_model", prefix)
+"""
+
 
 def python(folder, *arguments):
     """Runs a fresh Python in `folder`, as a user does, and returns what it printed."""
@@ -105,8 +117,21 @@ def test_the_commands_for_own_images_run(place):
     assert np.load(place / "runs" / "photos" / "embeddings" / "embeddings.npz")["h"].shape[0] == 16
 
 
+def test_official_weights_are_imported_and_exported(place):
+    """With a small checkpoint in the place of a release; the data set of the preset is absent."""
+    commands = [made_small(line) for line in COMMANDS if "runs/official" in line]
+    assert [re.search(r"--mode=(\w+)", c).group(1) for c in commands] == [
+        "import_weights", "linear_eval", "export",
+    ]  # fmt: skip
+    python(place, "-c", WRITE_OFFICIAL)
+    said = python(place, "-c", RUN_ALL, commands[0], commands[1] + " --dry_run", commands[2])
+    assert "0 missing" in said and "plan: linear_eval" in said
+    assert list((place / "runs" / "official" / "converted").glob("0/official_tf2/*.index"))
+
+
 def test_the_other_commands_are_planned_or_help(place):
-    commands = [line for line in COMMANDS if "simclr_tf" in line and "photos" not in line]
+    others = ("photos", "runs/official")
+    commands = [c for c in COMMANDS if "simclr_tf" in c and not any(name in c for name in others)]
     helps = [command for command in commands if "--help" in command]
     plans = [made_small(command, "--dry_run") for command in commands if command not in helps]
     assert all(re.search("cifar10|imagenet", plan) for plan in plans)

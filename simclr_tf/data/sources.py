@@ -7,7 +7,7 @@ local folder does not wait for TensorFlow.
 import dataclasses
 
 from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, SettingsError
 
 
 def _set_of(data):
@@ -15,6 +15,11 @@ def _set_of(data):
         from simclr_tf.data.folder import FolderSet
 
         return FolderSet(data)
+    if not data.dataset:
+        raise SettingsError(
+            "no images are known, because the weights were imported without them; give "
+            "--dataset=NAME or --image_dir=DIR."
+        )
     from simclr_tf.data.tfds_sets import TfdsSet
 
     return TfdsSet(data)

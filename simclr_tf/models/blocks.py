@@ -159,9 +159,10 @@ class Stem(keras.layers.Layer):
         filters: output channels.
         sk_ratio: 0 is off.
         parts: Parts.
+        pool_padding: "same", or "symmetric": one row and column on every side, as torchvision.
     """
 
-    def __init__(self, kind, filters, sk_ratio, parts: Parts, **kwargs):
+    def __init__(self, kind, filters, sk_ratio, parts: Parts, pool_padding="same", **kwargs):
         super().__init__(**kwargs)
         if kind == "small":
             self.layers = [parts.convolution("conv", filters, 3)]
@@ -178,12 +179,18 @@ class Stem(keras.layers.Layer):
             self.layers = [parts.convolution("conv", filters, 7, 2)]
         self.norm = parts.normalized("norm")
         self.pool = None
+        self.pads_pool = pool_padding == "symmetric"
         if kind == "imagenet":
-            self.pool = keras.layers.MaxPooling2D(3, 2, padding="same")
+            padding = "valid" if self.pads_pool else "same"
+            self.pool = keras.layers.MaxPooling2D(3, 2, padding=padding)
 
     @plain_python
     def call(self, images, training=None):
         """Returns the last convolution before BN, and the input of the first block group."""
         initial_conv = run_in_order(self.layers, images, training)
         outputs = self.norm(initial_conv, training=training)
-        return initial_conv, outputs if self.pool is None else self.pool(outputs)
+        if self.pool is None:
+            return initial_conv, outputs
+        if self.pads_pool:  # with zeros: after ReLU they never win over a pixel
+            outputs = tf.pad(outputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        return initial_conv, self.pool(outputs)

@@ -77,6 +77,11 @@ class ProjectionHead(keras.layers.Layer):
             name=f"norm{i + 1}",
         )
 
+    def widths(self, feature_dim):
+        """Widths of `outputs` for an h of that width: [feature_dim, ..., width of z]."""
+        hidden = [feature_dim] * max(self.depth, 1)
+        return hidden + [self._settings["out_dim"]] * min(self.depth, 1)
+
     def _is_last(self, i):
         return i == self.depth - 1
 

@@ -15,6 +15,10 @@ BLOCKS = {
     200: (Bottleneck, (3, 24, 36, 3)),
 }
 STEMS = ("imagenet", "small")
+INPUT_NORMS = {  # mean and deviation per channel of images in [0, 1]
+    "none": None,
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 class ResNet(keras.Model):
@@ -31,7 +35,9 @@ class ResNet(keras.Model):
         stem: "imagenet" or "small".
         **kwargs: norm ("batch"): "batch", "group" or "layer". global_bn (True):
             BatchNormalization statistics over all replicas. batch_norm_decay (0.9): decay of the
-            moving averages. seed (0): of the initial kernels. Others go to keras.Model.
+            moving averages. seed (0): of the initial kernels. pool_padding ("same", or
+            "symmetric") and input_norm ("none", or "imagenet") make it the network of
+            torchvision, see config.Model. Others go to keras.Model.
     Attributes:
         feature_dim: d.
     Raises:
@@ -56,6 +62,8 @@ class ResNet(keras.Model):
             "global_bn": kwargs.pop("global_bn", True),
             "batch_norm_decay": kwargs.pop("batch_norm_decay", 0.9),
             "seed": kwargs.pop("seed", 0),
+            "pool_padding": kwargs.pop("pool_padding", "same"),
+            "input_norm": kwargs.pop("input_norm", "none"),
         }
         super().__init__(**{"name": "resnet", **kwargs})
         self._make_layers(self._settings)
@@ -70,7 +78,10 @@ class ResNet(keras.Model):
         sk_ratio, se_ratio = settings["sk_ratio"], settings["se_ratio"]
         kind, blocks = BLOCKS[settings["depth"]]
         filters = [max(1, round(64 * 2**i * settings["width_multiplier"])) for i in range(4)]
-        self.stem = Stem(settings["stem"], filters[0], sk_ratio, parts.under("stem"), name="stem")
+        self.stem = Stem(
+            settings["stem"], filters[0], sk_ratio, parts.under("stem"),
+            settings["pool_padding"], name="stem",
+        )  # fmt: skip
         self.groups = []
         for i in range(4):
             name = f"block_group{i + 1}"
@@ -87,6 +98,9 @@ class ResNet(keras.Model):
             dict: `initial_conv` (before BN) and `initial_max_pool` [b, h', w', c],
             `block_group1` ... `block_group4` [b, h', w', c], `final_avg_pool` float32 [b, d].
         """
+        if INPUT_NORMS[self._settings["input_norm"]] is not None:
+            mean, deviation = INPUT_NORMS[self._settings["input_norm"]]
+            images = (tf.cast(images, tf.float32) - mean) / deviation
         initial_conv, outputs = self.stem(images, training=training)
         found = {"initial_conv": initial_conv, "initial_max_pool": outputs}
         for i, group in enumerate(self.groups):

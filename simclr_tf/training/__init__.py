@@ -5,5 +5,5 @@ In: a mode's config dataclass and the names of the settings that were given. Out
 that other modes start from (`restore.load_trained`). Each mode's module has `run(config, given)`.
 
 May import: `simclr_tf.config`, `errors`, `stack`, and the rooms `data`, `views`, `models`,
-`losses`, `optimizers` and `evaluation`.
+`losses`, `optimizers`, `evaluation` and `weights`.
 """

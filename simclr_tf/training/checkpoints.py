@@ -3,6 +3,9 @@
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 
+# what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
+READ_ERRORS = (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError)
+
 
 class Checkpoints:
     """Saves and restores everything a resumed run needs.
@@ -34,7 +37,7 @@ class Checkpoints:
             return 0
         try:
             self.checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except READ_ERRORS as error:
             older = [kept for kept in self.manager.checkpoints if kept != path]
             remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
             raise DataError(
@@ -92,7 +95,7 @@ def restore_strictly(prefix, **parts):
         status = tf.train.Checkpoint(**parts).read(prefix)
         status.assert_existing_objects_matched()
         status.expect_partial()  # the optimizer stays unread; unused variables are counted below
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except READ_ERRORS as error:
         raise DataError(
             f"checkpoint {prefix} does not fit ({_first_line(error)}); it is damaged or holds "
             "another architecture."
@@ -105,6 +108,43 @@ def restore_strictly(prefix, **parts):
                 f"{len(part.variables)}: {unused} would stay unused; it holds another architecture."
             )
     return {name: len(part.variables) for name, part in parts.items()}
+
+
+def read_step(prefix):
+    """Optimizer steps done when the checkpoint was saved.
+
+    Raises:
+        DataError: the file does not tell.
+    """
+    try:
+        return int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+    except (*READ_ERRORS, TypeError) as error:
+        raise DataError(
+            f"checkpoint {prefix} does not tell its step ({_first_line(error)}); it is damaged."
+        ) from error
+
+
+def save_parts(directory, step, **parts):
+    """Writes models as a checkpoint that `restore_strictly` and `read_step` read.
+
+    Args:
+        directory: folder of checkpoints.
+        step: optimizer steps done.
+        **parts: {name: built Keras model or layer}.
+    Returns:
+        its path.
+    Raises:
+        DataError: it cannot be written.
+    """
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(step, dtype=tf.int64), **parts)
+    manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
+    try:
+        return manager.save(checkpoint_number=step)
+    except tf.errors.OpError as error:
+        raise DataError(
+            f"cannot write a checkpoint to {directory} ({_first_line(error)}); make room or choose "
+            "another --model_dir."
+        ) from error
 
 
 def _keys_of(shapes, part):

@@ -8,6 +8,7 @@ from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import markdown_table
+from simclr_tf.models.selection import layer_index
 from simclr_tf.training import evaluation_run, plan
 from simclr_tf.training.input import eval_batches
 from simclr_tf.training.strategy import make_strategy
@@ -31,6 +32,7 @@ def run(config, given=frozenset()):
     strategy = make_strategy(config.run)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
+        layer_index(trained.head, config.source.ft_proj_selector)  # known now, not after the work
     config = evaluation_run.resolve(config, given, trained, "knn")
     info = evaluation_run.describe(config, "knn")
     print(_plan(config, trained, info, strategy), flush=True)
@@ -75,6 +77,8 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
         for name in train.h
     }  # fmt: skip
     rows = {name: classification_report(values, held_out.labels) for name, values in scores.items()}
+    selected = layer_index(trained.head, config.source.ft_proj_selector)
+    main = f"z{selected}" if selected else "h"
     results = {
         "mode": "knn",
         "checkpoint": config.source.checkpoint,
@@ -85,12 +89,13 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
         "num_classes": classes,
         "knn_k": min(settings.knn_k, train_source.num_examples),
         "knn_temperature": settings.knn_temperature,
-        "knn_top_1": rows["h"]["top_1"],
+        "ft_proj_selector": selected,
+        "knn_top_1": rows[main]["top_1"],
         "rows": rows,
         "encoder_sha256": encoder_sha256,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
-    return results, (scores["h"], held_out.labels)
+    return results, (scores[main], held_out.labels)
 
 
 def _spaces(config, trained, strategy):

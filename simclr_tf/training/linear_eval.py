@@ -31,6 +31,7 @@ def run(config, given=frozenset()):
     check_divisible(config.protocol.train_batch_size, strategy)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
+        encoder = trained.select(config.source.ft_proj_selector)
     config, views = resolve(config, trained, given)
     info = evaluation_run.describe(config, "linear_eval")
     print(_plan(config, trained, info, strategy), flush=True)
@@ -38,7 +39,7 @@ def run(config, given=frozenset()):
         return None
     pair = evaluation_run.open_pair(config)
     folder, _ = evaluation_run.claim("linear_eval", config, info)
-    evaluation = linear_protocol.Evaluation(config, views, trained.encoder, strategy, *pair)
+    evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
     results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
     evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)

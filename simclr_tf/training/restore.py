@@ -7,10 +7,12 @@ from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.models.selection import layer_index, select_layer
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import saved_model_reader
-from simclr_tf.training.checkpoints import latest_in, restore_strictly
+from simclr_tf.training.checkpoints import latest_in, read_step, restore_strictly
 from simclr_tf.training.run_folder import read_json
+from simclr_tf.weights import importing, official
 
 # flags that change what variables the encoder has: a wrong one is an error, not a preference
 _ARCHITECTURE = frozenset(f.name for f in dataclasses.fields(config.Model)) | {"image_size"}
@@ -23,7 +25,8 @@ class Trained:
     Attributes:
         encoder: built model, images float [b, s, s, 3] in [0, 1] -> h float [b, d].
         head: built projection head, h -> z, or None if the source has none.
-        probe: built online classifier, h -> logits, or None.
+        probe: built classifier, h -> logits, or None; the layer of the head that it reads instead
+            of h is settings["ft_proj_selector"], 0 if that is missing.
         settings: {setting name: value} of the pretraining.
         dataset: {"name", "num_classes", ...} of the pretraining images.
         step: optimizer steps done.
@@ -37,6 +40,10 @@ class Trained:
     dataset: dict
     step: int
     run_dir: str
+
+    def select(self, selector):
+        """The model whose output stands for h: see `models.selection.select_layer`."""
+        return select_layer(self.encoder, self.head, selector)
 
 
 def locate(checkpoint):
@@ -54,8 +61,13 @@ def locate(checkpoint):
     path = checkpoint.rstrip("/")
     if tf.io.gfile.exists(path + ".index"):
         return path, os.path.dirname(os.path.dirname(path))
-    if not tf.io.gfile.isdir(path):
+    if not tf.io.gfile.exists(path):
         raise DataError(f"checkpoint {checkpoint} does not exist; give a run folder or a checkpoint prefix.")  # fmt: skip
+    if not tf.io.gfile.isdir(path):
+        raise DataError(
+            f"checkpoint {checkpoint} is a single file; give a run folder, a checkpoint prefix or "
+            "a SavedModel folder, or turn weights of other code into one by --mode=import_weights."
+        )
     if tf.io.gfile.exists(os.path.join(path, "config.json")):
         return latest_in(os.path.join(path, "checkpoints")), path
     return latest_in(path), os.path.dirname(path)
@@ -65,7 +77,8 @@ def load_trained(checkpoint, given=None):
     """Builds the encoder that a checkpoint holds and restores it strictly.
 
     Args:
-        checkpoint: run folder, checkpoint prefix, or SavedModel folder of `--mode=export`.
+        checkpoint: run folder, checkpoint prefix, SavedModel folder of `--mode=export`, or
+            SavedModel folder of an official release, which is imported and compared.
         given: {setting name: value} that the user gave; architecture settings among them must
             equal the checkpoint's.
     Returns:
@@ -76,25 +89,28 @@ def load_trained(checkpoint, given=None):
     exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
     if exported:
         return _load_exported(exported, given or {})
+    if checkpoint and official.is_saved_model(checkpoint):
+        return _load_official(checkpoint, given or {})
     prefix, run_dir = locate(checkpoint)
     stored = read_json(os.path.join(run_dir, "config.json"))
     try:
         known = config.fields_of(config.Pretrain)
         settings = {name: value for name, value in stored["settings"].items() if name in known}
         pretrain = config.build(config.Pretrain, settings)
-        dataset = stored["dataset"]
-        selector = stored["settings"].get("ft_proj_selector", 0)  # of a fine-tuning run
-    except (KeyError, TypeError, AttributeError) as error:
+        dataset = dict(stored["dataset"])
+        probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
         raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
     _check_architecture(given or {}, config.flatten(pretrain), prefix)
-    encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), selector)
+    encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), probe_layer)
     parts = {"encoder": encoder, "head": head}
     if probe is not None:
         parts["probe"] = probe
     restore_strictly(prefix, **parts)
-    step = int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
-    probe = None if selector else probe  # one on the head is not a classifier of h
-    return Trained(encoder, head, probe, config.flatten(pretrain), dataset, step, run_dir)
+    step = read_step(prefix)
+    reads = layer_index(head, probe_layer)
+    settings = {**config.flatten(pretrain), "ft_proj_selector": reads}
+    return Trained(encoder, head, probe, settings, dataset, step, run_dir)
 
 
 def _load_exported(folder, given):
@@ -110,16 +126,45 @@ def _load_exported(folder, given):
     )
 
 
+def _load_official(path, given):
+    trained = from_imported(importing.import_weights(path), os.path.dirname(path.rstrip("/")))
+    _check_architecture(given, trained.settings, path)
+    return trained
+
+
+def from_imported(imported, run_dir, data=None):
+    """Imported weights as any other trained encoder, in the caller's strategy and precision.
+
+    Args:
+        imported: weights.official.Imported.
+        run_dir: folder that results go to by default.
+        data: {setting name: value} of the images they were trained on, as far as known.
+    Returns:
+        Trained, of step 0.
+    """
+    unknown = {} if data and data.get("image_dir") else {"dataset": ""}
+    pretrain = config.build(config.Pretrain, {**imported.settings, **unknown, **(data or {})})
+    name = pretrain.data.image_dir or pretrain.data.dataset
+    settings = {**config.flatten(pretrain), "ft_proj_selector": imported.selector}
+    classes = 0 if imported.classifier is None else imported.classifier.dense.units
+    dataset = {"name": name, "fingerprint": "", "num_train": 0, "num_classes": classes}
+    parts = build_parts(pretrain, classes, imported.selector)
+    for part, source in zip(parts, (imported.encoder, imported.head, imported.classifier)):
+        if source is not None:
+            part.set_weights(source.get_weights())
+    return Trained(*parts, settings, dataset, 0, run_dir)
+
+
 def _run_folder_of(exported):
     """RUN of RUN/saved_model/STEP; of an export that was moved, the folder it lies in."""
     parent = os.path.dirname(exported)
     return os.path.dirname(parent) if os.path.basename(parent) == "saved_model" else parent
 
 
-def build_parts(pretrain, num_classes, selector=0):
+def build_parts(pretrain, num_classes, probe_layer=0):
     """Built encoder, head and probe (None without labels) of a config.Pretrain.
 
-    The probe stands on layer `selector` of the head's outputs, 0 for h.
+    The probe reads the layer `probe_layer` of `head.outputs`, see `models.selection.layer_index`.
     """
     size = pretrain.data.image_size
     seed = pretrain.run.seed
@@ -130,7 +175,7 @@ def build_parts(pretrain, num_classes, selector=0):
     if not (num_classes and pretrain.training.lineareval_while_pretraining):
         return encoder, head, None
     probe = LinearClassifier(num_classes, seed=seed)
-    probe(head.outputs(h, training=False)[selector])
+    probe(head.outputs(h, training=False)[layer_index(head, probe_layer)])
     return encoder, head, probe
 
 

@@ -15,10 +15,13 @@ from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import tf
+from simclr_tf.training.checkpoints import READ_ERRORS
 
 MANIFEST = os.path.join("assets", "settings.json")
 FORMAT = 1
+_PARTS = {"format", "settings", "dataset", "step", "parts", "variables", "checksum"}
 
 
 def checksum(values):
@@ -75,9 +78,11 @@ def read_manifest(path):
             f"{path} is not a SavedModel exported by simclr_tf (no readable {MANIFEST}); give the "
             "folder that --mode=export printed."
         ) from error
-    if manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or not _PARTS <= set(manifest):
+        raise DataError(f"{path}/{MANIFEST} is damaged; export it again from its run folder.")
+    if manifest["format"] != FORMAT:
         raise DataError(
-            f"{path} has export format {manifest.get('format')}, this version reads {FORMAT}; "
+            f"{path} has export format {manifest['format']}, this version reads {FORMAT}; "
             "export it again from its run folder."
         )
     return manifest
@@ -101,10 +106,14 @@ def read_parts(path):
     variables = [v for part in parts.values() if part is not None for v in part.weights]
     _check_variables(folder, manifest["variables"], variables)
     # The exported root tracks its variables as a list; the same list here matches them by position.
-    status = tf.train.Checkpoint(variables=variables).read(
-        os.path.join(folder, "variables", "variables")
-    )
-    status.assert_existing_objects_matched()
+    prefix = os.path.join(folder, "variables", "variables")
+    try:
+        tf.train.Checkpoint(variables=variables).read(prefix).assert_existing_objects_matched()
+    except READ_ERRORS as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise DataError(
+            f"the variables in {folder} cannot be read ({reason}); export it again."
+        ) from error
     if checksum([v.numpy() for v in variables]) != manifest["checksum"]:
         raise DataError(f"the variables in {folder} do not match their checksum; export it again.")
     return parts, manifest
@@ -134,8 +143,10 @@ def build_parts(settings, names, num_classes):
     if "head" in names:
         parts["head"] = build_head(model, encoder.feature_dim)
     if "probe" in names:
+        layer = layer_index(parts["head"], settings.get("ft_proj_selector", 0))
+        widths = parts["head"].widths(encoder.feature_dim) if layer else [encoder.feature_dim]
         parts["probe"] = LinearClassifier(num_classes)
-        parts["probe"](tf.zeros([1, encoder.feature_dim]))
+        parts["probe"](tf.zeros([1, widths[layer]]))
     return parts
 
 

@@ -9,17 +9,17 @@ import dataclasses
 import os
 import re
 
-import numpy as np
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from export.architecture import detect
-from export.official_names import encoder_parts
 from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.stack import keras, tf
+from simclr_tf.weights.architecture import detect
+from simclr_tf.weights.comparing import fitting_layers, verify
+from simclr_tf.weights.official_names import encoder_parts
 
 _ROOTS = {
     "resnet": "encoder",
@@ -36,7 +36,6 @@ _KINDS = {
 }
 _LEAVES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-TOLERANCE = 1e-4  # of every output, relative to its largest value; measured: 2e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Imported:
         unused: names in the source that are not part of these networks, such as optimizer slots.
         differences: {endpoint: largest difference relative to the largest value}, measured against
             the source on random images; empty if the source is not a SavedModel.
-        selector: which of the head's outputs the classifier of a SavedModel reads (0: h), or None.
+        selector: which of the head's outputs the classifier reads (0: h); measured for a
+            SavedModel, else the first that fits.
     """
 
     encoder: keras.Model
@@ -62,7 +62,7 @@ class Imported:
     matched: int
     unused: tuple
     differences: dict = dataclasses.field(default_factory=dict)
-    selector: int = None
+    selector: int = 0
 
 
 def import_official(source):
@@ -88,10 +88,15 @@ def import_official(source):
     return verify(imported, source) if is_saved_model else imported
 
 
+def is_saved_model(path):
+    """Whether a folder is a SavedModel, whoever wrote it."""
+    return tf.io.gfile.exists(os.path.join(path, "saved_model.pb"))
+
+
 def locate(source):
     """(checkpoint prefix, True if the source is a SavedModel)."""
     path = source.rstrip("/")
-    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+    if is_saved_model(path):
         return os.path.join(path, "variables", "variables"), True
     if tf.io.gfile.exists(path + ".index"):
         return path, False
@@ -175,19 +180,37 @@ def _number(token):
     return int(found.group(1)) if found else 0
 
 
-def build(parts, unused, source):
-    """Makes the networks that the parts describe and fills them."""
+def describe(parts, source):
+    """The settings of config.Model, and image_size, that the shapes of the parts tell."""
     convolutions = parts["encoder"].get("conv", [])
     shapes = [layer["kernel"].shape for layer in convolutions if "kernel" in layer]
     settings = detect(shapes, any("bias" in layer for layer in convolutions), source)
     settings["image_size"] = 32 if settings["stem"] == "small" else 224
     dense = parts.get("head", {}).get("dense", [])
-    if dense:
-        settings["proj_head_mode"] = "nonlinear" if len(dense) > 1 else "linear"
-        settings["num_proj_layers"] = len(dense)
-        settings["proj_out_dim"] = dense[-1]["kernel"].shape[-1]
-    else:
-        settings["proj_head_mode"] = "none"
+    if not dense:
+        return {**settings, "proj_head_mode": "none"}
+    return {
+        **settings,
+        "proj_head_mode": "nonlinear" if len(dense) > 1 else "linear",
+        "num_proj_layers": len(dense),
+        "proj_out_dim": dense[-1]["kernel"].shape[-1],
+    }
+
+
+def build(parts, unused, source, style=None):
+    """Makes the networks that the parts describe and fills them.
+
+    Args:
+        parts: as from `sort_by_part`.
+        unused: names in the source that belong to none of them.
+        source: for errors.
+        style: settings of config.Model that shapes do not tell.
+    Returns:
+        Imported.
+    Raises:
+        DataError: a layer is missing, too many, or of another shape.
+    """
+    settings = {**describe(parts, source), **(style or {})}
     names = {field.name for field in dataclasses.fields(config.Model)}
     model = config.Model(**{name: settings[name] for name in names & set(settings)})
     encoder = build_encoder(model, settings["image_size"])
@@ -197,7 +220,7 @@ def build(parts, unused, source):
         ("encoder", "norm", [layer for _, kind, layer in found if kind == "norm"]),
     ]
     head = classifier = None
-    if dense:
+    if "dense" in parts.get("head", {}):
         head = build_head(model, encoder.feature_dim)
         targets += [("head", "dense", head.dense), ("head", "norm", head.norms)]
     if "classifier" in parts:
@@ -209,7 +232,18 @@ def build(parts, unused, source):
         _assign(layers, parts.get(part, {}).get(kind, []), f"{source}: {part} {kind}")
         for part, kind, layers in targets
     )
-    return Imported(encoder, head, classifier, settings, matched, unused)
+    selector = _first_fitting(encoder, head, classifier, source)
+    return Imported(encoder, head, classifier, settings, matched, unused, selector=selector)
+
+
+def _first_fitting(encoder, head, classifier, source):
+    layers = fitting_layers(encoder, head, classifier)
+    if not layers:
+        raise DataError(
+            f"{source}: the classifier takes {classifier.dense.kernel.shape[0]} features, which "
+            "is the width of no layer of these networks; the file mixes two models."
+        )
+    return layers[0]
 
 
 def _assign(layers, values, where):
@@ -234,66 +268,3 @@ def _assign(layers, values, where):
             variable.assign(stored[leaf])
         matched += len(own)
     return matched
-
-
-def outputs_of(imported, images, selector=0):
-    """Every output of the networks under the official keys, in inference mode.
-
-    Args:
-        imported: Imported.
-        images: float32 [b, h, w, 3] in [0, 1].
-        selector: which of the head's outputs the classifier reads.
-    Returns:
-        {key: float32 array}: the endpoints of ResNet, `proj_head_input`, `proj_head_output` and
-        `logits_sup` as far as there is a head and a classifier.
-    """
-    found = imported.encoder.endpoints(images, training=False)
-    layers = [found["final_avg_pool"]]
-    if imported.head is not None:
-        layers = imported.head.outputs(layers[0], training=False)
-        found["proj_head_input"], found["proj_head_output"] = layers[0], layers[-1]
-    if imported.classifier is not None:
-        found["logits_sup"] = imported.classifier(layers[selector])
-    return {key: value.numpy() for key, value in found.items()}
-
-
-def verify(imported, source):
-    """Compares every output with the SavedModel; finds the layer that its classifier reads."""
-    side = imported.settings["image_size"]
-    images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
-    try:
-        loaded = tf.saved_model.load(source)
-        wanted = {key: value.numpy() for key, value in loaded(images, trainable=False).items()}
-    except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise DataError(f"SavedModel {source} cannot be run ({reason}); copy it again.") from error
-    best = None
-    for selector in _selectors(imported):
-        differences = _differences(outputs_of(imported, images, selector), wanted)
-        if best is None or max(differences.values()) < max(best.differences.values()):
-            best = dataclasses.replace(imported, differences=differences, selector=selector)
-    key = max(best.differences, key=best.differences.get)
-    if not best.differences[key] <= TOLERANCE:
-        raise DataError(
-            f"{source}: output {key} of the imported network differs from the SavedModel by "
-            f"{best.differences[key]:.1e}, above {TOLERANCE}; the weights are not taken over."
-        )
-    return best
-
-
-def _selectors(imported):
-    """Outputs of the head whose width fits the classifier, h first."""
-    if imported.classifier is None or imported.head is None:
-        return [0]
-    width = imported.classifier.dense.kernel.shape[0]
-    hidden = imported.encoder.feature_dim
-    widths = [hidden] * imported.head.depth + [imported.settings["proj_out_dim"]]
-    return [i for i, found in enumerate(widths) if found == width]
-
-
-def _differences(found, wanted):
-    keys = [key for key in found if key in wanted and np.ndim(wanted[key])]
-    return {
-        key: float(np.abs(found[key] - wanted[key]).max() / max(np.abs(wanted[key]).max(), 1e-30))
-        for key in keys
-    }

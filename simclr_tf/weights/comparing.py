@@ -1,0 +1,77 @@
+"""Whether imported networks compute what their SavedModel computes, output by output."""
+
+import dataclasses
+
+import numpy as np
+
+from simclr_tf.errors import DataError
+from simclr_tf.stack import tf
+
+TOLERANCE = 1e-4  # of every output, relative to its largest value; measured: 2e-6
+
+
+def outputs_of(imported, images, selector=0):
+    """Every output of the networks under the official keys, in inference mode.
+
+    Args:
+        imported: official.Imported.
+        images: float32 [b, h, w, 3] in [0, 1].
+        selector: which of the head's outputs the classifier reads.
+    Returns:
+        {key: float32 array}: the endpoints of ResNet, `proj_head_input`, `proj_head_output` and
+        `logits_sup` as far as there is a head and a classifier.
+    """
+    found = imported.encoder.endpoints(images, training=False)
+    layers = [found["final_avg_pool"]]
+    if imported.head is not None:
+        layers = imported.head.outputs(layers[0], training=False)
+        found["proj_head_input"], found["proj_head_output"] = layers[0], layers[-1]
+    if imported.classifier is not None:
+        found["logits_sup"] = imported.classifier(layers[selector])
+    return {key: value.numpy() for key, value in found.items()}
+
+
+def verify(imported, source):
+    """Compares every output with the SavedModel; finds the layer that its classifier reads."""
+    side = imported.settings["image_size"]
+    images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
+    try:
+        loaded = tf.saved_model.load(source)
+        wanted = {key: value.numpy() for key, value in loaded(images, trainable=False).items()}
+    except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise DataError(f"SavedModel {source} cannot be run ({reason}); copy it again.") from error
+    best, networks = None, (imported.encoder, imported.head, imported.classifier)
+    for selector in fitting_layers(*networks):
+        differences = _differences(outputs_of(imported, images, selector), wanted)
+        if "final_avg_pool" not in differences:
+            raise DataError(
+                f"SavedModel {source} has no output final_avg_pool to compare with; give one of "
+                "the official SimCLR code."
+            )
+        if best is None or max(differences.values()) < max(best.differences.values()):
+            best = dataclasses.replace(imported, differences=differences, selector=selector)
+    key = max(best.differences, key=best.differences.get)
+    if not best.differences[key] <= TOLERANCE:
+        raise DataError(
+            f"{source}: output {key} of the imported network differs from the SavedModel by "
+            f"{best.differences[key]:.1e}, above {TOLERANCE}; the weights are not taken over."
+        )
+    return best
+
+
+def fitting_layers(encoder, head, classifier):
+    """Indices of the outputs of the head whose width fits the classifier, h first."""
+    if classifier is None:
+        return [0]
+    dim = encoder.feature_dim
+    widths = [dim] if head is None else head.widths(dim)
+    return [i for i, width in enumerate(widths) if width == classifier.dense.kernel.shape[0]]
+
+
+def _differences(found, wanted):
+    keys = [key for key in found if key in wanted and np.ndim(wanted[key])]
+    return {
+        key: float(np.abs(found[key] - wanted[key]).max() / max(np.abs(wanted[key]).max(), 1e-30))
+        for key in keys
+    }

@@ -1,0 +1,37 @@
+"""The door of the room: any file of weights that is understood -> our networks, in float32."""
+
+import contextlib
+
+from simclr_tf.errors import DataError
+from simclr_tf.stack import keras, tf
+from simclr_tf.weights.official import import_official
+from simclr_tf.weights.torch_resnet import import_torch
+
+
+def import_weights(source, prefix="", input_norm="imagenet"):
+    """Reads weights of other code, whatever the precision policy of the caller.
+
+    Args:
+        source: a folder or checkpoint prefix: official SimCLR, see `official.import_official`; a
+            file: PyTorch, see `torch_resnet.import_torch`.
+        prefix, input_norm: of `import_torch`.
+    Returns:
+        official.Imported.
+    Raises:
+        DataError: nothing usable is there, or the outputs differ from those of a SavedModel.
+    """
+    if not source:
+        raise DataError("no source is given; give --source=PATH of a SavedModel, a checkpoint or a PyTorch file.")  # fmt: skip
+    is_file = tf.io.gfile.exists(source) and not tf.io.gfile.isdir(source)
+    with _float32():
+        return import_torch(source, prefix, input_norm) if is_file else import_official(source)
+
+
+@contextlib.contextmanager
+def _float32():
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
