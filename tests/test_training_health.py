@@ -7,13 +7,13 @@ import pytest
 
 from simclr_tf.errors import PreemptedError
 from simclr_tf.training import loop
-from simclr_tf.training.health import PATIENCE, HealthWatch
+from simclr_tf.training.health import PATIENCE, YOUNG, HealthWatch
 from simclr_tf.training.plan import Steps
 
 HEALTHY = {"loss": 2.0, "negative_similarity": 0.1, "effective_rank": 30.0}
 
 
-def warnings_of(logs, count=3 * PATIENCE, loss_name="nt_xent", warmup=0):
+def warnings_of(logs, count=YOUNG + 3 * PATIENCE, loss_name="nt_xent", warmup=0):
     stream = io.StringIO()
     watch = HealthWatch(loss_name, math.log(511), warmup, stream)
     for step in range(1, count + 1):
@@ -31,10 +31,10 @@ def warnings_of(logs, count=3 * PATIENCE, loss_name="nt_xent", warmup=0):
 )
 def test_each_sickness_is_named_once(logs, text):
     said = warnings_of(logs)
-    assert said.count("warning at step") == 1 and f"warning at step {PATIENCE}:" in said
+    assert said.count("warning at step") == 1 and f"warning at step {YOUNG + PATIENCE}:" in said
     assert text in said
-    assert not warnings_of(logs, count=PATIENCE - 1)
-    assert f"warning at step {100 + PATIENCE}:" in warnings_of(logs, count=200, warmup=100)
+    assert not warnings_of(logs, count=YOUNG + PATIENCE - 1)
+    assert f"warning at step {150 + PATIENCE}:" in warnings_of(logs, count=200, warmup=150)
 
 
 def test_health_is_silent():
@@ -42,7 +42,7 @@ def test_health_is_silent():
     assert not warnings_of({"loss": math.log(511)}, loss_name="margin")
     stream = io.StringIO()
     watch = HealthWatch("nt_xent", math.log(511), 0, stream)
-    for step in range(1, 60):  # never PATIENCE times in a row
+    for step in range(1, 200):  # never PATIENCE times in a row
         sick = step % PATIENCE != 0
         watch.look(step, {"loss": math.log(511) if sick else 2.0, "negative_similarity": 0.0})
     assert not stream.getvalue()

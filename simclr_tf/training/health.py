@@ -3,6 +3,7 @@
 import sys
 
 PATIENCE = 5  # logged steps in a row
+YOUNG = 100  # steps in which any run may look like this
 STUCK = "stuck"
 
 
@@ -13,7 +14,7 @@ class HealthWatch:
     - The projections collapse to a point: views of different images have a mean cosine above 0.99.
     - The representation collapses to a line: the effective rank of h is below 1.5.
 
-    Each must hold at PATIENCE logged steps in a row after the warm-up.
+    Each must hold at PATIENCE logged steps in a row, after the warm-up and the first YOUNG steps.
     """
 
     def __init__(self, loss_name, chance, warmup, stream=None):
@@ -24,12 +25,12 @@ class HealthWatch:
         stream: where warnings go; None is stderr.
         """
         self.chance = chance if loss_name == "nt_xent" else None
-        self.warmup, self.stream = warmup, stream or sys.stderr
+        self.first, self.stream = max(warmup, YOUNG), stream or sys.stderr
         self.counts, self.warned = {}, set()
 
     def look(self, step, logs):
         """Looks at the logs {name: float} of a step."""
-        if step <= self.warmup:
+        if step <= self.first:
             return
         for name, sick, text in self._sicknesses(logs):
             self.counts[name] = self.counts.get(name, 0) + 1 if sick else 0
