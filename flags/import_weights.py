@@ -5,7 +5,7 @@ import dataclasses
 from simclr_tf import config
 
 CONFIG = config.ImportWeights
-SUMMARY = "Turn official SimCLR weights or a PyTorch ResNet into a run folder for every other mode."
+SUMMARY = "Turn official SimCLR weights or a PyTorch ResNet into a run folder."
 SETTINGS = (
     *(field.name for field in dataclasses.fields(config.ImportSettings)),
     "model_dir",
