@@ -33,6 +33,16 @@ class Views(Section):
     blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
     blur_sigma_min: float = setting(0.1, "Smallest blur sigma in pixels.", above=0.0)
     blur_sigma_max: float = setting(2.0, "Largest blur sigma in pixels.", above=0.0)
+    operators: str = setting("color,blur", "What happens to a crop, comma-separated, in this order; all but color (jitter, grayscale) and blur are for studies.", each_of=("color", "blur", "crop", "rotate", "cutout", "noise", "sobel", "solarize", "equalize", "motion_blur"))  # fmt: skip
+    study_prob: float = setting(1.0, "Probability of each operator other than color and blur.", minimum=0.0, maximum=1.0)  # fmt: skip
+    cutout_size: float = setting(0.5, "Side of the cutout square as a share of the image side.", above=0.0, maximum=1.0)  # fmt: skip
+    noise_sigma_max: float = setting(0.2, "Gaussian noise: its standard deviation is drawn between 0 and this, for pixels from 0 to 1.", minimum=0.0)  # fmt: skip
+    solarize_threshold: float = setting(0.5, "Solarize inverts pixels from this value up, of 1.", minimum=0.0, maximum=1.0)  # fmt: skip
+    asymmetric: bool = setting(False, "Crop all views alike and apply the operators to the first view only (paper section 3.1).")  # fmt: skip
+    auto_augment: str = setting("none", "Apply AutoAugment's policy to every crop first, with tensorflow-addons (Python 3.9 to 3.11); --operators= leaves it alone.", allowed=("none", "imagenet", "cifar10"))  # fmt: skip
+    augment_on: str = setting("auto", "Where views are finished: device (compiled in the train step), host (in the input pipeline), auto: device.", allowed=("auto", "device", "host"))  # fmt: skip
+    resize_on: str = setting("host", "Where images above 64 pixels are cropped and resized. device: the host only decodes them onto a canvas; for accelerators that wait for images.", allowed=("host", "device"))  # fmt: skip
+    canvas_size: int = setting(512, "Side of the canvas of --resize_on=device; larger images are cropped on the host after all.", minimum=32)  # fmt: skip
 
     def check(self):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):
@@ -44,6 +54,11 @@ class Views(Section):
                 f"hue={self.hue} times color_jitter_strength={self.color_jitter_strength} is "
                 "above half a turn; lower one of them."
             )
+        if self.auto_augment != "none" and self.resize_on == "device":
+            raise SettingsError(
+                f"auto_augment={self.auto_augment} works on crops made by the host; give "
+                "resize_on=host."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,3 +67,11 @@ class FineTuneViews(Views):
 
     color_jitter_strength: float = setting(0.0, "Strength of colour distortion: 0 none, 1 as SimCLR pretrains on ImageNet.", minimum=0.0, maximum=2.5)  # fmt: skip
     use_blur: bool = setting(False, "Blur with a Gaussian of random width.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet(Section):
+    """The picture of the views."""
+
+    sheet: str = setting("views.png", "Where the picture goes: JPEG if it ends in .jpg, else PNG.", free=True)  # fmt: skip
+    sheet_images: int = setting(6, "Images on it.", minimum=1, maximum=64, free=True)

@@ -8,24 +8,34 @@ import dataclasses
 from simclr_tf.errors import SettingsError
 
 
-def setting(default, help, *, allowed=None, minimum=None, above=None, maximum=None, free=False):
+def setting(default, help, *, each_of=None, free=False, **limits):
     """A dataclass field with everything a flag needs.
 
     Args:
         default: the value when nothing is given; its type is the type of the setting.
         help: one or two sentences for `--help`.
-        allowed: tuple of the permitted values, or None.
-        minimum, above, maximum: numeric limits; `above` is exclusive.
+        each_of: for a comma-separated list, the names it may hold, each at most once; or None.
         free: True if a resumed run may change it (it cannot change the weights).
+        **limits: allowed, a tuple of the permitted values; minimum, above (exclusive), maximum.
     """
-    limits = dict(allowed=allowed, minimum=minimum, above=above, maximum=maximum)
-    return dataclasses.field(default=default, metadata={"help": help, "free": free, **limits})
+    none = dict(allowed=None, minimum=None, above=None, maximum=None)
+    metadata = {"help": help, "free": free, "each_of": each_of, **none, **limits}
+    if len(metadata) > 3 + len(none):
+        raise TypeError(f"unknown limits: {sorted(set(limits) - set(none))}")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def listed(value):
+    """The names of a comma-separated setting: tuple of str."""
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def describe_limits(meta):
     """The permitted values of a setting in words, such as "from 0 to 1"; "" if unlimited."""
     if meta["allowed"] is not None:
         return "one of " + ", ".join(str(value) or '""' for value in meta["allowed"])
+    if meta["each_of"]:
+        return "any of " + ", ".join(meta["each_of"]) + ", each at most once"
     low = f"at least {meta['minimum']}" if meta["minimum"] is not None else ""
     low = low or (f"above {meta['above']}" if meta["above"] is not None else "")
     high = f"at most {meta['maximum']}" if meta["maximum"] is not None else ""
@@ -51,6 +61,13 @@ class Section:
         right = isinstance(value, (int, float) if kind is float else kind)
         if not right or (isinstance(value, bool) and kind is not bool):
             raise SettingsError(f"{field.name}={value!r} is not a {kind.__name__}; give one.")
+        names = listed(value) if meta["each_of"] else ()
+        for name in names:
+            if name not in meta["each_of"] or names.count(name) > 1:
+                raise SettingsError(
+                    f"{field.name}={value} is not allowed because of {name}: give "
+                    f"{describe_limits(meta)}."
+                )
         outside = (
             (meta["allowed"] is not None and value not in meta["allowed"])
             or (kind is float and not abs(value) < float("inf"))

@@ -1,10 +1,14 @@
 """Batches for training and evaluation: order, resume, shapes, small and large images."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from simclr_tf import config
 from simclr_tf.data import info, preprocess, source
+from simclr_tf.data.quarantine import Quarantine
+from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.training import input as batches
 from simclr_tf.views import device
@@ -26,7 +30,8 @@ def encoded_source(n=7):
 
 
 def take(dataset, count):
-    return [{k: v.numpy() for k, v in batch.items()} for batch in dataset.take(count)]
+    first = itertools.islice(dataset, count)
+    return [{k: v.numpy() for k, v in batch.items()} for batch in first]
 
 
 def test_small_images_come_whole_and_every_epoch_holds_each_once():
@@ -126,3 +131,56 @@ def test_evaluation_of_small_images_keeps_right_sizes_and_resizes_others():
     digit = image[:8, :8]
     want = np.clip(tf.image.resize(digit / np.float32(255), [16, 16], "bicubic"), 0, 1)
     np.testing.assert_allclose(preprocess.eval_image(digit, 16), want, atol=2e-3)
+
+
+def test_views_finished_on_the_host_are_those_of_the_device():
+    for examples in (array_source(), encoded_source()[0]):
+        made = []
+        for place in ("device", "host"):
+            views = config.Views(augment_on=place)
+            batch = next(iter(batches.train_batches(examples, views, 40, 4, seed=5)))
+            made.append(device.make_views(views, 40, seed=5)(batch).numpy())
+        assert batch["images"].shape == (4, 2, 40, 40, 3)
+        np.testing.assert_allclose(made[1], made[0], atol=2e-6)
+
+
+@pytest.mark.parametrize("canvas_size", [96, 80])  # 80: the 70 x 90 images do not fit on it
+def test_crops_on_the_device_are_those_of_the_host_up_to_rounding(canvas_size):
+    made, examples = [], encoded_source()[0]
+    for place in ("host", "device"):
+        views = config.Views(operators="", resize_on=place, canvas_size=canvas_size)
+        batch = next(iter(batches.train_batches(examples, views, 40, 4, seed=5)))
+        made.append(device.make_views(views, 40, seed=5)(batch).numpy())
+    assert batch["images"].shape == (4, canvas_size, canvas_size, 3)
+    np.testing.assert_allclose(made[1], made[0], atol=0.5 / 255 + 1e-5)
+
+
+def test_a_canvas_too_small_for_the_crops_is_refused():
+    views = config.Views(resize_on="device", canvas_size=64)
+    with pytest.raises(SettingsError, match="canvas_size=64 cannot hold 2 crops of 40"):
+        batches.train_batches(encoded_source()[0], views, 40, 4, seed=5)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_evaluation_replaces_or_names_a_bad_image(strict):
+    examples, images = encoded_source()
+    encoded = [tf.io.encode_png(image).numpy() for image in images]
+    encoded[4] = encoded[4][:200]
+    bad = source.BytesSource(info.Facts("test", 7, ("a", "b", "c"), "0", None), encoded, np.arange(7) % 3)  # fmt: skip
+    bad.quarantine = Quarantine(strict)
+    if strict:
+        with pytest.raises(DataError, match="test example 4 cannot be used"):
+            take(batches.eval_batches(bad, 40, 3), 9)
+        return
+    got, want = (take(batches.eval_batches(some, 40, 3), 9) for some in (bad, examples))
+    ids = np.concatenate([b["id"] for b in got])
+    np.testing.assert_array_equal(ids, np.arange(7))
+    assert list(bad.quarantine.reasons) == ["test example 4"]
+    got, want = (
+        {name: np.concatenate([b[name] for b in some]) for name in ("images", "label")}
+        for some in (got, want)
+    )
+    kept = ids != 4
+    np.testing.assert_array_equal(got["images"][kept], want["images"][kept])
+    same = [np.array_equal(got["images"][4], image) for image in want["images"]]
+    assert got["label"][4] == want["label"][same.index(True)]

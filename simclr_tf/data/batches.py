@@ -21,7 +21,7 @@ def chunk_size(batch_size):
     return next(divisors, batch_size)
 
 
-def mapped_batches(source, fn, batch_size, seed=None, start=0):
+def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=None):
     """Batches of fn(example) over a source; examples that cannot be read give way to others.
 
     The stand-in of a bad image is a function of its id and of the source's seed. It brings its
@@ -35,6 +35,7 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0):
         batch_size: int.
         seed: int for the endless shuffled stream; None for every example once, in order.
         start: global position at which the stream begins.
+        padded_shapes: for results of other shapes: what to pad them to with zeros, by name.
     Returns:
         tf.data.Dataset of batched results: always full if endless, the last one partial if not.
     """
@@ -50,9 +51,9 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0):
         parts = tf.data.Dataset.from_tensor_slices(references)
         count = chunk if seed is not None else tf.size(references["id"], tf.int64)
         quick = parts.map(guard.apply, num_parallel_calls=inner, deterministic=True)
-        quick = quick.batch(count, drop_remainder=True).ignore_errors()
-        careful = parts.map(guard.apply_or_replace).batch(count, drop_remainder=True)
-        return quick.concatenate(careful).take(1)
+        careful = parts.map(guard.apply_or_replace)
+        quick, careful = (_gathered(each, count, padded_shapes) for each in (quick, careful))
+        return quick.ignore_errors().concatenate(careful).take(1)
 
     chunks = examples.batch(chunk, drop_remainder=seed is not None)
     at_once = -(-threads // inner) + 1  # while the last images of a chunk finish, the next begins
@@ -72,6 +73,13 @@ def usable(source, fn, start=0):
     examples = source.references_in_order().skip(start)
     apply = _Guard(source, fn).apply
     return examples.map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()  # fmt: skip
+
+
+def _gathered(results, count, padded_shapes):
+    """One batch of all results, padded if asked for."""
+    if padded_shapes is None:
+        return results.batch(count, drop_remainder=True)
+    return results.padded_batch(count, padded_shapes, drop_remainder=True)
 
 
 def _joined(chunks, count):

@@ -3,7 +3,7 @@
 from simclr_tf.data import decoding, order, preprocess
 from simclr_tf.data.batches import mapped_batches
 from simclr_tf.stack import tf
-from simclr_tf.views import device, host
+from simclr_tf.views import device, host, policy
 
 _AHEAD = 2  # batches prepared while a step runs, besides what tf.data tunes itself
 
@@ -23,19 +23,48 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
     Returns:
         tf.data.Dataset of {"images": uint8 [b, h, w, 3] for small images of one size, else crops
         uint8 [b, v, s, s, 3], "id": int64 [b], "epoch": int32 [b], "label": int32 [b]}.
+        With resize_on=device larger images come as uint8 [b, c, c, 3] and "boxes" int32
+        [b, v, 4]; with augment_on=host all come as finished views float32 [b, v, s, s, 3].
     """
-    if cropped_on_device(source):
+    start = start_step * global_batch_size
+    if cropped_on_device(source) and not policy.wanted(views):
         batches = _whole_batches(source, global_batch_size, seed, start_step)
-        return batches.prefetch(_AHEAD)
+    else:
+        shapes, crop = _cropper(views, image_size, seed, num_views)
+        batches = mapped_batches(source, crop, global_batch_size, seed, start, shapes)
+    if views.augment_on == "host":
+        finish = _finisher(views, image_size, seed, num_views)
+        batches = batches.map(finish, tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(_AHEAD)
+
+
+def _cropper(views, image_size, seed, num_views):
+    """What is done to each larger image: (shapes to pad to or None, example -> its tensors)."""
+    on_canvas = views.resize_on == "device"
+    make = host.host_canvas if on_canvas else host.host_crops
 
     def crop(example):
         image = decoding.decode(example["image"])
-        place = (example["epoch"], example["id"])
-        crops = host.host_crops(image, seed, *place, views, image_size, num_views)
-        return _batch_of(tf.ensure_shape(crops, [num_views, image_size, image_size, 3]), example)
+        place = (example["epoch"], example["id"], views, image_size, num_views)
+        made = make(image, seed, *place)
+        if not on_canvas:
+            shape = [num_views, image_size, image_size, 3]
+            return _batch_of(tf.ensure_shape(made, shape), example)
+        return {**_batch_of(made[0], example), "boxes": tf.ensure_shape(made[1], [num_views, 4])}
 
-    start = start_step * global_batch_size
-    return mapped_batches(source, crop, global_batch_size, seed, start).prefetch(_AHEAD)
+    canvas = {"images": [views.canvas_size] * 2 + [3], "boxes": [num_views, 4]}
+    return {**canvas, "id": [], "epoch": [], "label": []} if on_canvas else None, crop
+
+
+def _finisher(views, image_size, seed, num_views):
+    """The map of a batch to finished views, for --augment_on=host: float32 [b, v, s, s, 3]."""
+    make_views = device.make_views(views, image_size, seed, num_views, form="switch")
+
+    def finish(batch):
+        by_view = tf.reshape(make_views(batch), [num_views, -1] + [image_size] * 2 + [3])
+        return _batch_of(tf.transpose(by_view, [1, 0, 2, 3, 4]), batch)
+
+    return finish
 
 
 def _whole_batches(source, global_batch_size, seed, start_step):
@@ -65,13 +94,19 @@ def cropped_on_device(source):
 def eval_batches(source, image_size, batch_size):
     """One pass in source order, without randomness; the last batch may be smaller.
 
+    An image that cannot be read gives way to another one with its own label, noted in
+    `source.quarantine`.
+
     Args:
         source: data.sources.Source.
         image_size: int, s.
         batch_size: int, images per batch.
     Returns:
-        tf.data.Dataset of {"images": float32 [<= batch_size, s, s, 3] in [0, 1], "label": int32,
-        "id": int64}.
+        an iterable of {"images": float32 [<= batch_size, s, s, 3] in [0, 1], "label": int32,
+        "id": int64}, as often as wanted.
+    Raises:
+        DataError: (while it is read) an image cannot be used and --strict_data is set, or no
+            stand-in can be used either.
     """
 
     def prepare(example):
@@ -79,9 +114,21 @@ def eval_batches(source, image_size, batch_size):
         image = tf.ensure_shape(image, [image_size, image_size, 3])
         return {"images": image, "label": example["label"], "id": example["id"]}
 
-    examples = source.in_order()
-    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch_size).prefetch(_AHEAD)
+    return _Checked(mapped_batches(source, prepare, batch_size).prefetch(_AHEAD), source.quarantine)
+
+
+class _Checked:
+    """The batches of a dataset; what stops them is told in the user's words if it is an image."""
+
+    def __init__(self, dataset, quarantine):
+        self._dataset, self._quarantine = dataset, quarantine
+
+    def __iter__(self):
+        try:
+            yield from self._dataset
+        except tf.errors.OpError:
+            self._quarantine.check()
+            raise
 
 
 def _batch_of(images, example):

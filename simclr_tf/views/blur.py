@@ -6,6 +6,7 @@ matrices for devices that multiply matrices, shifted sums for a CPU.
 """
 
 from simclr_tf.stack import tf
+from simclr_tf.views.products import matmul
 
 
 def radius_of(image_size):
@@ -37,8 +38,8 @@ def by_matrices(images, sigma, applied, radius):
     taps = tf.where(applied[:, None], gaussian_taps(sigma, radius), tf.one_hot(0, radius + 1))
     taps = tf.pad(taps, [[0, 0], [0, 1]])  # the last entry: too far away
     band = tf.gather(taps, tf.minimum(distance, radius + 1), axis=1)  # [n, s, s], symmetric
-    across = tf.matmul(tf.reshape(images, [n, size * 3, size]), band)
-    down = tf.matmul(band, tf.reshape(across, [n, size, 3 * size]))
+    across = matmul(tf.reshape(images, [n, size * 3, size]), band)
+    down = matmul(band, tf.reshape(across, [n, size, 3 * size]))
     return tf.reshape(down, [n, size, 3, size])
 
 

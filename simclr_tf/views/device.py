@@ -2,7 +2,7 @@
 
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry, warp
+from simclr_tf.views import forms, geometry, policy, products, study, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
@@ -21,36 +21,43 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first; with
         "view" int32 [b] in the batch, [b, s, s, 3], that view of each image. `batch` is a dict of
         "id" int64 [b], "epoch" int32 [b] and "images", one of
-        uint8 [b, h, w, 3], whole images: crop, resize, flip, colour and blur happen here;
-        uint8 [b, v, s, s, 3], crops from `host.host_crops`: flip, colour and blur happen here;
+        uint8 [b, h, w, 3], whole images: crop, resize, flip and operators happen here; the
+        windows are drawn, or given as "boxes" int32 [b, v, 4] (y, x, height, width);
+        uint8 [b, v, s, s, 3], crops from `host.host_crops`: flip and operators happen here;
         float32 [b, v, s, s, 3], views finished on the host: only their order changes.
         Shapes must be static; it compiles alone and inside a compiled step.
+    Raises:
+        SettingsError: `views.auto_augment` needs tensorflow-addons, and it is not installed.
     """
+    policy.wanted(views)  # refused here, before any work, if it cannot be had
 
     def build(batch):
-        images = batch["images"]
-        if len(images.shape) == 5:
-            images = _rows_first(images, batch.get("view"))
-            if images.dtype == tf.float32:
-                return images
+        if batch["images"].dtype == tf.float32:
+            return _rows_first(batch["images"], batch.get("view"))
         rows = d.rows_of(batch, num_views)
         chosen = preferred_form() if form == "auto" else form
-        whole = len(batch["images"].shape) == 4
-        finished = _recipe(images, rows, whole, views, image_size, seed, chosen)
+        finished = _recipe(batch, rows, views, image_size, seed, chosen)
         if warp.wanted(views):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
     compiled = tf.function(build, jit_compile=True)
-    names = ("images", "id", "epoch", "view")
+    names = ("images", "id", "epoch", "view", "boxes")
     return lambda batch: compiled({name: batch[name] for name in names if name in batch})
 
 
-def _recipe(images, rows, whole, views, image_size, seed, form):
-    """Crop (of whole images), flip, colour and blur: float32 [v * b, s, s, 3]."""
+def _recipe(batch, rows, views, image_size, seed, form):
+    """Crop (of whole images), flip and operators: float32 [v * b, s, s, 3]."""
+    images, view = batch["images"], batch.get("view")
     drawn = {"draws": d.draw(views, seed, rows)}
-    if whole:
-        uniforms = d.window_uniforms(seed, rows)
+    if any(name in study.OPERATORS for name in forms.stages(views)):
+        drawn["study"] = study.draw(views, seed, rows, image_size)
+    if len(images.shape) == 5:
+        images = _rows_first(images, view)
+    elif "boxes" in batch:
+        drawn["boxes"] = _rows_first(batch["boxes"], view)
+    else:
+        uniforms = d.window_uniforms(seed, d.crop_rows(views, rows))
         drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
 
     def finish(images, drawn):
@@ -61,7 +68,7 @@ def _recipe(images, rows, whole, views, image_size, seed, form):
             planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize)
         else:
             planes = _planes(images, flip)
-        planes = getattr(forms, form)(planes * (1.0 / 255.0), drawn["draws"], views)
+        planes = getattr(forms, form)(planes * (1.0 / 255.0), drawn, views)
         return tf.transpose(planes, [0, 1, 3, 2])
 
     if form == "select":
@@ -71,9 +78,8 @@ def _recipe(images, rows, whole, views, image_size, seed, form):
 
 
 def preferred_form():
-    """ "select" where there is a GPU or TPU, else "switch"."""
-    wide = [*tf.config.list_logical_devices("GPU"), *tf.config.list_logical_devices("TPU")]
-    return "select" if wide else "switch"
+    """select where there is a GPU or TPU, else switch."""
+    return "select" if products.accelerated() else "switch"
 
 
 def _in_chunks(finish, images, drawn, image_size):
@@ -96,12 +102,13 @@ def _in_chunks(finish, images, drawn, image_size):
     return tf.reshape(done, [count * size, *shape[1:]])
 
 
-def _rows_first(images, view):
-    """[b, v, s, s, 3] -> [v * b, s, s, 3], or the one `view` int32 [b] of each, [b, s, s, 3]."""
+def _rows_first(given, view):
+    """[b, v, ...] -> [v * b, ...], or the one `view` int32 [b] of each, [b, ...]."""
     if view is not None:
-        return tf.gather(images, view, axis=1, batch_dims=1)
-    _, _, *shape = images.shape
-    return tf.reshape(tf.transpose(images, [1, 0, 2, 3, 4]), [-1, *shape])
+        return tf.gather(given, view, axis=1, batch_dims=1)
+    _, _, *shape = given.shape
+    order = [1, 0, *range(2, len(given.shape))]
+    return tf.reshape(tf.transpose(given, order), [-1, *shape])
 
 
 def _planes(crops, flip):

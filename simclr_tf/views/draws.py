@@ -3,13 +3,14 @@
 import itertools
 import typing
 
+from simclr_tf.settings import listed
 from simclr_tf.stack import tf
 from simclr_tf.views import rng
 
 TRIES = 10  # crops tried per view; all fail with probability below 1e-9, then the whole image
 _TRY, _PLACE, _REST, _REST_COUNT = 0, 2 * TRIES, 2 * TRIES + 2, 10  # numbers of the draws
 _ORDERS = tuple(itertools.permutations(range(4)))
-BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, NOTHING = range(8)
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, STUDY = range(8)  # codes
 
 
 class Rows(typing.NamedTuple):
@@ -46,6 +47,16 @@ def rows_of(batch, num_views):
     return Rows(tf.tile(batch["epoch"], [num_views]), tf.tile(batch["id"], [num_views]), view)
 
 
+def crop_rows(views, rows):
+    """The rows whose crop and flip are drawn: the first view's for all if asymmetric."""
+    return rows._replace(view=tf.zeros_like(rows.view)) if views.asymmetric else rows
+
+
+def distorted(views, rows):
+    """bool [n]: whether the operators apply to a row; if asymmetric, only to first views."""
+    return (rows.view == 0) | (not views.asymmetric)
+
+
 def ranges(views):
     """(low, high) of each factor by operator code, at the settings' strength."""
     strength = views.color_jitter_strength
@@ -77,23 +88,27 @@ def draw(views, seed, rows):
         Draws.
     """
     u = rng.uniforms(seed, *rows, first=_REST, count=_REST_COUNT)
-    color = views.color_jitter_strength > 0
+    shared = crop_rows(views, rows)
+    u_flip = u if shared is rows else rng.uniforms(seed, *shared, first=_REST, count=2)
+    names, active = listed(views.operators), distorted(views, rows)
+    color = views.color_jitter_strength > 0 and "color" in names
     jitter_prob = views.jitter_prob if color else 0.0
     grayscale_prob = views.grayscale_prob if color else 0.0
+    blur_prob = views.blur_prob if views.use_blur and "blur" in names else 0.0
     low, high = zip(*ranges(views))
     u_factors = tf.gather(u, [3, 4, 5, 6, 7, 9], axis=1)
     factors = tf.constant(low) + u_factors * (tf.constant(high) - tf.constant(low))
     return Draws(
-        flip=u[:, 0] < (0.5 if views.flip else 0.0),
-        jitter=u[:, 1] < jitter_prob,
+        flip=u_flip[:, 0] < (0.5 if views.flip else 0.0),
+        jitter=(u[:, 1] < jitter_prob) & active,
         order=tf.gather(tf.constant(_ORDERS), tf.cast(u[:, 2] * len(_ORDERS), tf.int32)),
-        grayscale=u[:, 7] < grayscale_prob,
-        blur=u[:, 8] < (views.blur_prob if views.use_blur else 0.0),
+        grayscale=(u[:, 7] < grayscale_prob) & active,
+        blur=(u[:, 8] < blur_prob) & active,
         factors=factors,
     )
 
 
-def window_uniforms(seed, rows):
+def window_uniforms(seed, rows, first=_TRY):
     """The draws of `geometry.windows`: float32 [n, TRIES, 2] and [n, 2]."""
-    u = rng.uniforms(seed, *rows, first=_TRY, count=_PLACE + 2)
+    u = rng.uniforms(seed, *rows, first=first, count=_PLACE + 2)
     return tf.reshape(u[:, :_PLACE], [-1, TRIES, 2]), u[:, _PLACE:]

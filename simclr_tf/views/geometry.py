@@ -3,6 +3,7 @@
 import math
 
 from simclr_tf.stack import tf
+from simclr_tf.views.products import matmul
 
 COVERED_MIN = 0.1  # min_object_covered of the official code: a simclr crop covers at least this
 _TABLE = 1024.0  # TensorFlow's ResizeBicubic rounds sample positions to 1 / 1024 pixel
@@ -128,12 +129,17 @@ def crop_resize(images, boxes, flip, image_size, kind):
     Returns:
         float32 [n, s, 3, s] on the scale of the input; bicubic weights may overshoot its range.
     """
-    n, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    lines = tf.transpose(images, [0, 1, 3, 2])  # as uint8: a quarter of the bytes
+    return resample(tf.cast(lines, tf.float32), boxes, flip, image_size, kind)
+
+
+def resample(planes, boxes, flip, image_size, kind):
+    """`crop_resize` for float32 [n, h, 3, w]."""
+    n, height, _, width = planes.shape
     rows = resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size, kind)  # [n, s, h]
     columns = resize_matrix(boxes[:, 1], boxes[:, 3], width, image_size, kind)  # [n, s, w]
     columns = tf.where(flip[:, None, None], columns[:, ::-1], columns)
-    lines = tf.transpose(images, [0, 1, 3, 2])  # [n, h, 3, w], as uint8: a quarter of the bytes
-    lines = tf.reshape(tf.cast(lines, tf.float32), [n, height * 3, width])
-    across = tf.matmul(lines, columns, transpose_b=True)  # [n, 3h, s]
+    lines = tf.reshape(planes, [n, height * 3, width])
+    across = matmul(lines, columns, transpose_b=True)  # [n, 3h, s]
     across = tf.reshape(across, [n, height, 3 * image_size])
-    return tf.reshape(tf.matmul(rows, across), [n, image_size, 3, image_size])
+    return tf.reshape(matmul(rows, across), [n, image_size, 3, image_size])

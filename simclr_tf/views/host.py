@@ -1,8 +1,11 @@
 """The part of the views that runs per example in tf.data: random crop and resize."""
 
+import math
+
+from simclr_tf.errors import SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import geometry
+from simclr_tf.views import geometry, policy
 
 
 def host_crops(image, seed, epoch, example_id, views, image_size, num_views=2):
@@ -16,14 +19,63 @@ def host_crops(image, seed, epoch, example_id, views, image_size, num_views=2):
         num_views: int, v.
     Returns:
         uint8 [v, s, s, 3]; not flipped, `device.make_views` does that. Rounding to uint8 changes
-        a view by at most 0.5 / 255 before colour distortion and saves 3/4 of the bytes.
+        a view by at most 0.5 / 255 before the operators and saves 3/4 of the bytes.
     """
+    boxes = _windows(image, seed, epoch, example_id, views, num_views)
+    crops = _resized(image, boxes, views, image_size)
+    if policy.wanted(views):
+        rows = d.rows_of({"id": example_id[None], "epoch": epoch[None]}, num_views)
+        crops = policy.distort(crops, views, seed, rows)
+    return crops
+
+
+def host_canvas(image, seed, epoch, example_id, views, image_size, num_views=2):
+    """An image to be cropped on the device, and its windows; arguments as `host_crops`.
+
+    An image larger than `views.canvas_size` is cropped and resized here: the crops are laid side
+    by side, and the windows are theirs, so that the device copies them.
+
+    Returns:
+        uint8 [h, w, 3] with h and w up to the canvas size, and int32 [v, 4].
+    Raises:
+        SettingsError: `num_views` crops do not fit on the canvas.
+    """
+    side = views.canvas_size
+    across = side // image_size
+    if across**2 < num_views:
+        raise SettingsError(
+            f"canvas_size={side} cannot hold {num_views} crops of {image_size} pixels; give at "
+            f"least {image_size * math.ceil(math.sqrt(num_views))}, or --resize_on=host."
+        )
+    boxes = _windows(image, seed, epoch, example_id, views, num_views)
+
+    def tiled():
+        crops = _resized(image, boxes, views, image_size)
+        empty = tf.zeros([across**2 - num_views, image_size, image_size, 3], tf.uint8)
+        tiles = tf.concat([crops, empty], 0)
+        tiles = tf.reshape(tiles, [across, across, image_size, image_size, 3])
+        tiles = tf.transpose(tiles, [0, 2, 1, 3, 4])
+        places = [
+            (view // across * image_size, view % across * image_size, image_size, image_size)
+            for view in range(num_views)
+        ]
+        tiles = tf.reshape(tiles, [across * image_size, across * image_size, 3])
+        return tiles, tf.constant(places)
+
+    fits = tf.reduce_all(tf.shape(image)[:2] <= side)
+    return tf.cond(fits, lambda: (image, boxes), tiled)
+
+
+def _windows(image, seed, epoch, example_id, views, num_views):
     rows = d.rows_of({"id": example_id[None], "epoch": epoch[None]}, num_views)
+    uniforms = d.window_uniforms(seed, d.crop_rows(views, rows))
     shape = tf.shape(image)
-    boxes = geometry.windows(d.window_uniforms(seed, rows), shape[0], shape[1], views)
+    return geometry.windows(uniforms, shape[0], shape[1], views)
+
+
+def _resized(image, boxes, views, image_size):
     crops = []
-    for view in range(num_views):
-        y, x, height, width = tf.unstack(boxes[view])
+    for y, x, height, width in map(tf.unstack, tf.unstack(boxes, num=boxes.shape[0])):
         crop = tf.slice(image, [y, x, 0], [height, width, 3])
         crops.append(tf.image.resize(crop, [image_size, image_size], views.resize))
     return tf.cast(tf.clip_by_value(tf.stack(crops), 0.0, 255.0) + 0.5, tf.uint8)

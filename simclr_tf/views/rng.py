@@ -5,6 +5,8 @@ in uint32 arithmetic, so that the same bits come out on the host, under XLA and 
 whatever the batch size, the order or the number of replicas.
 """
 
+import math
+
 from simclr_tf.stack import tf
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -48,12 +50,39 @@ def uniforms(seed, epoch, ids, view, first, count):
         float32 [n, count] in [0, 1), multiples of 2**-24.
     """
     pairs = tf.range(first // 2, (first + count) // 2, dtype=tf.int32)  # one block, two draws
+    return _to_unit(_blocks(seed, epoch, ids, view, pairs))
+
+
+def keys(seed, epoch, ids, view, first):
+    """Keys of a stream of its own for each row, from draws `first`, `first + 1`: uint32 [n, 2]."""
+    return _blocks(seed, epoch, ids, view, tf.constant([first // 2]))[:, 0]
+
+
+def normals(keys, count):
+    """Standard normal numbers (Box-Muller): float32 [n, count], `count` even, for uint32 [n, 2]."""
+    place = tf.range(count // 2)[None, :] + tf.zeros_like(keys[:, :1], tf.int32)
+    counter = (tf.cast(place, tf.uint32), tf.zeros_like(place, tf.uint32))
+    bits = threefry((keys[:, :1], keys[:, 1:]), counter)
+    u = tf.reshape(_to_unit(tf.stack(bits, axis=-1)), [-1, count // 2, 2])
+    length = tf.sqrt(-2.0 * tf.math.log(1.0 - u[..., :1]))
+    angle = 2.0 * math.pi * u[..., 1:]
+    pair = tf.concat([length * tf.cos(angle), length * tf.sin(angle)], axis=-1)
+    return tf.reshape(pair, [-1, count])
+
+
+def _blocks(seed, epoch, ids, view, numbers):
+    """uint32 [n, m, 2]: the blocks with the numbers int32 [m] of each row."""
     high = tf.cast(tf.bitwise.right_shift(ids, tf.constant(32, tf.int64)), tf.int32)
     place = high * 2 ** (_DRAW_BITS + _VIEW_BITS) + view * 2**_DRAW_BITS
-    second = tf.cast(place[:, None] + pairs[None, :], tf.uint32)  # [n, count / 2]
-    first_word = tf.bitwise.bitwise_and(ids, tf.constant(2**32 - 1, tf.int64))
-    first_word = tf.broadcast_to(tf.cast(first_word, tf.uint32)[:, None], tf.shape(second))
+    second = tf.cast(place[:, None] + numbers[None, :], tf.uint32)  # [n, m]
+    first = tf.bitwise.bitwise_and(ids, tf.constant(2**32 - 1, tf.int64))
+    first = tf.broadcast_to(tf.cast(first, tf.uint32)[:, None], tf.shape(second))
     key = (tf.constant(seed, tf.uint32), tf.cast(epoch, tf.uint32)[:, None])
-    bits = tf.stack(threefry(key, (first_word, second)), axis=-1)  # [n, count / 2, 2]
-    bits = tf.reshape(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), [-1, count])
+    return tf.stack(threefry(key, (first, second)), axis=-1)
+
+
+def _to_unit(bits):
+    """uint32 [n, m, 2] -> float32 [n, 2m] in [0, 1)."""
+    bits = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    bits = tf.reshape(bits, [-1, 2 * bits.shape[1]])
     return tf.cast(tf.cast(bits, tf.int32), tf.float32) * 2.0**-24

@@ -1,0 +1,207 @@
+"""AutoAugment (Cubuk et al., arXiv:1805.09501): learned policies instead of colour distortion.
+
+Works on uint8 crops on the host, one after another, with the operators of tensorflow-addons; the
+policies are the tables of that paper's appendix, magnitudes 0 to 9 as it defines them. What moves
+out of an image leaves grey behind. The flip of the recipe comes afterwards, which changes no law:
+the signs of shears, translations and rotations are drawn evenly.
+"""
+
+import math
+
+from simclr_tf.stack import load_addons, tf
+from simclr_tf.views import draws, rng
+
+_FIRST_DRAW, _GREY = 640, 128
+NAMES = (
+    "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
+    "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert",
+)  # fmt: skip
+_SIGNED = NAMES[:9]
+
+# one sub-policy a line: operator, probability, magnitude, twice
+POLICIES = {
+    "imagenet": """
+        Posterize .4 8 Rotate .6 9
+        Solarize .6 5 AutoContrast .6 0
+        Equalize .8 0 Equalize .6 0
+        Posterize .6 7 Posterize .6 6
+        Equalize .4 0 Solarize .2 4
+        Equalize .4 0 Rotate .8 8
+        Solarize .6 3 Equalize .6 0
+        Posterize .8 5 Equalize 1 0
+        Rotate .2 3 Solarize .6 8
+        Equalize .6 0 Posterize .4 6
+        Rotate .8 8 Color .4 0
+        Rotate .4 9 Equalize .6 0
+        Equalize 0 0 Equalize .8 0
+        Invert .6 0 Equalize 1 0
+        Color .6 4 Contrast 1 8
+        Rotate .8 8 Color 1 2
+        Color .8 8 Solarize .8 7
+        Sharpness .4 7 Invert .6 0
+        ShearX .6 5 Equalize 1 0
+        Color .4 0 Equalize .6 0
+        Equalize .4 0 Solarize .2 4
+        Solarize .6 5 AutoContrast .6 0
+        Invert .6 0 Equalize 1 0
+        Color .6 4 Contrast 1 8
+        Equalize .8 0 Equalize .6 0""",
+    "cifar10": """
+        Invert .1 0 Contrast .2 6
+        Rotate .7 2 TranslateX .3 9
+        Sharpness .8 1 Sharpness .9 3
+        ShearY .5 8 TranslateY .7 9
+        AutoContrast .5 0 Equalize .9 0
+        ShearY .2 7 Posterize .3 7
+        Color .4 3 Brightness .6 7
+        Sharpness .3 9 Brightness .7 9
+        Equalize .6 0 Equalize .5 0
+        Contrast .6 7 Sharpness .6 5
+        Color .7 7 TranslateX .5 8
+        Equalize .3 0 AutoContrast .4 0
+        TranslateY .4 3 Sharpness .2 6
+        Brightness .9 6 Color .2 8
+        Solarize .5 2 Invert 0 0
+        Equalize .2 0 AutoContrast .6 0
+        Equalize .2 0 Equalize .6 0
+        Color .9 9 Equalize .6 0
+        AutoContrast .8 0 Solarize .2 8
+        Brightness .1 3 Color .7 0
+        Solarize .4 5 AutoContrast .9 0
+        TranslateY .9 9 TranslateY .7 9
+        AutoContrast .9 0 Solarize .8 3
+        Equalize .8 0 Invert .1 0
+        TranslateY .7 9 AutoContrast .9 0""",
+}
+
+
+def wanted(views):
+    """Whether config.Views asks for a policy; SettingsError where tensorflow-addons is missing."""
+    if views.auto_augment == "none":
+        return False
+    load_addons(f"--auto_augment={views.auto_augment}")
+    return True
+
+
+def distort(crops, views, seed, rows):
+    """Applies the policy to the crops of n views.
+
+    Args:
+        crops: uint8 [n, s, s, 3].
+        views: config.Views, whose `auto_augment` names the policy.
+        seed: int.
+        rows: draws.Rows of the n views.
+    Returns:
+        uint8 [n, s, s, 3].
+    Raises:
+        SettingsError: tensorflow-addons is not installed.
+    """
+    drawn, operators = _draw(views, seed, rows), make_operators(crops.shape[1])
+
+    def one(row):
+        crop, codes, magnitudes, signs = row
+        for i in range(2):
+            branches = [
+                lambda name=name, image=crop, i=i: operators[name](
+                    image, magnitudes[i] * (signs[i] if name in _SIGNED else 1.0)
+                )
+                for name in NAMES
+            ]
+            branches.append(lambda image=crop: image)
+            crop = tf.ensure_shape(tf.switch_case(codes[i], branches), crops.shape[1:])
+        return crop
+
+    return tf.map_fn(one, (crops, *drawn), fn_output_signature=tf.TensorSpec(crops.shape[1:], tf.uint8))  # fmt: skip
+
+
+def _draw(views, seed, rows):
+    """Two operators of each row: codes int32 [n, 2] (the last: none), magnitudes and signs."""
+    table = [line.split() for line in POLICIES[views.auto_augment].split("\n")[1:]]
+    codes = tf.constant([[NAMES.index(line[i]) for i in (0, 3)] for line in table])
+    chances = tf.constant([[float(line[i]) for i in (1, 4)] for line in table])
+    magnitudes = tf.constant([[float(line[i]) / 9.0 for i in (2, 5)] for line in table])
+    u = rng.uniforms(seed, *rows, first=_FIRST_DRAW, count=6)
+    place = tf.cast(u[:, 0] * len(table), tf.int32)
+    applied = (u[:, 1:3] < tf.gather(chances, place)) & draws.distorted(views, rows)[:, None]
+    codes = tf.where(applied, tf.gather(codes, place), len(NAMES))
+    return codes, tf.gather(magnitudes, place), tf.where(u[:, 3:5] < 0.5, -1.0, 1.0)
+
+
+def make_operators(size):
+    """{name: function of uint8 [s, s, 3] and a magnitude float [] in 0 ... 1 (signed: -1 ... 1)}.
+
+    Args:
+        size: int, s.
+    """
+    image_ops = load_addons("--auto_augment").image
+    return {**_moves(image_ops, 150.0 / 331.0 * size), **_colors(image_ops)}
+
+
+def _moves(image_ops, far):
+    def shear(image, x, y):
+        transform = tf.stack([1.0, x, 0.0, y, 1.0, 0.0, 0.0, 0.0])
+        return image_ops.transform(image, transform, fill_value=_GREY)
+
+    def translate(image, x, y):
+        whole = tf.cast(tf.cast(tf.stack([x, y]), tf.int32), tf.float32)  # towards zero
+        return image_ops.translate(image, whole, fill_value=_GREY)
+
+    return {
+        "ShearX": lambda image, m: shear(image, 0.3 * m, 0.0),
+        "ShearY": lambda image, m: shear(image, 0.0, 0.3 * m),
+        "TranslateX": lambda image, m: translate(image, far * m, 0.0),
+        "TranslateY": lambda image, m: translate(image, 0.0, far * m),
+        "Rotate": lambda image, m: image_ops.rotate(image, m * math.pi / 6, fill_value=_GREY),
+    }
+
+
+def _colors(image_ops):
+    def blend(degenerate, image, m):
+        plain, image = tf.cast(degenerate, tf.float32), tf.cast(image, tf.float32)
+        return _to_uint8(plain + (1.0 + 0.9 * m) * (image - plain))
+
+    def sharpness(image, m):  # of tfa the smoothed image only: it blends in eager mode only
+        return blend(image_ops.sharpness(tf.cast(image, tf.float32), 0.0), image, m)
+
+    def color(image, m):
+        return blend(tf.image.rgb_to_grayscale(image), image, m)
+
+    def contrast(image, m):
+        gray = tf.cast(tf.image.rgb_to_grayscale(image), tf.float32)
+        return blend(tf.round(tf.reduce_mean(gray)), image, m)
+
+    return {
+        "Brightness": lambda image, m: blend(0.0, image, m),
+        "Color": color,
+        "Contrast": contrast,
+        "Sharpness": sharpness,
+        "Posterize": _posterize,
+        "Solarize": _solarize,
+        "AutoContrast": lambda image, m: _auto_contrast(image),
+        "Equalize": lambda image, m: image_ops.equalize(image),
+        "Invert": lambda image, m: 255 - image,
+    }
+
+
+def _posterize(image, magnitude):
+    """Keeps the highest 8 to 4 bits."""
+    dropped = tf.cast(tf.round(4.0 * magnitude), tf.uint8)
+    return tf.bitwise.left_shift(tf.bitwise.right_shift(image, dropped), dropped)
+
+
+def _solarize(image, magnitude):
+    """Inverts what is at least as bright as 255 ... 0."""
+    return tf.where(tf.cast(image, tf.float32) >= 255.0 * (1.0 - magnitude), 255 - image, image)
+
+
+def _auto_contrast(image):
+    """Stretches each channel to 0 ... 255."""
+    levels = tf.cast(image, tf.float32)
+    low, high = (f(levels, axis=(0, 1)) for f in (tf.reduce_min, tf.reduce_max))
+    scale = tf.where(high > low, 255.0 / tf.where(high > low, high - low, 1.0), 1.0)
+    stretched = (levels - tf.where(high > low, low, 0.0)) * scale
+    return _to_uint8(stretched)
+
+
+def _to_uint8(levels):
+    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
