@@ -164,3 +164,25 @@ def test_partly_decoded_evaluation_images_have_the_same_pixels(height, width, mo
             got = graph.map(lambda one: preprocess.eval_encoded(one, size)).get_single_element()
             want = preprocess.eval_image(decoding.decode(data), size)
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_exif_orientation_of_a_png_becomes_upright(orientation, place):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    data = encoded(picture(), "PNG", exif=tags.tobytes())
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    if place == "behind":  # other writers put it after the pixels
+        data = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert int(exif.png_orientation(data)) == orientation
+    want = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    np.testing.assert_array_equal(decoding.decode(data), want)
+
+
+def test_a_png_without_exif_or_with_a_broken_chunk_is_upright():
+    data = encoded(picture(), "PNG")
+    assert int(exif.png_orientation(data)) == 1
+    assert int(exif.png_orientation(data[:8] + b"\xff\xff\xff\xff" + data[12:])) == 1
+    assert int(exif.png_orientation(data[:8])) == 1

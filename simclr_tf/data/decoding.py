@@ -3,7 +3,7 @@
 | format | how |
 |---|---|
 | JPEG, 8 bit: grey, YCbCr, CMYK, YCCK, progressive | TensorFlow; EXIF orientation applied |
-| PNG: palette; grey and RGB of 8 or 16 bit (the high byte is kept); alpha over white | TensorFlow |
+| PNG: palette; grey, RGB of 8 or 16 bit (high byte kept); alpha over white; EXIF | TensorFlow |
 | BMP, 24 bit uncompressed | TensorFlow |
 | other BMP; grey PNG below 8 bit; GIF (first frame; transparency over white) | Pillow |
 
@@ -15,7 +15,7 @@ import io
 
 import numpy as np
 
-from simclr_tf.data.exif import jpeg_orientation
+from simclr_tf.data.exif import jpeg_orientation, png_orientation
 from simclr_tf.stack import tf
 
 _WHITE = 255
@@ -145,7 +145,11 @@ def _decode_other(encoded):
     def bmp():
         return tf.cond(is_plain_bmp, lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow)
 
-    return tf.cond(is_png, lambda: _over_white(tf.io.decode_png(encoded, channels=4)), bmp)
+    def png():
+        opaque = _over_white(tf.io.decode_png(encoded, channels=4))
+        return upright(opaque, png_orientation(encoded))
+
+    return tf.cond(is_png, png, bmp)
 
 
 def _decode_with_pillow(encoded):

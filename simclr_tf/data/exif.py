@@ -1,4 +1,4 @@
-"""The EXIF orientation of a JPEG, read from its header inside the graph."""
+"""The EXIF orientation of a JPEG or PNG, read from its bytes inside the graph."""
 
 from simclr_tf.stack import tf
 
@@ -22,6 +22,23 @@ def jpeg_orientation(encoded):
         is_exif = (head[1] == 0xE1) & tf.reduce_all(head[4:] == _EXIF)
         exif = tf.where(is_exif & (exif < 0), place + 10, exif)
         place = place + 2 + head[2] * 256 + head[3]
+    return tf.cond(exif >= 0, lambda: _read_tiff(encoded, exif), lambda: tf.constant(1))
+
+
+def png_orientation(encoded):
+    """The orientation in the eXIf chunk of a PNG, wherever it stands; as `jpeg_orientation`."""
+    length = tf.strings.length(encoded)
+
+    def step(place, exif):
+        head = _bytes(encoded, place, 8)  # length, name; the data and 4 bytes of checksum follow
+        size = sum(head[i] * 256 ** (3 - i) for i in range(4))
+        exif = tf.where(tf.reduce_all(head[4:] == tuple(b"eXIf")), place + 8, exif)
+        return place + 12 + tf.clip_by_value(size, 0, length), exif
+
+    def more(place, exif):
+        return (exif < 0) & (place + 12 <= length)
+
+    _, exif = tf.while_loop(more, step, (tf.constant(8), tf.constant(-1)))
     return tf.cond(exif >= 0, lambda: _read_tiff(encoded, exif), lambda: tf.constant(1))
 
 

@@ -49,8 +49,10 @@ def describe(config, mode):
 
 
 def open_pair(config):
-    """(training Source, evaluation Source)."""
-    return [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
+    """(training Source, evaluation Source); both note bad images in one quarantine."""
+    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
+    pair[1].quarantine = pair[0].quarantine
+    return pair
 
 
 def claim(mode, config, info):

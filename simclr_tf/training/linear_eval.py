@@ -39,6 +39,7 @@ def run(config, given=frozenset()):
         return None
     pair = evaluation_run.open_pair(config)
     folder, _ = evaluation_run.claim("linear_eval", config, info)
+    pair[0].quarantine.attach(folder.join("quarantine.txt"))
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
     results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
