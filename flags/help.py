@@ -3,7 +3,7 @@
 import textwrap
 
 from flags import preset_files
-from flags.modes import MODES
+from flags.modes import MODES, presets_mode
 from simclr_tf import config
 
 WIDTH = 100
@@ -21,7 +21,7 @@ def help_text(mode, full=False):
     if full or not mode:
         parts += [modes_text(), presets_text(list(MODES))]
     else:
-        parts += [f"--mode={mode}: {MODES[mode].SUMMARY}", presets_text([mode])]
+        parts += [f"--mode={mode}: {MODES[mode].SUMMARY}", presets_text([presets_mode(mode)])]
     shown = list(MODES) if full else [mode or next(iter(MODES))]
     parts += [flags_text(name) for name in shown]
     if not full:

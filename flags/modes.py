@@ -9,6 +9,7 @@ from flags import (
     linear_eval,
     pretrain,
     report,
+    views,
 )
 from flags.hints import nearest
 from simclr_tf.errors import SettingsError
@@ -21,6 +22,7 @@ MODES = {
     "embed": embed,
     "export": export,
     "import_weights": import_weights,
+    "views": views,
     "report": report,
 }
 
@@ -41,3 +43,8 @@ def find_mode(name):
             f"--mode={name} does not exist{nearest(name, MODES)}; the modes are {', '.join(MODES)}."
         )
     return MODES[name]
+
+
+def presets_mode(name):
+    """The mode whose presets the mode `name` takes: its own, or that of its PRESETS_OF."""
+    return getattr(MODES[name], "PRESETS_OF", name)

@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 from flags import build, preset_files
 from flags.help import help_text
 from flags.hints import unknown_flag
-from flags.modes import MODES, find_mode
+from flags.modes import MODES, find_mode, presets_mode
 from simclr_tf import config
 from simclr_tf.errors import SettingsError
 
@@ -90,12 +90,14 @@ def preset_values(mode, preset, values):
         return {}
     arguments = preset_files.read_preset(preset)
     made_for = preset_files.preset_mode(preset)
-    if made_for != mode:
+    if made_for != presets_mode(mode):
         raise SettingsError(
             f"--preset={preset} is for --mode={made_for}, not --mode={mode}; presets of this mode: "
             f"{', '.join(presets_of(mode)) or 'none, leave --preset out'}."
         )
-    found = parse_settings(mode, [line for line in arguments if not line.startswith("--mode=")])
+    settings = [line for line in arguments if not line.startswith("--mode=")]
+    found = parse_settings(made_for, settings)
+    found = {name: found[name] for name in found if name in MODES[mode].SETTINGS}
     if "image_dir" in values:
         for name in ("dataset", "train_split", "eval_split"):
             found.pop(name, None)
@@ -104,7 +106,9 @@ def preset_values(mode, preset, values):
 
 def presets_of(mode):
     """The names of the presets that are for this mode."""
-    return [name for name in preset_files.preset_names() if preset_files.preset_mode(name) == mode]
+    made_for = presets_mode(mode)
+    names = preset_files.preset_names()
+    return [name for name in names if preset_files.preset_mode(name) == made_for]
 
 
 def check_required(mode, module, values):

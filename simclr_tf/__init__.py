@@ -27,6 +27,7 @@ _HOMES = {
     "SimCLR": "simclr_tf.models.simclr",
     "UserError": "simclr_tf.errors",
     "WarmUpCosine": "simclr_tf.optimizers.schedule",
+    "views_of_step": "simclr_tf.training.replay",
 }
 
 __all__ = sorted(_HOMES)

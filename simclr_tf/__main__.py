@@ -23,6 +23,7 @@ RUNNERS = {
     "embed": "simclr_tf.embedding.run:run",
     "export": "export.run:run",
     "import_weights": "simclr_tf.training.import_weights:run",
+    "views": "simclr_tf.report.sheet:run",
     "report": "simclr_tf.report.run:run",
 }
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}

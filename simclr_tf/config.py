@@ -8,7 +8,7 @@ meanings follow the official SimCLR flags wherever those have the setting.
 import dataclasses
 
 from simclr_tf.config_evaluation import ExportSettings, FineTuning, ImportSettings, KnnSettings, LinearProtocol  # fmt: skip
-from simclr_tf.config_views import FineTuneViews, Views
+from simclr_tf.config_views import FineTuneViews, Sheet, Views
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import (  # noqa: F401
     Section,
@@ -57,9 +57,7 @@ class Data(Section):
 
     def check(self):
         if self.image_dir and self.dataset != "digits":
-            raise SettingsError(
-                f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one."
-            )
+            raise SettingsError(f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +94,7 @@ class Loss(Section):
 
     def check(self):
         if self.semi_hard and self.loss not in ("nt_logistic", "margin"):
-            raise SettingsError(
-                f"semi_hard is not for loss={self.loss}; choose nt_logistic or margin, or leave it."
-            )
+            raise SettingsError(f"semi_hard is not for loss={self.loss}; choose nt_logistic or margin, or leave it.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,17 +113,14 @@ class Optimizer(Section):
 
     def check(self):
         if self.ema_momentum and self.optimizer == "lamb":
-            raise SettingsError(
-                f"ema_momentum={self.ema_momentum} does not work with optimizer=lamb; choose lars, "
-                "momentum, adam or adamw."
-            )
+            raise SettingsError(f"ema_momentum={self.ema_momentum} does not work with optimizer=lamb; choose lars, momentum, adam or adamw.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Length(Section):
     """Batches, length, checkpoints."""
 
-    train_batch_size: int = setting(512, "Images per step over all replicas; pretraining makes two views of each.", minimum=1)  # fmt: skip
+    train_batch_size: int = setting(512, "Images per step over all replicas; pretraining makes --num_views views of each.", minimum=1)  # fmt: skip
     train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
     train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
     checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
@@ -151,6 +144,7 @@ class Training(Length):
     cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
     cached_separate_views: bool = setting(False, "With cached_batch_size: normalise the two views of an image in different micro-batches, so that BatchNormalization does not give the pair away.")  # fmt: skip
     effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
+    num_views: int = setting(2, "Random views of each image in a step; above 2 the loss is its mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
     knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
 
@@ -160,12 +154,10 @@ class Training(Length):
         return self.cached_batch_size or self.train_batch_size
 
     def check(self):
+        if self.num_views > 2 and self.cached_separate_views:
+            raise SettingsError(f"num_views={self.num_views} does not work with cached_separate_views; leave one.")  # fmt: skip
         if self.cached_batch_size % self.train_batch_size:
-            raise SettingsError(
-                f"cached_batch_size={self.cached_batch_size} is not a multiple of "
-                f"train_batch_size={self.train_batch_size}; give one, such as "
-                f"{8 * self.train_batch_size}."
-            )
+            raise SettingsError(f"cached_batch_size={self.cached_batch_size} is not a multiple of train_batch_size={self.train_batch_size}; give one, such as {8 * self.train_batch_size}.")  # fmt: skip
         if self.cached_separate_views and self.cached_batch_size < 2 * self.train_batch_size:
             raise SettingsError(
                 "cached_separate_views=true needs at least two micro-batches; give "
@@ -297,6 +289,16 @@ class ImportWeights:
 
 
 @dataclasses.dataclass(frozen=True)
+class ViewsSheet:
+    """`--mode=views`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    views: Views = Views()
+    sheet: Sheet = Sheet()
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """`--mode=report`."""
 
@@ -311,5 +313,6 @@ MODES = {
     "embed": Embed,
     "export": Export,
     "import_weights": ImportWeights,
+    "views": ViewsSheet,
     "report": Report,
 }

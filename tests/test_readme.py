@@ -29,6 +29,7 @@ SMALL = {
         "--width_multiplier=0.125",
     ],
     "finetune": ["--train_steps=1", "--train_batch_size=8"],
+    "views": ["--sheet_images=2"],
     "linear_eval": ["--train_epochs=1", "--train_batch_size=8", "--few_shot_draws=1"],
 }
 RUN_ALL = """
@@ -109,12 +110,13 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
 
 def test_the_commands_for_own_images_run(place):
     commands = [line for line in COMMANDS if "photos" in line]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
-        more = ["--image_size=32"] if "--mode=pretrain" in command else []
+        more = ["--image_size=32"] if re.search("--mode=(pretrain|views)", command) else []
         python(place, "-m", "simclr_tf", *made_small(command, *more).split())
     assert list((place / "runs" / "photos" / "saved_model").glob("*/saved_model.pb"))
     assert np.load(place / "runs" / "photos" / "embeddings" / "embeddings.npz")["h"].shape[0] == 16
+    assert (place / "views.png").stat().st_size > 0
 
 
 def test_official_weights_are_imported_and_exported(place):

@@ -11,7 +11,8 @@ from simclr_tf.data import sources
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.knn import nearest_neighbours
-from simclr_tf.stack import tf
+from simclr_tf.report.files import write_file
+from simclr_tf.report.sample import Sample
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.views.device import make_views
 
@@ -57,24 +58,13 @@ def _section(kind, settings):
     return kind(**{name: settings[name] for name in names})
 
 
-class _Sample:
-    """The first images of a source's shuffled stream, as evaluation reads them."""
-
-    def __init__(self, source, seed, count):
-        self.source, self.seed = source, seed
-        self.count = min(count, source.num_examples)
-
-    def in_order(self):
-        return self.source.stream(self.seed).take(self.count)
-
-
 def _views(trained, source):
     """(originals [8, s, s, 3], views [2, 8, s, s, 3]) of the first images of training."""
     size, seed = trained.settings["image_size"], trained.settings["seed"]
     views = _section(settings_of.Views, trained.settings)
     batch = next(iter(train_batches(source, views, size, ROWS, seed)))
     pairs = make_views(views, size, seed)(batch).numpy()
-    original = next(iter(eval_batches(_Sample(source, seed, ROWS), size, ROWS)))
+    original = next(iter(eval_batches(Sample(source, seed, ROWS), size, ROWS)))
     if not np.array_equal(original["id"], batch["id"]):
         raise DataError(f"{source.name} gives its images in another order each time it is read.")
     return original["images"].numpy(), pairs.reshape((2, ROWS) + pairs.shape[1:])
@@ -82,10 +72,10 @@ def _views(trained, source):
 
 def _queries_and_bank(trained, data, source):
     """Two dicts {"images": uint8 [n, s, s, 3], "h": float32 [n, d], "labels": int32 [n]}."""
-    bank = _look(trained, _Sample(source, trained.settings["seed"], BANK))
+    bank = _look(trained, Sample(source, trained.settings["seed"], BANK))
     if sources.describe(data).num_eval:
         held_out = sources.open_source(data, "eval", trained.settings["seed"])
-        pool = _look(trained, _Sample(held_out, trained.settings["seed"], 32 * ROWS))
+        pool = _look(trained, Sample(held_out, trained.settings["seed"], 32 * ROWS))
     else:
         pool = {name: rows[:ROWS] for name, rows in bank.items()}
         bank = {name: rows[ROWS:] for name, rows in bank.items()}
@@ -151,14 +141,6 @@ def _caption(label, class_names):
 
 
 def _write_png(figure, path):
-    """Writes a figure so that a reader never sees a part of it."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.gfile.GFile(temporary, "wb") as file:
-            file.write(content.getvalue())
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    except tf.errors.OpError as error:
-        raise DataError(f"cannot write {path} ({error.message}); make the folder writable.") from error  # fmt: skip
+    write_file(content.getvalue(), path)

@@ -121,7 +121,8 @@ class GradientCache:
 
     def _places(self, index):
         """Where the z of micro-batch `index` are in the buffers: int32 [views, 2]."""
-        return tf.stack([[index, 0], [self._second(index), 1]])
+        others = range(1, self.state["z"].shape[1])
+        return tf.stack([[index, 0], *([self._second(index), view] for view in others)])
 
     def _project(self, views, decay):
         with decay_of(self.norms, decay):
@@ -193,7 +194,7 @@ def small_norm_warning(model, training, limit=256):
         limit: views that are enough.
     """
     trainable = [norm for norm in batch_norms(model.encoder, model.head) if norm.trainable]
-    views = 2 * training.train_batch_size
+    views = training.num_views * training.train_batch_size
     if not trainable or views >= limit or training.cached_separate_views:
         return None
     return (

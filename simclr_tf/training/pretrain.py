@@ -5,6 +5,7 @@ import time
 from simclr_tf import config as settings_of
 from simclr_tf.data import sources
 from simclr_tf.errors import SettingsError
+from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.table import make_loss
 from simclr_tf.models.simclr import SimCLR
 from simclr_tf.optimizers import schedule
@@ -69,7 +70,8 @@ def build_model(config, num_classes, steps):
     """
     encoder, head, probe = build_parts(config, num_classes)
     size, seed = config.data.image_size, config.run.seed
-    views, rank = make_views(config.views, size, seed), bool(config.training.effective_rank_steps)
+    views = make_views(config.views, size, seed, config.training.num_views)
+    rank = bool(config.training.effective_rank_steps)
     model = SimCLR(encoder, head, _loss(config), views, probe, rank)
     excluded = undecayed_variables(encoder, head)
     excluded += list(probe.trainable_variables) if probe is not None else []
@@ -81,7 +83,8 @@ def build_model(config, num_classes, steps):
 def _loss(config):
     # under a whole compiled step the kernels are compiled with it, otherwise on their own
     whole = config.training.jit_compile or config.run.use_tpu
-    return make_loss(config.loss, jit_compile=not whole)
+    loss, num_views = make_loss(config.loss, jit_compile=not whole), config.training.num_views
+    return OverPairs(loss, num_views) if num_views > 2 else loss
 
 
 def _curve(steps):
@@ -89,13 +92,13 @@ def _curve(steps):
 
 
 def _plan(config, info, steps, strategy, per_replica, model):
-    training = config.training
+    training, size = config.training, config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
-        ("input", f"{config.data.image_size} x {config.data.image_size} pixels, 2 views"),
+        ("input", f"{size} x {size} pixels, {training.num_views} views"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
@@ -115,8 +118,8 @@ def _train(config, strategy, model, source, steps, folder):
     source.quarantine.attach(folder.join("quarantine.txt"))
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
-    batch = config.training.global_batch_size
-    batches = train_batches(source, config.views, config.data.image_size, batch, config.run.seed, start)  # fmt: skip
+    batch, size, seed = config.training.global_batch_size, config.data.image_size, config.run.seed
+    batches = train_batches(source, config.views, size, batch, seed, start, config.training.num_views)  # fmt: skip
     cache = _gradient_cache(config.training, model, strategy)
     training = config.training
     runner = StepRunner(model, strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
@@ -161,6 +164,6 @@ def _gradient_cache(training, model, strategy):
     if warning:
         print(warning, flush=True)
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
-    shape = (parts, 2, rows, z.shape[-1])
+    shape = (parts, training.num_views, rows, z.shape[-1])
     separate = training.cached_separate_views
     return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile, separate)

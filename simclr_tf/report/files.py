@@ -1,0 +1,35 @@
+"""Files that a reader never sees a part of."""
+
+import os
+
+from simclr_tf.errors import DataError
+from simclr_tf.stack import tf
+
+
+def make_folder_of(path):
+    """Makes the folder of a path if it is missing; DataError if that cannot be."""
+    try:
+        if os.path.dirname(path):
+            tf.io.gfile.makedirs(os.path.dirname(path))
+    except tf.errors.OpError as error:
+        raise _not_written(path, error) from error
+
+
+def write_file(content, path):
+    """Writes bytes to a path, whose folder is made if it is missing.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    make_folder_of(path)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except tf.errors.OpError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path, error):
+    return DataError(f"cannot write {path} ({error.message}); make the folder writable.")

@@ -1,0 +1,117 @@
+"""`--mode=views`: a sheet of originals and their views, one row per operator."""
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from simclr_tf.data import sources
+from simclr_tf.report.files import make_folder_of, write_file
+from simclr_tf.report.sample import Sample
+from simclr_tf.settings import listed
+from simclr_tf.training import plan
+from simclr_tf.training.input import eval_batches, train_batches
+from simclr_tf.views import blur
+from simclr_tf.views.device import make_views
+from simclr_tf.views.study import OPERATORS
+
+CELL = 96  # images are enlarged by whole factors to at least about this many pixels
+_GAP, _LABEL_WIDTH, _FONT_SIZE = 4, 150, 15
+
+
+def run(config, given=frozenset()):
+    """Draws the sheet, prints the settings of the views and where the sheet is.
+
+    Args:
+        config: config.ViewsSheet.
+        given: names of the settings that the user gave (not needed here).
+    Returns:
+        the path of the picture, or None for a dry run.
+    Raises:
+        UserError: the images cannot be read, or the file cannot be written.
+    """
+    info = sources.describe(config.data)
+    size = config.data.image_size
+    rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
+    rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
+    settings = dataclasses.asdict(config.views).items()
+    rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings]
+    print(plan.format_plan("views", rows + [("output", config.sheet.sheet)]), flush=True)
+    if config.run.dry_run:
+        return None
+    make_folder_of(config.sheet.sheet)  # before the work
+    source = sources.open_source(config.data, "train", config.run.seed)
+    count = min(config.sheet.sheet_images, source.num_examples)
+    path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
+    if len(source.quarantine):
+        print(source.quarantine.summary(), flush=True)
+    print(f"picture: {path}")
+    return path
+
+
+def variants(views, image_size):
+    """[(name of a row, config.Views)]: crop and flip, each operator alone on it, whole views."""
+    views = dataclasses.replace(views, augment_on="device", resize_on="host", study_prob=1.0)
+    strength = views.color_jitter_strength or 1.0
+    color = dict(operators="color", color_jitter_strength=strength)
+    alone = {
+        "crop, flip": dict(operators=""),
+        "color jitter": dict(color, jitter_prob=1.0, grayscale_prob=0.0),
+        "grayscale": dict(color, jitter_prob=0.0, grayscale_prob=1.0),
+    }
+    if blur.radius_of(image_size):
+        alone["blur"] = dict(operators="blur", use_blur=True, blur_prob=1.0)
+    for name in OPERATORS:
+        alone["second crop" if name == "crop" else name.replace("_", " ")] = dict(operators=name)
+    return [(name, dataclasses.replace(views, **changes)) for name, changes in alone.items()]
+
+
+def sheet_rows(source, config, count):
+    """[(name, uint8 [count, s, s, 3])] for the first `count` images of the shuffled stream."""
+    size, seed = config.data.image_size, config.run.seed
+    views = dataclasses.replace(config.views, augment_on="device", resize_on="host")
+    plain = dataclasses.replace(views, auto_augment="none")
+    crops, whole = (
+        next(iter(train_batches(source, some, size, count, seed))) for some in (plain, views)
+    )
+    original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
+    rows = [("original", original["images"].numpy())]
+    for name, changed in variants(plain, size):
+        rows.append((name, make_views(changed, size, seed)(crops).numpy()[:count]))
+    if views != plain:
+        alone = dataclasses.replace(views, operators="")
+        rows.append(("AutoAugment", make_views(alone, size, seed)(whole).numpy()[:count]))
+    first, second = np.split(make_views(views, size, seed)(whole).numpy(), 2)
+    used = " + ".join(listed(views.operators)) or "no operator"
+    rows += [(f"view 1\n({used})", first), (f"view 2\n({used})", second)]
+    return [(name, np.uint8(np.rint(images * 255.0))) for name, images in rows]
+
+
+def write_sheet(rows, path):
+    """Draws rows of images with their names on the left and writes the picture.
+
+    Args:
+        rows: [(name, uint8 [n, s, s, 3])].
+        path: of the picture: JPEG if it ends in .jpg or .jpeg, else PNG.
+    Returns:
+        the path.
+    Raises:
+        DataError: the file cannot be written.
+    """
+    count, size = rows[0][1].shape[:2]
+    factor = max(1, round(CELL / size))
+    step = size * factor + _GAP
+    sheet = Image.new("RGB", (_LABEL_WIDTH + count * step, len(rows) * step + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    for row, (name, images) in enumerate(rows):
+        top = _GAP + row * step
+        lines = name.replace(" + ", " +\n").splitlines()[: max(1, step // (_FONT_SIZE + 4))]
+        draw.multiline_text((8, top + 2), "\n".join(lines), fill="black", font=font)
+        for column, image in enumerate(images):
+            cell = Image.fromarray(image).resize([size * factor] * 2, Image.Resampling.NEAREST)
+            sheet.paste(cell, (_LABEL_WIDTH + column * step, top))
+    content = io.BytesIO()
+    sheet.save(content, "JPEG" if path.lower().endswith((".jpg", ".jpeg")) else "PNG", quality=90)
+    write_file(content.getvalue(), path)
+    return path
