@@ -8,7 +8,9 @@ from flags import (
     knn,
     linear_eval,
     pretrain,
+    probe,
     report,
+    transfer,
     views,
 )
 from flags.hints import nearest
@@ -19,6 +21,8 @@ MODES = {
     "finetune": finetune,
     "linear_eval": linear_eval,
     "knn": knn,
+    "probe": probe,
+    "transfer": transfer,
     "embed": embed,
     "export": export,
     "import_weights": import_weights,

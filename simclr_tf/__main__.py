@@ -20,6 +20,8 @@ RUNNERS = {
     "finetune": "simclr_tf.training.finetune:run",
     "linear_eval": "simclr_tf.training.linear_eval:run",
     "knn": "simclr_tf.training.knn:run",
+    "probe": "simclr_tf.training.probe:run",
+    "transfer": "simclr_tf.training.transfer:run",
     "embed": "simclr_tf.embedding.run:run",
     "export": "export.run:run",
     "import_weights": "simclr_tf.training.import_weights:run",

@@ -33,6 +33,8 @@ class LinearProtocol(Section):
     learning_rate: float = setting(0.1, "Base learning rate of the linear classifier (linear scaling by batch / 256).", above=0.0)  # fmt: skip
     weight_decay: float = setting(0.0, "Weight decay of the linear classifier.", minimum=0.0)
     momentum: float = setting(0.9, "Nesterov momentum of the linear classifier.", minimum=0.0, maximum=0.9999)  # fmt: skip
+    grid_learning_rates: str = setting("", "More base learning rates, comma-separated: their classifiers are trained in the same pass, and results.json lists them under grid. top_1 stays that of --learning_rate.")  # fmt: skip
+    grid_weight_decays: str = setting("", "More weight decays, comma-separated, each with every learning rate of the grid.")  # fmt: skip
     zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
     eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
     few_shot_draws: int = setting(10, "Seeded draws averaged per number of labels.", minimum=1)
@@ -49,6 +51,33 @@ class KnnSettings(Section):
     knn_k: int = setting(20, "Neighbours that vote; at most the number of training images.", minimum=1)  # fmt: skip
     knn_temperature: float = setting(0.07, "A neighbour's vote weighs exp(cosine / temperature).", above=0.0)  # fmt: skip
     eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings(Section):
+    """What h and the head know of a view (paper section 4.2, Tab. 3)."""
+
+    probe_tasks: str = setting("color,rotation,noise,sobel,label", "What is predicted, comma-separated: color (or grey, as the views draw it), rotation (quarter turns), noise, sobel, label. label is left out by itself where there are none.")  # fmt: skip
+    probe_hidden: int = setting(512, "Width of the probe's hidden layer; 0 is a linear probe.", minimum=0)  # fmt: skip
+    probe_epochs: int = setting(50, "Epochs of the probes, at least 1,000 steps.", minimum=1)
+    probe_noise_sigma: float = setting(0.1, "Deviation of the Gaussian noise, on images in [0, 1] (not stated in the paper).", above=0.0)  # fmt: skip
+    eval_batch_size: int = setting(256, "Images per step of feature extraction.", minimum=1, free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferSettings(Section):
+    """Transfer to other data sets (paper appendix B.8)."""
+
+    datasets: str = setting("", "Comma-separated: paper (those of the paper's twelve that tensorflow-datasets has), tensorflow-datasets names, folders, or NAME=FOLDER, such as birdsnap=DIR.")  # fmt: skip
+    transfer_protocol: str = setting("linear", "linear: L-BFGS on frozen features; finetune: a grid of trainings of the whole encoder; both.", allowed=("linear", "finetune", "both"))  # fmt: skip
+    compare: str = setting("", "Another checkpoint, such as a supervised one, for the significance test of the linear protocol.")  # fmt: skip
+    permutations: int = setting(100_000, "Samples of the permutation test.", minimum=1)
+    max_iterations: int = setting(1000, "Cap of L-BFGS for each penalty.", minimum=1)
+    grid_learning_rates: str = setting("paper", "Learning rates of the fine-tuning grid, comma-separated; paper: 7 from 0.0001 to 0.1.")  # fmt: skip
+    grid_weight_decays: str = setting("paper", "Weight decays of the grid before division by the learning rate; paper: 7 from 1e-6 to 1e-3, and 0.")  # fmt: skip
+    train_steps: int = setting(20_000, "Steps of each fine-tuning.", minimum=1)
+    train_batch_size: int = setting(256, "Images per step of fine-tuning.", minimum=1)
+    eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,6 +83,23 @@ class Section:
         """Checks that need more than one setting; overridden where there are any."""
 
 
+def number_list(name, text):
+    """The numbers of a comma-separated setting such as "0.1,0.3"; () if it is empty.
+
+    Raises:
+        SettingsError: something between the commas is not a number of at least 0.
+    """
+    try:
+        found = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 <= number < float("inf") for number in found):
+        raise SettingsError(
+            f"{name}={text} is not a list of numbers of at least 0; give some such as 0.001,0.01."
+        )
+    return found
+
+
 def sections(mode_class):
     """{section name: section class} of a mode."""
     return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}

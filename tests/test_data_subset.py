@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 from simclr_tf import config
 from simclr_tf.data import sources, subset
 from simclr_tf.data.windows import WindowSource
+from tests.glyphs import SIGNS, draw_signs
 from tests.test_data_sources import TinyShards
 from tests.tiny_run import images_in_folders
 
@@ -69,6 +70,14 @@ def test_of_a_folder(tmp_path):
     source = sources.open_source(config.Data(image_dir=str(tmp_path)), "train")
     part = check_part(source, 0.3)
     assert part.name_of(0).endswith(".png")
+
+
+def test_one_per_cent_of_600_drawn_signs(tmp_path):
+    draw_signs(tmp_path, 100)
+    source = sources.open_source(config.Data(image_dir=str(tmp_path)), "train")
+    assert source.class_names == tuple(SIGNS) and source.num_examples == 480
+    part = subset.labelled_subset(source, 0.01, 0)
+    assert part.num_examples == 6 and sorted(part.labels) == list(range(6))
 
 
 def test_of_a_streamed_data_set(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.stack import keras, tf
+from tests.conftest import mirrored
 
 
 def tiny_encoder():
@@ -50,6 +51,14 @@ def test_two_replicas(two_replicas, n, batch):
     with two_replicas.scope():
         encoder = tiny_encoder()
     check(encoder, n, batch, two_replicas)
+
+
+@pytest.mark.parametrize("n, batch", [(13, 4), (31, 7), (2, 6)])
+def test_three_replicas(n, batch):
+    three = mirrored(3)
+    with three.scope():
+        encoder = tiny_encoder()
+    check(encoder, n, batch, three)
 
 
 def test_several_feature_spaces_come_from_one_pass():

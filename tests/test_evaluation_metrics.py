@@ -37,6 +37,15 @@ def test_mean_per_class_leaves_out_classes_that_do_not_occur():
     assert metrics.mean_per_class([0, 0, 2], [0, 2, 2], 5) == pytest.approx(0.75)
 
 
+def test_the_interval_of_the_mean_per_class_is_its_standard_error():
+    labels = np.repeat([0, 1, 2], [400, 300, 500])
+    predictions = np.where(np.arange(1200) % 4 == 0, (labels + 1) % 3, labels)
+    low, high = metrics.mean_per_class_interval(predictions, labels, 3, samples=5000)
+    error = np.sqrt(np.sum(0.75 * 0.25 / np.array([400, 300, 500]))) / 3
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.06)
+    assert (high + low) / 2 == pytest.approx(0.75, abs=0.003)
+
+
 # 81 of 263: Newcombe 1998 (Statistics in Medicine 17:857), table I, method 3
 @pytest.mark.parametrize(
     "hits, n, low, high",

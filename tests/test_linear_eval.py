@@ -85,6 +85,21 @@ def test_classifiers_see_crops_and_flips_only(run_dir):
     assert resolved.protocol.flip is True
 
 
+def test_a_grid_is_trained_in_the_same_pass_and_leaves_the_first_classifier_alone(
+    results, run_dir, tmp_path
+):
+    got = evaluate(
+        checkpoint=run_dir, model_dir=str(tmp_path / "grid"), linear_form="paper", baselines=False,
+        grid_learning_rates="0.03,0.3", grid_weight_decays="0,0.01",
+    )  # fmt: skip
+    pairs = [(one["learning_rate"], one["weight_decay"]) for one in got["grid"]]
+    assert pairs == [(0.1, 0.0), (0.03, 0.0), (0.03, 0.01), (0.3, 0.0), (0.3, 0.01)]
+    assert got["grid"][0]["top_1"] == got["top_1"] == pytest.approx(results["top_1"], abs=0.01)
+    assert len({one["top_1"] for one in got["grid"]}) > 2
+    with pytest.raises(SettingsError, match="grid_learning_rates=fast is not a list"):
+        evaluate(checkpoint=run_dir, grid_learning_rates="fast", dry_run=True)
+
+
 def test_an_encoder_that_changes_fails_the_run(run_dir, tmp_path, monkeypatch):
     trained_for_real = linear_protocol.train_classifiers
 
@@ -111,6 +126,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run_dir, tmp_path, capsys)
     assert evaluate(checkpoint=run_dir, model_dir=str(tmp_path / "out"), dry_run=True) is None
     printed = capsys.readouterr().out
     assert "29 (2 epochs)" in printed and "1,437 training, 360 evaluation" in printed
+    assert "0.00598 GB of main memory" in printed  # 1797 x (32 + 32 + 768) x 4 bytes
     assert not (tmp_path / "out").exists()
 
 

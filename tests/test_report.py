@@ -11,6 +11,7 @@ from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.results import markdown_table, plain_table, results_markdown
 from simclr_tf.report import run as report
+from simclr_tf.report.summary import summary_table
 from simclr_tf.report.table import summarize
 from tests.tiny_run import images_in_folders, save_tiny_run
 
@@ -66,6 +67,37 @@ def test_markdown_names_the_protocols_that_were_run(form):
     text = results_markdown({**RESULTS, "linear_form": form})
     assert ("SGD" in text) == (form != "fast")
     assert ("L-BFGS" in text) == (form != "paper")
+
+
+def figures(top_1):
+    return {"top_1": top_1, "top_1_interval": [top_1 - 0.1, top_1 + 0.1]}
+
+
+def test_the_summary_has_untrained_supervised_and_simclr_with_the_labels_used(tmp_path):
+    linear = {**RESULTS, "num_classes": 3}
+    linear["baselines"] = {"untrained": {**figures(0.4), "few_shot": {"1": 0.2, "2": 0.3}}}
+    knn = {"num_train": 50, "rows": {"untrained": figures(0.3), "h": figures(0.7)}}
+    rows = {"untrained": figures(0.35), "frozen": figures(0.6), "supervised": figures(0.5)}
+    tuned = {"num_labels": 5, "label_fraction": 0.1, "rows": {**rows, "fine_tuned": figures(0.65)}}
+    bare = {"num_labels": 50, "label_fraction": 1.0, "rows": {"fine_tuned": figures(0.8)}}
+    for name, content in {
+        "linear_eval": linear, "knn": knn, "finetune/10pct": tuned, "finetune/100pct": bare
+    }.items():  # fmt: skip
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "results.json").write_text(json.dumps(content))
+    header, rows = summary_table(str(tmp_path))
+    assert header == ["protocol", "labels used", "untrained encoder", "supervised", "SimCLR"]
+    shown = [[cell.split(" (")[0] for cell in row] for row in rows]
+    assert shown == [
+        ["linear, 1 per class", "3", "0.200", "-", "0.500"],
+        ["linear, 2 per class", "6", "0.300", "-", "0.625"],
+        ["linear", "50", "0.400", "-", "0.750"],
+        ["k-NN", "50", "0.300", "-", "0.700"],
+        ["linear, 10 % of the labels", "5", "0.350", "-", "0.600"],
+        ["fine-tuned, 10 % of the labels", "5", "0.350", "0.500", "0.650"],
+        ["fine-tuned, 100 % of the labels", "50", "-", "-", "0.800"],
+    ]
+    assert summary_table(str(tmp_path / "knn"))[1] == []
 
 
 def picture(path):

@@ -17,9 +17,19 @@ SCIENCE = {"numpy", "scipy", "sklearn", "threadpoolctl"}
 # room: (our own modules it may import besides itself, packages of others it may import)
 ALLOWED = {
     "simclr_tf/config.py": (
-        {f"simclr_tf.{n}" for n in ("errors", "settings", "config_views", "config_evaluation")},
+        {
+            f"simclr_tf.{name}"
+            for name in (
+                "errors",
+                "settings",
+                "config_views",
+                "config_training",
+                "config_evaluation",
+            )
+        },
         set(),
     ),
+    "simclr_tf/config_training.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
     "simclr_tf/config_views.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
     "simclr_tf/config_evaluation.py": ({"simclr_tf.errors", "simclr_tf.settings"}, set()),
     "simclr_tf/settings.py": ({"simclr_tf.errors"}, set()),

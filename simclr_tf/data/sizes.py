@@ -65,7 +65,7 @@ def known_size(name):
 
 
 def size_of_split(splits, split):
-    """Images in a split, or in a part of it such as train[:90%] or train[1000:].
+    """Images in a split, in a part of it such as train[:90%] or train[1000:], or in a sum.
 
     Args:
         splits: {split: images}.
@@ -73,6 +73,9 @@ def size_of_split(splits, split):
     Returns:
         int, or None if the expression cannot be read.
     """
+    if "+" in split:
+        found = [size_of_split(splits, part.strip()) for part in split.split("+")]
+        return None if None in found else sum(found)
     found = re.fullmatch(r"(\w+)(?:\[(-?\d*)(%?):(-?\d*)(%?)\])?", split)
     if not found or found[1] not in splits:
         return None

@@ -42,6 +42,25 @@ def mean_per_class(predictions, labels, num_classes):
     return float(np.mean(np.diag(counts)[present] / totals[present]))
 
 
+def mean_per_class_interval(predictions, labels, num_classes, samples=1000, seed=0):
+    """Bootstrap interval (95 %, percentiles) of `mean_per_class`.
+
+    Examples are drawn anew within each class, so the hits of a class are binomial.
+
+    Args:
+        predictions, labels: int [n]; num_classes: int; samples: draws; seed: int.
+    Returns:
+        (low, high), floats in [0, 1].
+    """
+    counts = confusion_matrix(predictions, labels, num_classes)
+    totals = counts.sum(axis=1)
+    present = totals > 0
+    totals, hits = totals[present], np.diag(counts)[present]
+    drawn = np.random.default_rng(seed).binomial(totals, hits / totals, (samples, len(totals)))
+    low, high = np.percentile((drawn / totals).mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def wilson_interval(accuracy, n, confidence_z=1.959963984540054):
     """Wilson score interval of a share (Wilson 1927); never leaves [0, 1].
 
@@ -64,8 +83,9 @@ def classification_report(scores, labels):
     Args:
         scores: float [n, num_classes]; labels: int [n], n >= 1.
     Returns:
-        {"top_1", "top_1_interval", "top_5", "top_5_interval", "mean_per_class"}; top_5 is top-k
-        with k = num_classes where there are fewer than 5 classes; intervals are [low, high].
+        {"top_1", "top_1_interval", "top_5", "top_5_interval", "mean_per_class",
+        "mean_per_class_interval"}; top_5 is top-k with k = num_classes where there are fewer than
+        5 classes; intervals are [low, high], Wilson's, of the mean per class by bootstrap.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     n, num_classes = scores.shape
@@ -73,5 +93,7 @@ def classification_report(scores, labels):
     for name, k in (("top_1", 1), ("top_5", min(5, num_classes))):
         report[name] = top_k(scores, labels, k)
         report[name + "_interval"] = list(wilson_interval(report[name], n))
-    report["mean_per_class"] = mean_per_class(scores.argmax(axis=1), labels, num_classes)
+    found = scores.argmax(axis=1), labels, num_classes
+    report["mean_per_class"] = mean_per_class(*found)
+    report["mean_per_class_interval"] = list(mean_per_class_interval(*found))
     return report

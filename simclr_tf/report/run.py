@@ -1,13 +1,21 @@
-"""`--mode=report`: the table and the picture of a finished run."""
+"""`--mode=report`: the tables and the picture of a finished run."""
+
+import os
 
 from simclr_tf.errors import DataError
+from simclr_tf.evaluation.results import markdown_table, plain_table
 from simclr_tf.report.pictures import draw_overview
+from simclr_tf.report.summary import summary_table
 from simclr_tf.report.table import summarize
 from simclr_tf.training.restore import load_trained
+from simclr_tf.training.run_folder import write_atomically
 
 
 def run(config, given=frozenset()):
-    """Draws the overview of a pretraining run and prints the table of its linear evaluation.
+    """Draws the overview of a pretraining run and prints the tables of its evaluations.
+
+    The table of everything measured (`report/table.md`) has the untrained encoder, the supervised
+    baseline where it was asked for, and SimCLR, with the number of labels used.
 
     Args:
         config: config.Report; `run.model_dir` is the folder of a pretraining run.
@@ -26,5 +34,10 @@ def run(config, given=frozenset()):
         summarize(run_dir)
     except DataError as error:
         print(f"no table: {error}")
+    header, rows = summary_table(run_dir)
+    if rows:
+        if not all(row[0].startswith("linear") for row in rows):  # else it says nothing new
+            print(plain_table(header, rows))
+        write_atomically(os.path.join(run_dir, "report", "table.md"), markdown_table(header, rows))
     print(f"picture: {path}")
     return path

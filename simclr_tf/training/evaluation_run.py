@@ -9,6 +9,9 @@ from simclr_tf.evaluation.results import confusion_csv
 from simclr_tf.training import restore
 from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 
+# how the pretraining cropped, beside flip and crop_area_min, which are settings of other modes too
+CROP = ("aug_impl", "crop_area_max", "crop_aspect_min", "crop_aspect_max", "resize")
+
 
 def load(config, given):
     """The encoder that `--checkpoint` names; call it in the scope of the strategy.

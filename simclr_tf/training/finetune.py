@@ -149,5 +149,6 @@ def _markdown(results):
         "\nAll rows use the same labels and evaluation images. The intervals are Wilson's. Linear "
         "classifiers: logistic regression on standardised features, without augmentation"
     )
-    proof = results["rows"].get("untrained", {}).get("encoder_sha256")
+    proofs = [figures.get("encoder_sha256") for figures in results["rows"].values()]
+    proof = ", ".join(sha256 for sha256 in proofs if sha256)
     return text + (f"; the frozen encoders did not change (sha256 {proof}).\n" if proof else ".\n")

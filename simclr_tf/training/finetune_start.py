@@ -10,13 +10,12 @@ from simclr_tf.models.fine_tuned import check_selector
 from simclr_tf.stack import keras
 from simclr_tf.training import evaluation_run
 
-# of the pretraining's views, what training with labels keeps unless the user says otherwise
-KEPT_VIEWS = frozenset(f.name for f in dataclasses.fields(settings_of.Views)) - {
-    "color_jitter_strength",
-    "use_blur",
-    "rotate_degrees",
-    "shear",
-}
+# of the pretraining's views, what training with labels keeps unless the user says otherwise: crop
+# and flip, and the ranges of colour and blur, which are off by default
+KEPT_VIEWS = frozenset(evaluation_run.CROP) | {
+    "flip", "crop_area_min", "jitter_prob", "brightness", "contrast", "saturation", "hue",
+    "grayscale_prob", "blur_prob", "blur_sigma_min", "blur_sigma_max",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ def find(config, given):
     config = _resolve(config, given, trained, scratch)
     if scratch:
         return _random(config, f"random weights, architecture of {path}")
-    head = trained.head or build_head(config.model, trained.encoder.feature_dim)
+    head = trained.head or no_head(trained.encoder)
     check_selector(config.finetuning.ft_proj_selector, head)
     origin = f"{path}, step {trained.step}"
     return Start(config, trained.encoder, head, origin, False, weights_hash(trained.encoder))
@@ -95,6 +94,12 @@ def random_parts(config):
     """(encoder, head) with random weights of config.Finetune; call it in the strategy's scope."""
     encoder = build_encoder(config.model, config.data.image_size, config.run.seed)
     return encoder, build_head(config.model, encoder.feature_dim, config.run.seed)
+
+
+def no_head(encoder):
+    """A projection head without layers, for releases that come without their head."""
+    model = settings_of.Model(proj_head_mode="none")
+    return build_head(model, encoder.feature_dim)
 
 
 def _checked_folder(config):

@@ -3,15 +3,13 @@
 import time
 
 from simclr_tf import config as settings_of
+from simclr_tf.evaluation.baselines import PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import results_markdown
 from simclr_tf.training import evaluation_run, linear_protocol, plan
 from simclr_tf.training.strategy import check_divisible, make_strategy
-
-# how the pretraining cropped, beside flip and crop_area_min, which are settings of their own here
-CROP = ("aug_impl", "crop_area_max", "crop_aspect_min", "crop_aspect_max", "resize")
 
 
 def run(config, given=frozenset()):
@@ -59,7 +57,7 @@ def resolve(config, trained, given):
     also = ("flip", "crop_area_min")
     config = evaluation_run.resolve(config, given, trained, "linear_eval", also)
     protocol = config.protocol
-    views = {name: trained.settings[name] for name in CROP}
+    views = {name: trained.settings[name] for name in evaluation_run.CROP}
     views.update(flip=protocol.flip, crop_area_min=protocol.crop_area_min)
     return config, settings_of.Views(color_jitter_strength=0.0, use_blur=False, **views)
 
@@ -78,16 +76,26 @@ def _plan(config, trained, info, strategy):
         rows += [
             ("steps", f"{steps:,} ({protocol.train_epochs} epochs)"),
             ("learning rate", f"peak {peak:.6g}, SGD with Nesterov momentum, cosine"),
+            ("classifiers", f"{len(linear_protocol.grid_of(protocol))} in the same pass"),
             ("batch", f"{protocol.train_batch_size} images"),
             ("augmentation", "random crop" + (" and flip" if protocol.flip else "")),
         ]
     rows += [
         ("baselines", "raw pixels, untrained encoder" if protocol.baselines else "none"),
+        ("features", f"{_gigabytes(config, trained, info):.3g} GB of main memory"),
         ("strategy", plan.strategy_line(strategy)),
         ("precision", config.run.precision),
         ("output", config.run.model_dir),
     ]
     return plan.format_plan("plan: linear_eval", rows)
+
+
+def _gigabytes(config, trained, info):
+    """Size of the features of all images and feature spaces, which are kept in main memory."""
+    dims = trained.encoder.feature_dim
+    if config.protocol.baselines:
+        dims += trained.encoder.feature_dim + 3 * min(config.data.image_size, PIXEL_SIDE) ** 2
+    return 4e-9 * dims * (info.num_train + info.num_eval)
 
 
 def _evaluate(evaluation, step):
@@ -119,6 +127,14 @@ def _evaluate(evaluation, step):
     return results, (scores, held_out.labels)
 
 
+def _grid(pairs, members, labels):
+    """The figures of each classifier of the grid; nothing is chosen by the evaluation images."""
+    return [
+        {"learning_rate": rate, "weight_decay": decay, **classification_report(scores, labels)}
+        for (rate, decay), scores in zip(pairs, members)
+    ]
+
+
 def _few_shot(config, name, train, held_out):
     return few_shot(
         (train.h[name], train.labels),
@@ -147,7 +163,10 @@ def _linear_figures(evaluation, functions, train, held_out, figures):
         protocol, count = evaluation.config.protocol, evaluation.train.num_examples
         images = linear_protocol.total_steps(protocol, count) * protocol.train_batch_size
         images_per_second = round(images / (time.monotonic() - began), 2)
-        for name, values in scores.items():
-            figures[name].update(classification_report(values, held_out.labels))
-        main = scores["simclr"]
+        for name, members in scores.items():
+            figures[name].update(classification_report(members[0], held_out.labels))
+        main = scores["simclr"][0]
+        if len(scores["simclr"]) > 1:
+            pairs = linear_protocol.grid_of(protocol)
+            figures["simclr"]["grid"] = _grid(pairs, scores["simclr"], held_out.labels)
     return images_per_second, main

@@ -1,6 +1,7 @@
 """The two forms of linear evaluation: the paper's (appendix B.6) and the fast one (L-BFGS)."""
 
 import dataclasses
+import itertools
 
 from simclr_tf import config as settings_of
 from simclr_tf.data.source import Source
@@ -44,6 +45,23 @@ def total_steps(protocol, num_train):
 def peak_learning_rate(protocol):
     """Peak of the paper's form, learning_rate * batch / 256; protocol: config.LinearProtocol."""
     return schedule.peak_learning_rate(protocol.learning_rate, "linear", protocol.train_batch_size)
+
+
+def grid_of(protocol):
+    """[(learning rate, weight decay)] of all classifiers; the first is that of the settings.
+
+    Args:
+        protocol: config.LinearProtocol.
+    Raises:
+        SettingsError: a list of the grid is not one of numbers.
+    """
+    names = ("learning_rate", "weight_decay")
+    lists = [settings_of.number_list(f"grid_{n}s", getattr(protocol, f"grid_{n}s")) for n in names]
+    own = tuple(getattr(protocol, name) for name in names)
+    if not any(lists):
+        return [own]
+    pairs = itertools.product(*(found or own[at : at + 1] for at, found in enumerate(lists)))
+    return [own, *pairs]
 
 
 def feature_functions(evaluation):
@@ -99,14 +117,20 @@ def paper_form(evaluation, functions, held_out):
         evaluation: Evaluation; functions: {feature space: function};
         held_out: Features with h {feature space: float32 [n, d]}.
     Returns:
-        {feature space: scores float [n, num_classes] of the held-out images}.
+        {feature space: [scores float [n, num_classes] of the held-out images for each classifier
+        of `grid_of`]}.
     Raises:
-        DivergedError: a loss is not finite.
+        DivergedError: the loss of a first classifier is not finite.
     """
     scales = _scales(evaluation, functions)
     scaled = {name: _chain(function, scales[name]) for name, function in functions.items()}
     classifiers = _train(evaluation, scaled)
-    return {name: classifiers.scores(name, scales[name](held_out.h[name])) for name in functions}
+    features_of = {name: scales[name](held_out.h[name]) for name in functions}
+    members = range(len(classifiers.grid))
+    return {
+        name: [classifiers.scores(name, h, member) for member in members]
+        for name, h in features_of.items()
+    }
 
 
 def _scales(evaluation, functions):
@@ -155,7 +179,7 @@ def _train(evaluation, functions):
     dims = {name: int(f(tf.zeros([1, size, size, 3])).shape[-1]) for name, f in functions.items()}
     steps = total_steps(protocol, source.num_examples)
     curve = schedule.WarmUpCosine(peak_learning_rate(protocol), 0, steps)
-    grid = ((1.0, protocol.weight_decay),)
+    grid = [(rate / protocol.learning_rate, decay) for rate, decay in grid_of(protocol)]
     zero = protocol.zero_init_logits_layer
     with evaluation.strategy.scope():
         classifiers = LinearClassifiers(dims, source.num_classes, zero, grid, config.run.seed)

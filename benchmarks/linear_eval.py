@@ -1,0 +1,141 @@
+"""Cost of linear evaluation: the usual recipe, the paper's form and the fast form, in one run.
+
+    python -m benchmarks.linear_eval [--rounds=3] [--steps=3] [--grid=9] [--json=FILE]
+
+ResNet-18 at 32 pixels on scikit-learn's digits. The usual recipe runs the whole encoder in every
+step in training graph form: `training=True` under a gradient tape, one classifier per run. It is
+measured twice: with the gradient of all weights computed ("whole"), and stopped behind the encoder
+("stopped", as the official code does). Our paper's form runs the encoder forward only and trains
+all classifiers of a grid at once. Steps of all forms take turns; the median step gives the cost of
+90 epochs. The fast form (features once, 45 penalties by L-BFGS, final fit) is timed as a whole.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+from benchmarks import timing
+from simclr_tf.data.digits import digit_images
+from simclr_tf.evaluation.baselines import Standardiser
+from simclr_tf.evaluation.features import extract_features
+from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer
+from simclr_tf.evaluation.logistic import tune_logistic
+from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.models.resnet import ResNet
+from simclr_tf.stack import keras, tf
+
+EPOCHS, BATCH, SIZE, CLASSES, COUNT = 90, 128, 32, 10, 1437
+
+
+def digits():
+    """(images float32 [1437, 32, 32, 3] in [0, 1], labels int32 [1437])."""
+    images, labels = digit_images()
+    images = np.repeat(images[:COUNT], 3, axis=3).astype(np.float32) / 255.0
+    return tf.image.resize(images, [SIZE, SIZE]).numpy(), labels[:COUNT].astype(np.int32)
+
+
+def make_encoder():
+    """ResNet-18 whose residual branches are on."""
+    encoder = ResNet(18, stem="small")
+    encoder.build((None, SIZE, SIZE, 3))
+    for part in encoder.submodules:
+        if hasattr(part, "moving_variance"):
+            part.gamma.assign(tf.ones_like(part.gamma))
+    return encoder
+
+
+def usual(encoder, whole):
+    """A step of the usual recipe; `whole`: the gradient of all weights is computed."""
+    classifier = LinearClassifier(CLASSES)
+    classifier(tf.zeros([1, encoder.feature_dim]))
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+    wanted = classifier.trainable_variables
+    optimizer.build(wanted)
+    variables = wanted + (encoder.trainable_variables if whole else [])
+
+    def step(batch):
+        with tf.GradientTape() as tape:
+            h = encoder(batch["images"], training=True)
+            logits = classifier(h if whole else tf.stop_gradient(h))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, wanted))
+        return loss, tf.add_n([tf.reduce_sum(g) for g in gradients])
+
+    return tf.function(step, autograph=False)
+
+
+def ours(encoder, count):
+    """A step of the paper's form with `count` classifiers."""
+    grid = tuple((1.0 / (1 + i), 0.0) for i in range(count))
+    classifiers = LinearClassifiers({"h": encoder.feature_dim}, CLASSES, grid=grid)
+    functions = {"h": lambda images: encoder(images, training=False)}
+    trainer = LinearTrainer(classifiers, functions, lambda batch: batch["images"], 0.05)
+    return tf.function(trainer.train_step, autograph=False)
+
+
+def fast(encoder, images, labels):
+    """Seconds of (features once, 45 penalties and the final fit)."""
+    columns = {"images": images, "label": labels, "id": np.arange(len(images))}
+    began = time.perf_counter()
+    batches = tf.data.Dataset.from_tensor_slices(columns).batch(BATCH)
+    h = extract_features(encoder, batches, BATCH).h
+    middle = time.perf_counter()
+    tune_logistic(Standardiser(h)(h), labels, CLASSES)
+    return middle - began, time.perf_counter() - middle
+
+
+def measure(options):
+    """{form: seconds of 90 epochs}, and the parts of the fast form."""
+    images, labels = digits()
+    encoder = make_encoder()
+    batch = {"images": tf.constant(images[:BATCH]), "label": tf.constant(labels[:BATCH])}
+    forms = {
+        "usual, whole gradient": usual(encoder, True),
+        "usual, gradient stopped": usual(encoder, False),
+        "paper's form, 1 classifier": ours(encoder, 1),
+        f"paper's form, {options.grid} classifiers": ours(encoder, options.grid),
+    }
+    times = {name: [] for name in forms}
+    for step in forms.values():
+        step(batch)
+    for _ in range(options.rounds):
+        for name, step in forms.items():
+            began = time.perf_counter()
+            for _ in range(options.steps):
+                out = step(batch)
+            tf.nest.map_structure(lambda t: t.numpy(), out)
+            times[name].append((time.perf_counter() - began) / options.steps)
+    steps = EPOCHS * COUNT / BATCH
+    costs = {name: steps * statistics.median(rows) for name, rows in times.items()}
+    features, search = fast(make_encoder(), images, labels)
+    costs["fast form"] = features + search
+    return costs, {"features": features, "search": search}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--grid", type=int, default=9)
+    parser.add_argument("--json", default="", help="file for the figures")
+    options = parser.parse_args()
+    costs, parts = measure(options)
+    whole, stopped = list(costs.values())[:2]
+    rows = [
+        [name, f"{cost:.1f}", f"{whole / cost:.2f}", f"{stopped / cost:.2f}",
+         f"{options.grid * stopped / cost:.1f}"]
+        for name, cost in costs.items()
+    ]  # fmt: skip
+    header = ["form", f"s, {EPOCHS} epochs", "whole / it", "stopped / it", f"{options.grid} runs stopped / it"]  # fmt: skip
+    timing.print_table(header, rows)
+    print(f"fast form: {parts['features']:.1f} s features, {parts['search']:.1f} s search and fit")
+    if options.json:
+        timing.write_json(options.json, {"seconds": costs, "fast": parts, "grid": options.grid})
+
+
+if __name__ == "__main__":
+    main()

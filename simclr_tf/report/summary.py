@@ -1,0 +1,67 @@
+"""One table of everything that was measured on a run: who beats whom with how many labels."""
+
+import os
+
+from simclr_tf.evaluation.results import interval_text
+from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import read_json
+
+HEADER = ["protocol", "labels used", "untrained encoder", "supervised", "SimCLR"]
+
+
+def summary_table(run_dir):
+    """Header and rows of the evaluations of a run folder.
+
+    Every row has the untrained (random-init) encoder and SimCLR with the same labels, and the
+    supervised baseline where it was asked for; "-" marks what was not measured.
+
+    Args:
+        run_dir: folder of a pretraining run.
+    Returns:
+        (header list of str, rows list of lists of str): linear evaluation with few labels and
+        all, k-NN, then the fine-tunings by number of labels (their untrained encoder is frozen
+        under a linear classifier).
+    """
+    rows = []
+    for name, rows_of in (("linear_eval", _linear), ("knn", _knn)):
+        path = os.path.join(run_dir, name, "results.json")
+        if tf.io.gfile.exists(path):
+            rows += rows_of(read_json(path))
+    paths = tf.io.gfile.glob(os.path.join(run_dir, "finetune", "*", "results.json"))
+    tunings = [read_json(path) for path in paths]
+    for results in sorted(tunings, key=lambda one: one["num_labels"]):
+        rows += _finetune(results)
+    return HEADER, rows
+
+
+def _linear(results):
+    untrained = results["baselines"].get("untrained")
+    rows = []
+    for shots, value in results["few_shot"].items():
+        labels = int(shots) * results["num_classes"]
+        other = "-" if untrained is None else f"{untrained['few_shot'][shots]:.3f}"
+        rows.append([f"linear, {shots} per class", f"{labels:,}", other, "-", f"{value:.3f}"])
+    other = "-" if untrained is None else _figure(untrained)
+    return rows + [["linear", f"{results['num_train']:,}", other, "-", _figure(results)]]
+
+
+def _knn(results):
+    rows = results["rows"]
+    figures = [_figure(rows["untrained"]), "-", _figure(rows["h"])]
+    return [["k-NN", f"{results['num_train']:,}", *figures]]
+
+
+def _finetune(results):
+    rows, share = results["rows"], f"{100 * results['label_fraction']:g} %"
+    labels = f"{results['num_labels']:,}"
+    untrained, supervised, frozen, tuned = (
+        _figure(rows[name]) if name in rows else "-"
+        for name in ("untrained", "supervised", "frozen", "fine_tuned")
+    )
+    lines = [[f"linear, {share} of the labels", labels, untrained, "-", frozen]]
+    lines.append([f"fine-tuned, {share} of the labels", labels, untrained, supervised, tuned])
+    return [line for line in lines if line[4] != "-" or line[3] != "-"]
+
+
+def _figure(figures):
+    return f"{figures['top_1']:.3f} ({interval_text(figures)})"

@@ -1,0 +1,128 @@
+"""`--mode=probe`: what h and the layers of the head know of the views (paper §4.2, Tab. 3)."""
+
+import time
+
+from simclr_tf.data import sources
+from simclr_tf.data.info import require_labels
+from simclr_tf.errors import SettingsError
+from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.results import interval_text, markdown_table
+from simclr_tf.training import evaluation_run, plan, probe_tasks
+from simclr_tf.training.strategy import make_strategy
+
+COLUMNS = {
+    "color": "colour or grey",
+    "rotation": "rotation",
+    "noise": "noise or not",
+    "sobel": "Sobel or not",
+    "label": "class label",
+}
+
+
+def run(config, given=frozenset()):
+    """Trains a probe per task and feature space on the frozen encoder.
+
+    Args:
+        config: config.Probe.
+        given: names of the settings that the user gave; data and model settings that are not
+            among them come from the pretraining.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the data, the checkpoint or the output folder cannot be used.
+        FrozenEncoderError: the encoder changed; nothing is written.
+    """
+    strategy = make_strategy(config.run)
+    tasks = _tasks(config)
+    with strategy.scope():
+        trained = evaluation_run.load(config, given)
+    config = evaluation_run.resolve(config, given, trained, "probe")
+    info = _describe(config, tasks, given)
+    print(_plan(config, trained, info, tasks, strategy), flush=True)
+    if config.run.dry_run:
+        return None
+    pair = evaluation_run.open_pair(config)
+    folder, _ = evaluation_run.claim("probe", config, info)
+    results = _measure(config, trained, strategy, tasks, pair)
+    text = _markdown(results, config.probe)
+    evaluation_run.write_results(folder, results, text)
+    print(text)
+    return results
+
+
+def _describe(config, tasks, given):
+    """`SourceInfo`; takes "label" from the tasks where there are none and nobody asked."""
+    info = sources.describe(config.data)
+    if "label" in tasks and not info.num_classes:
+        if "probe_tasks" in given:
+            require_labels(info, "--probe_tasks=label")
+        tasks.remove("label")
+    return info
+
+
+def _measure(config, trained, strategy, tasks, pair):
+    """The content of results.json."""
+    began = time.monotonic()
+    probing = probe_tasks.Probing(config, trained, strategy, *pair)
+    with proved_frozen(trained.encoder, strategy) as sha256:
+        figures = {task: probe_tasks.measure(probing, task) for task in tasks}
+    return {
+        "mode": "probe",
+        "checkpoint": config.source.checkpoint,
+        "step": trained.step,
+        "dataset": pair[0].name,
+        "num_train": pair[0].num_examples,
+        "num_eval": pair[1].num_examples,
+        "tasks": figures,
+        "encoder_sha256": sha256,
+        "wall_seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _tasks(config):
+    names = [name.strip() for name in config.probe.probe_tasks.split(",") if name.strip()]
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown or not names:
+        raise SettingsError(
+            f"probe_tasks={config.probe.probe_tasks} names {unknown[0] if unknown else 'nothing'}; "
+            f"give some of {', '.join(COLUMNS)}, comma-separated."
+        )
+    return names
+
+
+def _plan(config, trained, info, tasks, strategy):
+    settings = config.probe
+    network = f"one hidden layer of {settings.probe_hidden}" if settings.probe_hidden else "linear"
+    rows = [
+        ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
+        ("data set", evaluation_run.data_line(info)),
+        ("tasks", ", ".join(tasks)),
+        ("probe", f"{network}, {settings.probe_epochs} epochs; class label: L-BFGS, linear"),
+        ("strategy", plan.strategy_line(strategy)),
+        ("output", config.run.model_dir),
+    ]
+    return plan.format_plan("plan: probe", rows)
+
+
+def _markdown(results, settings):
+    """results.md: a row per feature space, a column per task."""
+    tasks = results["tasks"]
+    spaces = next(iter(tasks.values()))["spaces"]
+    header = ["predict from"] + [COLUMNS[task] for task in tasks]
+    rows = [["chance"] + [f"{figures['chance']:.3f}" for figures in tasks.values()]]
+    for name in spaces:
+        cells = [tasks[task]["spaces"][name] for task in tasks]
+        title = probe_tasks.TITLES.get(name, f"head layer {name[1:]}")
+        rows.append([title] + [f"{c['top_1']:.3f} ({interval_text(c)})" for c in cells])
+    width = settings.probe_hidden
+    kind = f"network with one hidden layer of {width}" if width else "linear classifier"
+    text = f"# What {results['checkpoint']} (step {results['step']}) knows of a view\n\n"
+    text += f"{results['dataset']}: {results['num_train']} training images, "
+    text += f"{results['num_eval']} evaluation images; top-1 and its 95 % interval.\n\n"
+    text += markdown_table(header, rows)
+    text += (
+        f"\nProbes on the frozen encoder: a {kind} for the transformations, which are "
+        "applied to one random view of each image as the pretraining draws them; a linear "
+        "classifier on whole images for the label. Chance is the share of the commonest class.\n"
+    )
+    return text + f"\nThe encoder was not changed (sha256 {results['encoder_sha256']}).\n"

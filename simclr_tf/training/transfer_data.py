@@ -1,0 +1,81 @@
+"""The images of one data set of the transfer suite: for training, to choose by, for the test."""
+
+import dataclasses
+
+import numpy as np
+
+from simclr_tf.data import sources, subset
+from simclr_tf.data.info import require_labels
+from simclr_tf.data.multi_label import multi_hot
+from simclr_tf.data.source import Source
+from simclr_tf.evaluation.logistic import HELD_OUT, split_held_out
+from simclr_tf.evaluation.transfer_sets import TransferSet
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferData:
+    """An opened data set.
+
+    Attributes:
+        about: TransferSet.
+        train: Source of all training images, validation included.
+        test: Source.
+        split: (kept, held out) positions in `train`: hyper-parameters are chosen on the latter.
+        targets: {"train", "test": bool [n, num_classes]} of several labels per image, or None.
+        num_classes: int.
+    """
+
+    about: TransferSet
+    train: Source
+    test: Source
+    split: tuple
+    targets: dict
+    num_classes: int
+
+
+def data_settings(config, about):
+    """The config.Data of a TransferSet."""
+    both = f"{about.train}+{about.validation}" if about.validation else about.train
+    return dataclasses.replace(
+        config.data,
+        dataset=about.dataset or "digits",
+        image_dir=about.image_dir,
+        train_split=both,
+        eval_split=about.test,
+    )
+
+
+def describe(config, about):
+    """`SourceInfo` of a TransferSet; refuses one without labels."""
+    info = sources.describe(data_settings(config, about))
+    if about.metric != "map_11":
+        require_labels(info, "--mode=transfer")
+    return info
+
+
+def open_set(config, about):
+    """Opens a TransferSet; see TransferData.
+
+    Args:
+        config: config.Transfer; about: TransferSet.
+    """
+    data, seed = data_settings(config, about), config.run.seed
+    train, test = (sources.open_source(data, which, seed) for which in ("train", "eval"))
+    targets, count = None, train.num_classes
+    if about.metric == "map_11":
+        found = {"train": multi_hot(data, data.train_split), "test": multi_hot(data, about.test)}
+        targets, count = {key: rows for key, (rows, _) in found.items()}, len(found["test"][1])
+    if about.validation:
+        alone = dataclasses.replace(data, train_split=about.train)
+        first = sources.describe(alone).num_train  # train comes before validation
+        split = np.arange(first), np.arange(first, train.num_examples)
+    elif targets is not None:
+        split = split_held_out(np.zeros(train.num_examples, int), HELD_OUT, seed)
+    else:
+        split = split_held_out(subset.all_labels(train), HELD_OUT, seed)
+    return TransferData(about, train, test, split, targets, count)
+
+
+def parts(data):
+    """(Source to fit on, Source to choose by) of a TransferData."""
+    return tuple(subset.subset(data.train, positions.astype(np.int64)) for positions in data.split)
