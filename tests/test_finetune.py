@@ -132,7 +132,8 @@ def test_a_run_on_a_layer_of_the_head_can_be_loaded(run_dir, tmp_path):
     folder = str(tmp_path / "z1")
     tune(checkpoint=run_dir, ft_proj_selector=-1, baselines=False, model_dir=folder, train_steps=1)
     trained = restore.load_trained(folder)
-    assert trained.probe is None and trained.head.depth == 2
+    assert trained.settings["ft_proj_selector"] == trained.head.depth == 2
+    assert trained.probe.dense.kernel.shape == [8, 10]
 
 
 @pytest.mark.parametrize("batch, decay", [(16, 0.9), (1, 1 - 10 / 300)])
