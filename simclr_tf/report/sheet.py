@@ -10,6 +10,7 @@ from simclr_tf.data import sources
 from simclr_tf.report.files import make_folder_of, write_file
 from simclr_tf.report.sample import Sample
 from simclr_tf.settings import listed
+from simclr_tf.stack import tf
 from simclr_tf.training import plan
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.views import blur
@@ -41,6 +42,7 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     make_folder_of(config.sheet.sheet)  # before the work
+    tf.get_logger().setLevel("ERROR")  # it warns of many programs; here each row is one
     source = sources.open_source(config.data, "train", config.run.seed)
     count = min(config.sheet.sheet_images, source.num_examples)
     path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
