@@ -111,7 +111,7 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
 
 def test_the_commands_for_own_images_run(place):
     commands = [c for c in COMMANDS if "runs/photos" in c or "image_dir=photos" in c]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         more = ["--image_size=32"] if re.search("--mode=(pretrain|views)", command) else []
         python(place, "-m", "simclr_tf", *made_small(command, *more).split())
