@@ -95,8 +95,7 @@ def place(tmp_path_factory):
     recipe = subprocess.run(
         ["make", "-n", "-o", "setup", "demo"], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    for command in recipe.stdout.splitlines():
-        python(folder, "-m", "simclr_tf", *made_small(command).split())
+    python(folder, "-c", RUN_ALL, *[made_small(line) for line in recipe.stdout.splitlines()])
     for name in ("cifar10", "imagenet"):
         (folder / "runs" / name).symlink_to(folder / "runs" / "demo")
     return folder
@@ -111,10 +110,11 @@ def test_make_demo_leaves_figures_a_model_and_a_picture(place):
 
 def test_the_commands_for_own_images_run(place):
     commands = [c for c in COMMANDS if "runs/photos" in c or "image_dir=photos" in c]
-    assert len(commands) == 9
-    for command in commands:
-        more = ["--image_size=32"] if re.search("--mode=(pretrain|views)", command) else []
-        python(place, "-m", "simclr_tf", *made_small(command, *more).split())
+    assert len(commands) == 8
+    small = ["--image_size=32"], []
+    drawn = [re.search("--mode=(pretrain|views)", command) for command in commands]
+    every = [made_small(c, *small[not found]) for c, found in zip(commands, drawn)]
+    python(place, "-c", RUN_ALL, *every)  # one process: TensorFlow is imported once
     assert list((place / "runs" / "photos" / "saved_model").glob("*/saved_model.pb"))
     assert np.load(place / "runs" / "photos" / "embeddings" / "embeddings.npz")["h"].shape[0] == 20
     assert (place / "views.png").stat().st_size > 0
