@@ -18,7 +18,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.stack import tf
-from simclr_tf.training import plan, restore
+from simclr_tf.training import evaluation_run, plan, restore
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 from simclr_tf.training.strategy import make_strategy
 
@@ -80,9 +80,8 @@ def run(config, given=frozenset()):
     if ".parquet" in output.files:
         tables.check_parquet()
     strategy = make_strategy(config.run)
-    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
     with strategy.scope():
-        trained = restore.load_trained(config.source.checkpoint, values)
+        trained = evaluation_run.load(config, given)
     config = restore.inherit(config, given, trained.settings)
     if config.embed.embed_head and trained.head is None:
         raise SettingsError(

@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from simclr_tf.errors import SettingsError
+from simclr_tf.settings import listed
 
 PAPER_ROWS = {
     "SimCLR ResNet-50 (paper), linear": "linear",
@@ -74,7 +75,7 @@ def find_sets(text):
         SettingsError: nothing is named, a name is given twice, or a folder is missing.
     """
     found = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    for item in listed(text):
         items = [one for one in PAPER if one.dataset] if item == "paper" else [_find(item)]
         for one in items:
             if one.name in found:

@@ -4,6 +4,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics, norms, replicas
 from simclr_tf.stack import keras, tf
 
+
 class ContrastiveLoss:
     """A contrastive loss of two views: loss(z, labels=None) -> float32 [].
 

@@ -1,10 +1,12 @@
 """Encoder, projection head up to one layer and a linear classifier, trained with labels."""
 
 from simclr_tf.errors import SettingsError
+from simclr_tf.models.selection import layer_index
+from simclr_tf.models.step_parts import StepParts
 from simclr_tf.stack import keras, tf
 
 
-class FineTuned(keras.Model):
+class FineTuned(StepParts, keras.Model):
     """Supervised training of an encoder from any starting weights (paper appendix B.5).
 
     `call`: images float [b, s, s, 3] in [0, 1] -> logits float32 [b, num_classes]. The classifier
@@ -51,12 +53,12 @@ class FineTuned(keras.Model):
             logits = self(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
             loss = tf.reduce_mean(losses)
-            objective = self._scaled((loss + self._penalty()) / replicas)
-        self._apply(tape.gradient(objective, self.trainable_variables))
+            objective = self.scaled((loss + self._penalty()) / replicas)
+        self.apply(tape.gradient(objective, self.trainable_variables))
         hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
         self.running["loss"].update_state(loss)
         self.running["top_1"].update_state(hits)
-        self.running["non_finite_steps"].update_state(1.0 - tf.cast(tf.math.is_finite(loss), tf.float32))  # fmt: skip
+        self.count_non_finite(loss)
         return {name: metric.result() for name, metric in self.running.items()}
 
     def _penalty(self):
@@ -64,15 +66,6 @@ class FineTuned(keras.Model):
         if not self._kernel_decay:
             return 0.0
         return self._kernel_decay * tf.nn.l2_loss(self.probe.dense.kernel)
-
-    def _scaled(self, objective):
-        scales = hasattr(self.optimizer, "get_scaled_loss")
-        return self.optimizer.get_scaled_loss(objective) if scales else objective
-
-    def _apply(self, gradients):
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
 
 
 def check_selector(selector, head):
@@ -111,6 +104,6 @@ def freeze(encoder, head, selector, after_block):
             )
         for part in [encoder.stem, *encoder.groups[:after_block]]:
             part.trainable = False
-    used = head.depth if selector == -1 else selector
+    used = layer_index(head, selector)
     for part in head.dense[used:] + [norm for norm in head.norms[used:] if norm is not None]:
         part.trainable = False

@@ -2,10 +2,11 @@
 
 from simclr_tf.losses.embedding import EffectiveRank, LogMean
 from simclr_tf.losses.metrics import FIGURES
+from simclr_tf.models.step_parts import StepParts
 from simclr_tf.stack import keras, tf
 
 
-class SimCLR(keras.Model):
+class SimCLR(StepParts, keras.Model):
     """Contrastive pretraining of an encoder (paper §2.1, algorithm 1).
 
     `call` maps images float [b, height, width, 3] in [0, 1] to h float [b, d]: what evaluation
@@ -84,18 +85,6 @@ class SimCLR(keras.Model):
         loss = self.contrastive_loss
         return loss.with_figures(z, label if loss.needs_labels else None)
 
-    def scaled(self, objective):
-        """The objective times the loss scale of mixed_float16, if there is one."""
-        if hasattr(self.optimizer, "get_scaled_loss"):
-            return self.optimizer.get_scaled_loss(objective)
-        return objective
-
-    def apply(self, gradients):
-        """One optimizer step; `gradients` are those of `scaled` objectives."""
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
-
     def probe_loss(self, h, label):
         """Cross entropy of the online probe, mean over this replica's views; 0 without a probe."""
         if self.probe is None:
@@ -113,8 +102,7 @@ class SimCLR(keras.Model):
         for name, value in figures.items():
             self.running["uniformity" if name == "nearness" else name].update_state(value)
         self.running["loss"].update_state(loss)
-        # counted on the device, so that divergence is seen without a host sync in every step
-        self.running["non_finite_steps"].update_state(1.0 - tf.cast(tf.math.is_finite(loss), tf.float32))  # fmt: skip
+        self.count_non_finite(loss)
 
     def update_rank(self, h):
         """Adds h float [m, d] of this replica to the effective rank, if it is followed."""

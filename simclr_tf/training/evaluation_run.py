@@ -76,6 +76,20 @@ def claim(mode, config, info):
     return folder, folder.claim(mode, settings_of.flatten(config), free, dataset)
 
 
+def start(mode, config, info):
+    """Opens the images and claims the run folder, where bad images will be listed.
+
+    Args:
+        mode, config, info: as for `claim`.
+    Returns:
+        RunFolder, and the pair of `open_pair`.
+    """
+    pair = open_pair(config)
+    folder, _ = claim(mode, config, info)
+    pair[0].quarantine.attach(folder.join("quarantine.txt"))
+    return folder, pair
+
+
 def write_results(folder, results, markdown, scores=None, held_out=None, class_names=()):
     """Writes results.json and results.md, and confusion.csv if there are `scores`.
 

@@ -21,7 +21,7 @@ from simclr_tf.training.gradient_cache import batch_norms
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.training.loop import StepRunner, train
 from simclr_tf.training.progress import Progress
-from simclr_tf.training.recording import recorder
+from simclr_tf.training.recording import bad_images_told, recorder
 from simclr_tf.training.run_folder import RunFolder
 from simclr_tf.views.device import make_views
 
@@ -125,14 +125,9 @@ def _train(job, model, steps, start, checkpoints):
     curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
     progress = _Progress(start, steps.total, batch)
     observers = [progress.show, recorder(job.folder, start, curve)]
-    try:
+    with bad_images_told(source.quarantine):
         limits = training.steps_per_execution, training.max_wall_minutes
         train(runner, steps, start, checkpoints, observers, *limits)
-    except tf.errors.OpError:
-        source.quarantine.check()  # an error of the input pipeline, in the user's words
-        raise
-    if len(source.quarantine):
-        print(source.quarantine.summary(), flush=True)
 
 
 def score(model, job):

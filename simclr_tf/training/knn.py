@@ -38,9 +38,7 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, info, strategy), flush=True)
     if config.run.dry_run:
         return None
-    pair = evaluation_run.open_pair(config)
-    folder, _ = evaluation_run.claim("knn", config, info)
-    pair[0].quarantine.attach(folder.join("quarantine.txt"))
+    folder, pair = evaluation_run.start("knn", config, info)
     results, main = _evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
     evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)

@@ -35,9 +35,7 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, info, strategy), flush=True)
     if config.run.dry_run:
         return None
-    pair = evaluation_run.open_pair(config)
-    folder, _ = evaluation_run.claim("linear_eval", config, info)
-    pair[0].quarantine.attach(folder.join("quarantine.txt"))
+    folder, pair = evaluation_run.start("linear_eval", config, info)
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
     results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)

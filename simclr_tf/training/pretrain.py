@@ -19,7 +19,7 @@ from simclr_tf.training.input import train_batches
 from simclr_tf.training.loop import StepRunner, train
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
-from simclr_tf.training.recording import recorder
+from simclr_tf.training.recording import bad_images_told, recorder
 from simclr_tf.training.restore import build_parts
 from simclr_tf.training.run_folder import RunFolder, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
@@ -128,14 +128,9 @@ def _train(config, strategy, model, source, steps, folder):
     observers = [progress.show, recorder(folder, start, _curve(steps)), health.look]
     observers = online_knn(config, model.encoder, source, strategy, steps) + observers
     began = time.monotonic()
-    try:
+    with bad_images_told(source.quarantine):
         limits = training.steps_per_execution, training.max_wall_minutes
         logs = train(runner, steps, start, checkpoints, observers, *limits)
-    except tf.errors.OpError:
-        source.quarantine.check()  # an error of the input pipeline, in the user's words
-        raise
-    if len(source.quarantine):
-        print(source.quarantine.summary(), flush=True)
     if start >= steps.total:
         print(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
         return None

@@ -7,6 +7,7 @@ from simclr_tf.data.info import require_labels
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.results import interval_text, markdown_table
+from simclr_tf.settings import listed
 from simclr_tf.training import evaluation_run, plan, probe_tasks
 from simclr_tf.training.strategy import make_strategy
 
@@ -41,8 +42,7 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, info, tasks, strategy), flush=True)
     if config.run.dry_run:
         return None
-    pair = evaluation_run.open_pair(config)
-    folder, _ = evaluation_run.claim("probe", config, info)
+    folder, pair = evaluation_run.start("probe", config, info)
     results = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text)
@@ -80,7 +80,7 @@ def _measure(config, trained, strategy, tasks, pair):
 
 
 def _tasks(config):
-    names = [name.strip() for name in config.probe.probe_tasks.split(",") if name.strip()]
+    names = list(listed(config.probe.probe_tasks))
     unknown = [name for name in names if name not in COLUMNS]
     if unknown or not names:
         raise SettingsError(

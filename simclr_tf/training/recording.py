@@ -1,4 +1,6 @@
-"""What a training run leaves behind while it trains: metrics.jsonl and TensorBoard."""
+"""What a run leaves behind while it trains: metrics.jsonl, TensorBoard, its bad images."""
+
+import contextlib
 
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import MetricsLog
@@ -26,3 +28,21 @@ def recorder(folder, start, curve):
         writer.flush()
 
     return record
+
+
+@contextlib.contextmanager
+def bad_images_told(quarantine):
+    """Around training: bad images end it in the user's words, or are summed up after it.
+
+    Args:
+        quarantine: of the training Source.
+    Raises:
+        DataError: the input pipeline failed because of an image.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        quarantine.check()
+        raise
+    if len(quarantine):
+        print(quarantine.summary(), flush=True)
