@@ -90,10 +90,10 @@ def test_a_grid_is_trained_in_the_same_pass_and_leaves_the_first_classifier_alon
 ):
     got = evaluate(
         checkpoint=run_dir, model_dir=str(tmp_path / "grid"), linear_form="paper", baselines=False,
-        grid_learning_rates="0.03,0.3", grid_weight_decays="0,0.01",
+        grid_learning_rates="3,30", grid_weight_decays="0,0.01",
     )  # fmt: skip
     pairs = [(one["learning_rate"], one["weight_decay"]) for one in got["grid"]]
-    assert pairs == [(0.1, 0.0), (0.03, 0.0), (0.03, 0.01), (0.3, 0.0), (0.3, 0.01)]
+    assert pairs == [(0.1, 0.0), (3.0, 0.0), (3.0, 0.01), (30.0, 0.0), (30.0, 0.01)]
     assert got["grid"][0]["top_1"] == got["top_1"] == pytest.approx(results["top_1"], abs=0.01)
     assert len({one["top_1"] for one in got["grid"]}) > 2
     with pytest.raises(SettingsError, match="grid_learning_rates=fast is not a list"):

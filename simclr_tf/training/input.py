@@ -41,6 +41,8 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
 def _cropper(views, image_size, seed, num_views):
     """What is done to each larger image: (shapes to pad to or None, example -> its tensors)."""
     on_canvas = views.resize_on == "device"
+    if on_canvas:
+        host.check_canvas(views.canvas_size, image_size, num_views)
     make = host.host_canvas if on_canvas else host.host_crops
 
     def crop(example):

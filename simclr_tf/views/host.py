@@ -29,6 +29,15 @@ def host_crops(image, seed, epoch, example_id, views, image_size, num_views=2):
     return crops
 
 
+def check_canvas(canvas_size, image_size, num_views):
+    """Raises SettingsError if `num_views` crops of an image do not fit on the canvas (pixels)."""
+    if (canvas_size // image_size) ** 2 < num_views:
+        raise SettingsError(
+            f"canvas_size={canvas_size} cannot hold {num_views} crops of {image_size} pixels; give "
+            f"at least {image_size * math.ceil(math.sqrt(num_views))}, or --resize_on=host."
+        )
+
+
 def host_canvas(image, seed, epoch, example_id, views, image_size, num_views=2):
     """An image to be cropped on the device, and its windows; arguments as `host_crops`.
 
@@ -37,16 +46,9 @@ def host_canvas(image, seed, epoch, example_id, views, image_size, num_views=2):
 
     Returns:
         uint8 [h, w, 3] with h and w up to the canvas size, and int32 [v, 4].
-    Raises:
-        SettingsError: `num_views` crops do not fit on the canvas.
     """
     side = views.canvas_size
     across = side // image_size
-    if across**2 < num_views:
-        raise SettingsError(
-            f"canvas_size={side} cannot hold {num_views} crops of {image_size} pixels; give at "
-            f"least {image_size * math.ceil(math.sqrt(num_views))}, or --resize_on=host."
-        )
     boxes = _windows(image, seed, epoch, example_id, views, num_views)
 
     def tiled():
