@@ -3,6 +3,7 @@
 import pytest
 
 from simclr_tf.stack import tf
+from simclr_tf.training import strategy
 
 
 def pytest_configure(config):
@@ -12,13 +13,8 @@ def pytest_configure(config):
 
 
 def mirrored(replicas):
-    """A MirroredStrategy over the first logical CPUs with collective keys of its own.
-
-    Strategies of one process otherwise start from the same collective keys and abort each other
-    as soon as their graphs differ; TensorFlow's own tests shift this base for that reason.
-    """
-    tf.distribute.MirroredStrategy._collective_key_base += 100000
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+    """A MirroredStrategy over the first logical CPUs."""
+    return strategy.mirrored([f"CPU:{i}" for i in range(replicas)])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ something fails is done again, image by image, and the failing ones give way to 
 import os
 
 from simclr_tf.data import decoding, order
-from simclr_tf.stack import tf
+from simclr_tf.stack import no_autograph, tf
 
 CHUNK = 16  # at least so many images share the cost of catching errors
 _TRIES = 32  # stand-ins tried for one bad image
@@ -21,6 +21,7 @@ def chunk_size(batch_size):
     return next(divisors, batch_size)
 
 
+@no_autograph
 def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=None):
     """Batches of fn(example) over a source; examples that cannot be read give way to others.
 
@@ -61,6 +62,7 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=Non
     return _joined(done, batch_size // chunk) if seed is not None else done
 
 
+@no_autograph
 def usable(source, fn, start=0):
     """fn(example) of every example that can be used, ids ascending; the others are left out.
 

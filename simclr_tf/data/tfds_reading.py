@@ -13,7 +13,7 @@ from simclr_tf.data.holdout import held_out
 from simclr_tf.data.source import ArraySource, BytesSource
 from simclr_tf.data.tfds_features import image_key, label_key
 from simclr_tf.data.windows import WindowSource
-from simclr_tf.stack import tf
+from simclr_tf.stack import no_autograph, tf
 
 import tensorflow_datasets as tfds  # isort: skip
 
@@ -82,6 +82,7 @@ def _fixed_shape(builder, name):
     return (height, width, 3) if height and width else None
 
 
+@no_autograph
 def _in_memory(facts, examples, chosen, shape):
     encoded, labels = [], []
     for batch in examples.batch(1024).as_numpy_iterator():

@@ -51,7 +51,7 @@ def _unit(rows):
     return tf.math.l2_normalize(tf.constant(np.asarray(rows, np.float32)), axis=1)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _pairs(rows, bank, start, bank_start, threshold):
     cosine = tf.minimum(tf.matmul(rows, bank, transpose_b=True), 1.0)
     first = start + tf.range(tf.shape(rows, tf.int64)[0])

@@ -43,8 +43,12 @@ class Extractor:
         self.strategy = strategy = strategy or tf.distribute.get_strategy()
         self.global_batch_size = global_batch_size
         self.share = -(-global_batch_size // strategy.num_replicas_in_sync)
-        forward = tf.function(lambda x: encoder(x, training=False), jit_compile=jit_compile)
-        self._run = tf.function(lambda x: gather_rows(strategy.run(forward, (x,)), strategy))
+        forward = tf.function(
+            lambda x: encoder(x, training=False), jit_compile=jit_compile, autograph=False
+        )
+        self._run = tf.function(
+            lambda x: gather_rows(strategy.run(forward, (x,)), strategy), autograph=False
+        )
 
     def __call__(self, batches):
         """The Features of a dataset; arguments and result as of `extract_features`."""

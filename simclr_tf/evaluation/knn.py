@@ -47,7 +47,7 @@ def _unit(rows):
     return tf.math.l2_normalize(tf.convert_to_tensor(np.asarray(rows, np.float32)), axis=1)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _merge(queries, bank, start, similarity, index, k):
     """The best k of the neighbours found so far (first, so they win ties) and of a new block."""
     new = tf.matmul(queries, bank, transpose_b=True)  # [block, bank_block]

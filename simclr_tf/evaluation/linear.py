@@ -119,9 +119,9 @@ def train_classifiers(trainer, batches, steps, strategy=None, observe=None, jit_
         DivergedError: a loss is not finite at one of the observed steps.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    step_function = tf.function(trainer.train_step, jit_compile=jit_compile)
+    step_function = tf.function(trainer.train_step, jit_compile=jit_compile, autograph=False)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run_step(batch):
         return strategy.run(step_function, args=(batch,))
 

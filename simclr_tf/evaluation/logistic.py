@@ -69,7 +69,7 @@ def _blocks(features, labels):
     return blocks if len(blocks) > 1 else [tuple(tf.constant(part) for part in blocks[0])]
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _loss_and_gradients(rows, labels, weights, bias):
     """Summed cross entropy and its gradients with respect to weights and bias."""
     logits = tf.matmul(rows, weights) + bias

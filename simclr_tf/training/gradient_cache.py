@@ -12,6 +12,7 @@ no pair of views shares statistics by which the encoder could recognise it.
 """
 
 import contextlib
+import functools
 
 from simclr_tf.stack import tf
 
@@ -75,7 +76,9 @@ class GradientCache:
         with strategy.scope():
             self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
             self.gradients = [_local(v.shape, "gradient") for v in model.trainable_variables]
-        wrap = (lambda f: tf.function(f, jit_compile=True)) if jit_compile else (lambda f: f)
+        wrap = lambda f: f  # noqa: E731
+        if jit_compile:
+            wrap = functools.partial(tf.function, jit_compile=True, autograph=False)
         self._parts = [wrap(f) for f in (self._embed, self._loss, self._backward, self._apply)]
 
     def run(self, batch):

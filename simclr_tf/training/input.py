@@ -2,12 +2,13 @@
 
 from simclr_tf.data import decoding, order, preprocess
 from simclr_tf.data.batches import mapped_batches
-from simclr_tf.stack import tf
+from simclr_tf.stack import no_autograph, tf
 from simclr_tf.views import device, host, policy
 
 _AHEAD = 2  # batches prepared while a step runs, besides what tf.data tunes itself
 
 
+@no_autograph
 def train_batches(source, views, image_size, global_batch_size, seed, start_step=0, num_views=2):
     """Endless shuffled batches of images, ready for the function of `device.make_views`.
 
@@ -93,6 +94,7 @@ def cropped_on_device(source):
     return source.image_shape is not None and max(source.image_shape[:2]) <= device.WHOLE_MAX
 
 
+@no_autograph
 def eval_batches(source, image_size, batch_size):
     """One pass in source order, without randomness; the last batch may be smaller.
 

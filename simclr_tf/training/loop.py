@@ -24,18 +24,23 @@ class StepRunner:
         """
         self.model, self.rank_steps = model, rank_steps
         self.iterator = iter(strategy.experimental_distribute_dataset(dataset))
-        step = tf.function(model.train_step, jit_compile=True) if jit_compile else model.train_step
+        step = model.train_step
+        if jit_compile:
+            step = tf.function(step, jit_compile=True, autograph=False)
         plain = lambda batch: strategy.run(step, args=(batch,))  # noqa: E731
         self._step = plain if cache is None else cache.run
-        self._one = tf.function(self._run_one)
-        self._many = tf.function(self._run_many)
+        self._one = tf.function(self._run_one, autograph=False)
+        self._many = tf.function(self._run_many, autograph=False)
 
     def _run_one(self, iterator):
         self._step(next(iterator))
 
     def _run_many(self, iterator, count):
-        for _ in tf.range(count):
+        def one(done):
             self._step(next(iterator))
+            return done + 1
+
+        tf.while_loop(lambda done: done < count, one, [0], parallel_iterations=1)
 
     def run(self, count):
         """Runs `count` steps and returns it; they may still be under way on the device."""

@@ -46,7 +46,23 @@ def _local(run):
             "use --strategy=default, or split the CPU with --logical_cpus=2."
         )
     wanted = run.strategy == "mirrored" or (run.strategy == "auto" and len(devices) > 1)
-    return tf.distribute.MirroredStrategy(devices) if wanted else tf.distribute.get_strategy()
+    return mirrored(devices) if wanted else tf.distribute.get_strategy()
+
+
+def mirrored(devices):
+    """A MirroredStrategy that may follow others in the same process, as in a notebook.
+
+    All strategies of a process start from the same collective keys, and one whose graph differs
+    from that of an earlier one is aborted; TensorFlow's own tests shift the first key for that
+    reason (strategy_combinations.py).
+
+    Args:
+        devices: names such as "GPU:0".
+    Returns:
+        tf.distribute.MirroredStrategy.
+    """
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _tpu(run):

@@ -41,7 +41,7 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
-    compiled = tf.function(build, jit_compile=True)
+    compiled = tf.function(build, jit_compile=True, autograph=False)
     names = ("images", "id", "epoch", "view", "boxes")
     return lambda batch: compiled({name: batch[name] for name in names if name in batch})
 
