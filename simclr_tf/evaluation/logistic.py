@@ -43,15 +43,13 @@ def fit_logistic(features, labels, num_classes, penalty, start=None, max_iterati
         return flat[: dim * num_classes].reshape(dim, num_classes), flat[dim * num_classes :]
 
     def objective(flat):
-        weights, bias = unpack(flat)
-        loss, gradient, bias_gradient = 0.5 * penalty * np.sum(weights**2), penalty * weights, 0.0
-        for rows, targets in blocks:
-            parts = _loss_and_gradients(rows, targets, np.float32(weights), np.float32(bias))
-            loss, gradient, bias_gradient = (
-                total + part.numpy().astype(np.float64)
-                for total, part in zip((loss, gradient, bias_gradient), parts)
-            )
-        return loss / len(features), np.append(gradient.ravel(), bias_gradient) / len(features)
+        weights, _ = unpack(flat)
+        rounded = tf.constant(flat, tf.float32)
+        total = sum(_loss_and_gradient(*block, rounded).numpy() for block in blocks)
+        total[0] += 0.5 * penalty * np.sum(weights**2)
+        total[1 : 1 + weights.size] += penalty * weights.ravel()
+        total /= len(features)
+        return total[0], total[1:]
 
     weights, bias = start or (np.zeros((dim, num_classes)), np.zeros(num_classes))
     options = {"maxiter": max_iterations, "maxcor": 10, "gtol": 1e-6, "ftol": 1e-9}
@@ -70,13 +68,21 @@ def _blocks(features, labels):
 
 
 @tf.function(reduce_retracing=True, autograph=False)
-def _loss_and_gradients(rows, labels, weights, bias):
-    """Summed cross entropy and its gradients with respect to weights and bias."""
-    logits = tf.matmul(rows, weights) + bias
+def _loss_and_gradient(rows, labels, flat):
+    """Summed cross entropy and its gradient, weights [d, c] before bias: float64 [1 + d c + c].
+
+    One tensor each way: handing over five takes longer than a small problem's products.
+    """
+    dim = tf.shape(rows)[1]
+    num_classes = tf.size(flat) // (dim + 1)
+    stacked = tf.reshape(flat, [dim + 1, num_classes])
+    logits = tf.matmul(rows, stacked[:-1]) + stacked[-1]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     excess = tf.nn.softmax(logits) - tf.one_hot(labels, tf.shape(logits)[1])
     loss = tf.reduce_sum(tf.cast(losses, tf.float64))
-    return loss, tf.matmul(rows, excess, transpose_a=True), tf.reduce_sum(excess, axis=0)
+    gradients = tf.matmul(rows, excess, transpose_a=True), tf.reduce_sum(excess, axis=0)
+    flat_gradients = [tf.reshape(tf.cast(g, tf.float64), [-1]) for g in gradients]
+    return tf.concat([[loss], *flat_gradients], 0)
 
 
 def split_held_out(labels, share, seed):
