@@ -6,7 +6,8 @@ Draws JPEG files of 500x375, exports an encoder, and lets take turns, in one pro
   files to parts on disk, with the weights out of the same SavedModel;
 * `one by one`: read, decode, crop, resize and `model.feature_vector` image by image, without a
   graph around it, as the usual few lines do; the target of 2 is against this;
-* `batch of 32`: the same with a batch per call.
+* `batch of 32`: the same with a batch per call;
+* `encoder alone`: our compiled encoder on images that wait in memory: the floor of `embed`.
 
 All give the same h: the largest difference is printed. Medians of images per second, after one
 round that compiles and reads everything.
@@ -94,10 +95,16 @@ def candidates(folder, exported):
             stream.embed(source, extractor, parts, settings["image_size"], sprites)
             return np.concatenate([columns["h"] for _, columns in parts])
 
+    ready = list(stream.prepared_batches(source, SIZE, extractor.global_batch_size))
+
+    def encoder_alone():
+        return np.concatenate([features["h"] for _, features in extractor.each(ready)])
+
     return {
         "embed": embed,
         "one by one": lambda: plain_loop(model, paths, 1),
         "batch of 32": lambda: plain_loop(model, paths, 32),
+        "encoder alone": encoder_alone,
     }
 
 
