@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from simclr_tf.evaluation.knn import knn_scores, nearest_neighbours
+from benchmarks import timing
+from simclr_tf.evaluation.knn import device_bytes, knn_scores, nearest_neighbours
 
 RNG = np.random.default_rng(11)
 QUERIES, BANK = RNG.normal(size=(23, 6)), RNG.normal(size=(57, 6))
@@ -56,3 +57,14 @@ def test_more_neighbours_than_the_bank_holds_means_all():
 def test_a_low_temperature_does_not_overflow():
     scores = knn_scores(QUERIES, BANK, LABELS, 5, 10, temperature=1e-4)
     assert np.isfinite(scores).all() and (scores.max(axis=1) >= 1).all()
+
+
+def test_memory_is_the_stated_bound_and_not_that_of_all_similarities():
+    """In a fresh process: 3 blocks of queries, 5 of the bank, 191 MiB of similarities."""
+    case = {"queries": 2500, "bank": 20000, "dims": 256, "k": 50}
+    found = timing.run_case("benchmarks.knn", case)
+    assert "failed" not in found, found
+    assert found["matrix_mib"] > 190
+    assert found["extra_mib"] < found["stated_mib"] + found["result_mib"] + 16
+    stated = device_bytes(10_000, 50_000, 2048, 200)
+    assert stated == device_bytes(1024, 4096, 2048, 200) < 144.4e6  # no matter how many rows
