@@ -70,12 +70,16 @@ class TransferSettings(Section):
 
     datasets: str = setting("", "Comma-separated: paper (those of the paper's twelve that tensorflow-datasets has), tensorflow-datasets names, folders, or NAME=FOLDER, such as birdsnap=DIR.")  # fmt: skip
     transfer_protocol: str = setting("linear", "linear: L-BFGS on frozen features; finetune: a grid of trainings of the whole encoder; both.", allowed=("linear", "finetune", "both"))  # fmt: skip
-    compare: str = setting("", "Another checkpoint, such as a supervised one, for the significance test of the linear protocol.")  # fmt: skip
+    compare: str = setting("", "Another checkpoint, such as a supervised one: the same protocol gives its rows and the significance tests against it.")  # fmt: skip
     permutations: int = setting(100_000, "Samples of the permutation test.", minimum=1)
     max_iterations: int = setting(1000, "Cap of L-BFGS for each penalty.", minimum=1)
     grid_learning_rates: str = setting("paper", "Learning rates of the fine-tuning grid, comma-separated; paper: 7 from 0.0001 to 0.1.")  # fmt: skip
     grid_weight_decays: str = setting("paper", "Weight decays of the grid before division by the learning rate; paper: 7 from 1e-6 to 1e-3, and 0.")  # fmt: skip
     train_steps: int = setting(20_000, "Steps of each fine-tuning.", minimum=1)
+    random_init: bool = setting(False, "Beside the fine-tuning, also train from random weights, with a grid of their own.")  # fmt: skip
+    random_learning_rates: str = setting("paper", "Learning rates of that grid, comma-separated; paper: 7 from 0.001 to 1.")  # fmt: skip
+    random_weight_decays: str = setting("paper", "Its weight decays before division by the learning rate; paper: 8 from 1e-5 to 10^-1.5.")  # fmt: skip
+    random_train_steps: int = setting(40_000, "Steps of each training from random weights.", minimum=1)  # fmt: skip
     train_batch_size: int = setting(256, "Images per step of fine-tuning.", minimum=1)
     eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
 

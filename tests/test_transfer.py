@@ -7,6 +7,7 @@ import pytest
 
 from simclr_tf import config
 from simclr_tf.errors import SettingsError
+from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.training import transfer, transfer_grid
 from simclr_tf.training.finetune_job import Outcome
 from tests.tiny_run import images_in_folders, save_tiny_run
@@ -91,16 +92,68 @@ def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
     assert jobs[-1].labelled.num_examples + jobs[-1].held_out.num_examples == 61
     sizes = [jobs[0].labelled.num_examples, jobs[0].held_out.num_examples]
     assert sum(sizes) == jobs[-1].labelled.num_examples  # chosen without the test images
+    assert set(results["datasets"]["photos"]) == {"num_train", "untrained", "finetune", "p_values"}
     optimizer = jobs[0].config.optimizer
     assert optimizer.learning_rate_scaling == "none" and optimizer.nesterov
     assert not any(path.name.startswith("lr") for path in path.parent.iterdir())
 
 
-def test_the_grid_of_the_paper_has_7_rates_and_8_decays():
-    cells = transfer_grid.grid_of(config.Transfer())
-    assert len(cells) == 56 and {decay for _, decay in cells} > {0.0}
-    rates = sorted({rate for rate, _ in cells})
-    np.testing.assert_allclose([rates[0], rates[-1]], [1e-4, 1e-1])
+def test_random_weights_and_the_compared_encoder_have_grids_of_their_own(
+    run_dir, photos, tmp_path, monkeypatch
+):
+    other = save_tiny_run(tmp_path, seed=5)
+    train, jobs, starts = transfer_grid.fine_tune, [], []
+
+    def watched(job, encoder, head):
+        """The first call trains; later ones are right in every second class by random weights."""
+        jobs.append(job)
+        starts.append(weights_hash(encoder))
+        if len(jobs) == 1:
+            return train(job, encoder, head)
+        labels = np.asarray(job.held_out.labels)
+        right = job.config.training.train_steps == 2
+        guesses = labels if right else np.where(labels == 1, 1, 0)
+        return Outcome(np.eye(3, dtype=np.float32)[guesses], labels, 2, None)
+
+    monkeypatch.setattr(transfer_grid, "fine_tune", watched)
+    results = measure(
+        checkpoint=run_dir, compare=other, datasets=str(photos), model_dir=str(tmp_path / "out"),
+        transfer_protocol="finetune", grid_learning_rates="0.01", grid_weight_decays="0",
+        random_init=True, random_learning_rates="0.1,1", random_weight_decays="0.001",
+        random_train_steps=3, seed=9,
+    )  # fmt: skip
+    figures = results["datasets"]["photos"]
+    steps = [job.config.training.train_steps for job in jobs]
+    assert steps == [2, 2, 3, 3, 3, 2, 2]  # SimCLR, random (two rates), compared; each plus final
+    assert len(set(starts[:2])) == len(set(starts[2:5])) == len(set(starts[5:])) == 1
+    assert len(set(starts)) == 3  # two checkpoints and random weights
+    decays = [job.config.optimizer.weight_decay for job in jobs[2:4]]
+    assert decays == pytest.approx([0.01, 0.001])  # divided by the learning rate
+    assert figures["finetune"]["value"] == figures["compared_finetune"]["value"] == 1.0
+    assert figures["random"]["value"] == pytest.approx(8 / 12)
+    # the four images that only one is right about agree by chance in 2 of 2^4 cases
+    assert figures["p_values"]["random"] == pytest.approx(2 / 16, abs=0.04)
+    assert figures["p_values"]["compared_finetune"] == 1.0  # no difference
+    text = (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+    for title in ("labels used", "random weights, trained", "compared encoder, fine-tuned"):
+        assert f"| {title} |" in text
+    assert f"| labels used | {figures['num_train']} |" in text
+
+
+def test_random_weights_need_the_fine_tuning_protocol(run_dir):
+    with pytest.raises(SettingsError, match="add --transfer_protocol=finetune"):
+        measure(checkpoint=run_dir, datasets="digits", random_init=True)
+
+
+@pytest.mark.parametrize("random, rates, decays", [
+    (False, (1e-4, 1e-1), (0.0, 1e-3)), (True, (1e-3, 1.0), (1e-5, 10**-1.5)),
+])  # fmt: skip
+def test_the_grids_of_the_paper_have_7_rates_and_8_decays(random, rates, decays):
+    cells = transfer_grid.grid_of(config.Transfer(), random)
+    assert len(set(cells)) == 56
+    for column, (low, high) in zip(zip(*cells), (rates, decays)):
+        np.testing.assert_allclose([min(column), max(column)], [low, high])
+    assert len({rate for rate, _ in cells}) == 7
 
 
 def test_two_encoders_are_compared(run_dir, photos, tmp_path):
@@ -122,6 +175,7 @@ def test_a_dry_run_plans_the_data_sets_of_the_paper(run_dir, tmp_path, capsys):
     [
         ({"datasets": "voc2007", "transfer_protocol": "both"}, "several labels per image"),
         ({"datasets": "digits", "grid_learning_rates": "fast"}, "not a list of numbers"),
+        ({"datasets": "digits", "random_learning_rates": "0,1"}, "contains 0"),
     ],
 )
 def test_impossible_settings_are_refused(run_dir, values, words):

@@ -7,9 +7,11 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.settings import listed
 
 PAPER_ROWS = {
+    "supervised ResNet-50 (paper), linear": "linear_supervised",
     "SimCLR ResNet-50 (paper), linear": "linear",
-    "SimCLR ResNet-50 (paper), fine-tuned": "finetune",
     "random init ResNet-50 (paper), trained": "random",
+    "supervised ResNet-50 (paper), fine-tuned": "finetune_supervised",
+    "SimCLR ResNet-50 (paper), fine-tuned": "finetune",
 }
 """Title of a row of the paper (Tab. B.5): key of `TransferSet.paper`."""
 
@@ -25,7 +27,7 @@ class TransferSet:
         train, validation, test: splits; without a validation split a fifth of train is held out
             to choose hyper-parameters, without a test split as `--mode=linear_eval` does.
         metric: "top_1", "mean_per_class" or "map_11" (several labels per image).
-        paper: {"linear", "finetune", "random": per cent}, ResNet-50, or {}.
+        paper: {key of `PAPER_ROWS`: per cent}, ResNet-50, or {}.
     """
 
     name: str
@@ -38,25 +40,29 @@ class TransferSet:
     paper: dict = dataclasses.field(default_factory=dict)
 
 
+_FIGURES = ("linear", "finetune", "random", "linear_supervised", "finetune_supervised")
+
+
 def _paper(name, dataset, figures, **others):
-    paper = dict(zip(("linear", "finetune", "random"), figures))
+    paper = dict(zip(_FIGURES, figures))
     return TransferSet(name, dataset, paper=paper, **others)
 
 
+_PER_CLASS = {"metric": "mean_per_class"}
 _OWN = {"validation": "validation", "test": "test"}
 PAPER = (
-    _paper("food101", "food101", (68.4, 88.2, 86.9), test="validation"),
-    _paper("cifar10", "cifar10", (90.6, 97.7, 95.9), test="test"),
-    _paper("cifar100", "cifar100", (71.6, 85.9, 80.2), test="test"),
-    _paper("birdsnap", "", (37.4, 75.9, 76.1)),
-    _paper("sun397", "sun397/standard-part1-120k", (58.8, 63.5, 53.6), test="test"),
-    _paper("cars196", "cars196", (50.3, 91.3, 91.4), test="test"),
-    _paper("fgvc_aircraft", "", (50.3, 88.1, 85.9), metric="mean_per_class"),
-    _paper("voc2007", "voc/2007", (80.5, 84.1, 67.3), metric="map_11", **_OWN),
-    _paper("dtd", "dtd", (74.5, 73.2, 64.8), **_OWN),
-    _paper("pets", "oxford_iiit_pet", (83.6, 89.2, 81.5), test="test", metric="mean_per_class"),
-    _paper("caltech101", "caltech101", (90.3, 92.1, 72.6), test="test", metric="mean_per_class"),
-    _paper("flowers102", "oxford_flowers102", (91.2, 97.0, 92.0), metric="mean_per_class", **_OWN),
+    _paper("food101", "food101", (68.4, 88.2, 86.9, 72.3, 88.3), test="validation"),
+    _paper("cifar10", "cifar10", (90.6, 97.7, 95.9, 93.6, 97.5), test="test"),
+    _paper("cifar100", "cifar100", (71.6, 85.9, 80.2, 78.3, 86.4), test="test"),
+    _paper("birdsnap", "", (37.4, 75.9, 76.1, 53.7, 75.8)),
+    _paper("sun397", "sun397/standard-part1-120k", (58.8, 63.5, 53.6, 61.9, 64.3), test="test"),
+    _paper("cars196", "cars196", (50.3, 91.3, 91.4, 66.7, 92.1), test="test"),
+    _paper("fgvc_aircraft", "", (50.3, 88.1, 85.9, 61.0, 86.0), **_PER_CLASS),
+    _paper("voc2007", "voc/2007", (80.5, 84.1, 67.3, 82.8, 85.0), metric="map_11", **_OWN),
+    _paper("dtd", "dtd", (74.5, 73.2, 64.8, 74.9, 74.6), **_OWN),
+    _paper("pets", "oxford_iiit_pet", (83.6, 89.2, 81.5, 91.5, 92.1), test="test", **_PER_CLASS),
+    _paper("caltech101", "caltech101", (90.3, 92.1, 72.6, 94.5, 93.3), test="test", **_PER_CLASS),
+    _paper("flowers102", "oxford_flowers102", (91.2, 97.0, 92.0, 94.7, 97.6), **_OWN, **_PER_CLASS),
 )
 """The twelve of appendix B.8 with the splits of tensorflow-datasets; birdsnap and fgvc_aircraft
 are not part of it and need a folder. Caltech-101's 30 images per class are those of

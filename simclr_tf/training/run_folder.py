@@ -1,11 +1,14 @@
-"""The run folder: config.json, metrics.jsonl, results.json, all written atomically.
+"""The run folder: config.json, metrics.jsonl, results.json and arrays, all written atomically.
 
 Works on every file system of tf.io.gfile (local disk, gs://, ram://).
 """
 
+import io
 import json
 import os
 import platform
+
+import numpy as np
 
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import keras, tf
@@ -43,6 +46,27 @@ def read_json(path):
         with tf.io.gfile.GFile(path) as file:
             return json.loads(file.read())
     except (tf.errors.OpError, ValueError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()[0]
+        raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+
+
+def write_array(path, array):
+    """Writes a NumPy array (.npy, no objects) atomically; see write_atomically."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_atomically(path, content.getvalue())
+
+
+def read_array(path):
+    """The NumPy array of a file of `write_array`.
+
+    Raises:
+        DataError: the file is missing, unreadable or no array.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return np.load(io.BytesIO(file.read()), allow_pickle=False)
+    except (tf.errors.OpError, ValueError, EOFError) as error:
         reason = str(getattr(error, "message", error)).splitlines()[0]
         raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
 

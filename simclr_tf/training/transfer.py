@@ -1,28 +1,18 @@
 """`--mode=transfer`: the paper's transfer study on its data sets or on any others (App. B.8)."""
 
-import csv
-import io
 import time
 
 from simclr_tf.data.info import SourceInfo, fingerprint_of
+from simclr_tf.data.subset import all_labels
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
-from simclr_tf.evaluation.results import markdown_table
-from simclr_tf.evaluation.transfer_sets import PAPER_ROWS, find_sets
+from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, plan, restore, transfer_data, transfer_linear
 from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
-from simclr_tf.training.transfer_grid import Grid, grid_of
-
-ROWS = {
-    "simclr": "SimCLR, linear",
-    "untrained": "untrained encoder, linear",
-    "compared": "compared encoder, linear",
-    "finetune": "SimCLR, fine-tuned",
-}
-METRICS = {"top_1": "top-1", "mean_per_class": "mean per class", "map_11": "11-point mAP"}
-
+from simclr_tf.training.transfer_grid import Grid, Start, grid_of
+from simclr_tf.training.transfer_table import METRICS, csv_of, markdown_of, table_of
 
 def run(config, given=frozenset()):
     """Measures an encoder on several data sets; data sets that are done are not repeated.
@@ -37,7 +27,7 @@ def run(config, given=frozenset()):
         FrozenEncoderError: an encoder changed in the linear protocol.
     """
     sets = find_sets(config.transfer.datasets)
-    cells = grid_of(config)
+    cells = [len(grid_of(config, random)) for random in (False, True)]
     strategy = make_strategy(config.run)
     check_divisible(config.transfer.train_batch_size, strategy)
     with strategy.scope():
@@ -46,14 +36,15 @@ def run(config, given=frozenset()):
     config = evaluation_run.resolve(config, given, trained, "transfer")
     _check(config, sets, compared)
     infos = [transfer_data.describe(config, one) for one in sets]
-    print(_plan(config, trained, sets, infos, len(cells), strategy), flush=True)
+    print(_plan(config, trained, sets, infos, cells, strategy), flush=True)
     if config.run.dry_run:
         return None
     folder, _ = evaluation_run.claim("transfer", config, _together(infos))
     began = time.monotonic()
-    columns = {
-        one.name: _measure(config, one, trained, compared, strategy, folder) for one in sets
-    }
+    columns = {}
+    for one, info in zip(sets, infos):
+        found = _measure(config, one, trained, compared, strategy, folder)
+        columns[one.name] = {"num_train": info.num_train, **found}
     seconds = round(time.monotonic() - began, 2)
     results = {"mode": "transfer", "checkpoint": config.source.checkpoint, "step": trained.step}
     results.update(datasets=columns, wall_seconds=seconds)
@@ -62,10 +53,10 @@ def run(config, given=frozenset()):
 
 def _write(folder, config, sets, results):
     """Writes results.json, .md and .csv; returns the results."""
-    header, lines = _table(results, sets)
-    text = _markdown(results, config, header, lines)
+    header, lines = table_of(results, sets)
+    text = markdown_of(results, config, header, lines)
     evaluation_run.write_results(folder, results, text)
-    write_atomically(folder.join("results.csv"), _csv(header, lines))
+    write_atomically(folder.join("results.csv"), csv_of(header, lines))
     print(text)
     return results
 
@@ -76,6 +67,11 @@ def _check(config, sets, compared):
         raise SettingsError(
             f"compare={config.transfer.compare} takes {compared.settings['image_size']} pixels, "
             f"the checkpoint {size}; compare encoders of one image size."
+        )
+    if config.transfer.random_init and config.transfer.transfer_protocol == "linear":
+        raise SettingsError(
+            "random_init trains from random weights, which --transfer_protocol=linear does not; "
+            "add --transfer_protocol=finetune or both."
         )
     several = [one.name for one in sets if one.metric == "map_11"]
     if several and config.transfer.transfer_protocol != "linear":
@@ -101,26 +97,54 @@ def _together(infos):
 
 def _measure(config, one, trained, compared, strategy, folder):
     """{row: figures, "p_values": ...} of one data set."""
-    protocol = config.transfer.transfer_protocol
     place = RunFolder(folder.join(one.name.replace("/", "_")))
     tf.io.gfile.makedirs(place.path)
     path, data, found = place.join("linear.json"), None, {}
-    if protocol != "finetune":
-        if not tf.io.gfile.exists(path):
-            data = transfer_data.open_set(config, one)
-            print(f"{one.name}: linear protocol", flush=True)
-            encoders = {"simclr": trained.encoder}
-            encoders.update({} if compared is None else {"compared": compared.encoder})
-            encoders = transfer_linear.feature_functions(config, encoders, strategy)
-            with proved_frozen(trained.encoder, strategy) as sha256:
-                figures = transfer_linear.measure(config, data, encoders, strategy)
-            write_json(path, {**figures, "encoder_sha256": sha256})
-        linear = read_json(path)
-        found = {**linear["rows"], "p_values": linear["p_values"]}
-    if protocol != "linear":
+    if not tf.io.gfile.exists(path):
+        data = transfer_data.open_set(config, one)
+        print(f"{one.name}: linear protocol", flush=True)
+        write_json(path, _linear(config, data, trained, compared, strategy))
+    linear = read_json(path)
+    found.update(linear["rows"], p_values=linear["p_values"])
+    if config.transfer.transfer_protocol != "linear":
         data = data or transfer_data.open_set(config, one)
-        found["finetune"] = Grid(config, trained, strategy, data, place).run()
+        rows, p_values = _trained_rows(config, data, trained, compared, strategy, place)
+        found.update(rows)
+        found["p_values"].update(p_values)
     return found
+
+
+def _linear(config, data, trained, compared, strategy):
+    """The linear rows; beside fine-tuning alone only the untrained encoder, which costs little."""
+    encoders = {}
+    if config.transfer.transfer_protocol != "finetune":
+        encoders["simclr"] = trained.encoder
+        encoders.update({} if compared is None else {"compared": compared.encoder})
+    encoders = transfer_linear.feature_functions(config, encoders, strategy)
+    with proved_frozen(trained.encoder, strategy) as sha256:
+        figures = transfer_linear.measure(config, data, encoders, strategy)
+    return {**figures, "encoder_sha256": sha256}
+
+
+def _trained_rows(config, data, trained, compared, strategy, place):
+    """({row: figures}, {row: p-value against "finetune"}) of the trainings of all weights."""
+    starts = {"finetune": (Start(config.source.checkpoint, trained.settings), place)}
+    if config.transfer.random_init:
+        starts["random"] = Start("", trained.settings, True), RunFolder(place.join("random"))
+    if compared is not None:
+        start = Start(config.transfer.compare, compared.settings)
+        starts["compared_finetune"] = start, RunFolder(place.join("compared"))
+    rows, hits = {}, {}
+    for name, (start, where) in starts.items():
+        tf.io.gfile.makedirs(where.path)
+        grid = Grid(config, start, strategy, data, where)
+        rows[name], hits[name] = grid.run(), grid.hits().astype(float)
+    labels, tuned = all_labels(data.test), hits.pop("finetune")
+    p_values = {
+        name: transfer_linear.p_value(config, data, labels, tuned, other)
+        for name, other in hits.items()
+    }
+    return rows, p_values
 
 
 def _plan(config, trained, sets, infos, cells, strategy):
@@ -131,52 +155,10 @@ def _plan(config, trained, sets, infos, cells, strategy):
         rows.append((one.name, f"{info.num_train:,} training, {info.num_eval:,} test images, {METRICS[one.metric]}{words}"))  # fmt: skip
     rows += [("protocol", settings.transfer_protocol)]
     if settings.transfer_protocol != "linear":
-        rows += [("grid", f"{cells} runs per data set, {settings.train_steps:,} steps of {settings.train_batch_size}")]  # fmt: skip
+        batch = settings.train_batch_size
+        each = f"{cells[0]} runs per data set, {settings.train_steps:,} steps of {batch}"
+        rows += [("grid", each + ", as many again for --compare" * bool(settings.compare))]
+        if settings.random_init:
+            rows += [("random weights", f"{cells[1]} runs per data set, {settings.random_train_steps:,} steps of {batch}")]  # fmt: skip
     rows += [("strategy", plan.strategy_line(strategy)), ("output", config.run.model_dir)]
     return plan.format_plan("plan: transfer", rows)
-
-
-def _table(results, sets):
-    """Header and rows: a column per data set, the paper's rows beside ours, then p-values."""
-    columns = results["datasets"]
-    header = ["row"] + [f"{one.name} ({METRICS[one.metric]})" for one in sets]
-    lines = []
-    for key, title in ROWS.items():
-        if any(key in figures for figures in columns.values()):
-            lines.append([title] + [_cell(columns[one.name].get(key)) for one in sets])
-    for title, key in PAPER_ROWS.items():
-        if any(key in one.paper for one in sets):
-            figures = [one.paper.get(key) for one in sets]
-            lines.append([title] + ["" if f is None else f"{f:.1f}" for f in figures])
-    for key in ("untrained", "compared"):
-        values = [columns[one.name].get("p_values", {}).get(key) for one in sets]
-        if any(value is not None for value in values):
-            title = f"p-value, SimCLR against {ROWS[key].split(',')[0]}"
-            lines.append([title] + ["" if v is None else f"{v:.5f}" for v in values])
-    return header, lines
-
-
-def _cell(figures):
-    """Per cent and its 95 % interval, as the paper's tables."""
-    if figures is None:
-        return ""
-    low, high = figures["interval"]
-    return f"{100 * figures['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _csv(header, lines):
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerows([header, *lines])
-    return content.getvalue()
-
-
-def _markdown(results, config, header, lines):
-    text = f"# Transfer of {results['checkpoint']} (step {results['step']})\n\n"
-    text += markdown_table(header, lines)
-    return text + (
-        "\nPer cent with 95 % intervals (Wilson's for top-1, bootstrap otherwise). Linear: L-BFGS "
-        "logistic regression on standardised features of whole images, the penalty chosen from 45 "
-        "on held-out training images, then all training images. The p-values are of permutation "
-        f"tests with {config.transfer.permutations:,} samples; above 0.05 counts as tied.\n"
-    )

@@ -1,4 +1,4 @@
-"""The fine-tuning grid of the transfer suite: one row per run, resumable (PAPER.md 3.3)."""
+"""The training grids of the transfer suite: one row per run, resumable (PAPER.md 3.3)."""
 
 import csv
 import dataclasses
@@ -11,65 +11,98 @@ from simclr_tf.errors import DivergedError, SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.training import finetune_start, restore, transfer_data, transfer_linear
 from simclr_tf.training.finetune_job import Job, fine_tune
-from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
+from simclr_tf.training.run_folder import (
+    RunFolder,
+    read_array,
+    read_json,
+    write_array,
+    write_atomically,
+    write_json,
+)
 
-PAPER_RATES = tuple(np.logspace(-4, -1, 7))
-PAPER_DECAYS = (*np.logspace(-6, -3, 7), 0.0)
+PAPER_GRIDS = {
+    "grid_learning_rates": np.logspace(-4, -1, 7),
+    "grid_weight_decays": (*np.logspace(-6, -3, 7), 0.0),
+    "random_learning_rates": np.logspace(-3, 0, 7),
+    "random_weight_decays": np.logspace(-5, -1.5, 8),
+}
 COLUMNS = ("learning_rate", "weight_decay", "value")
 
 
-def grid_of(config):
-    """[(learning rate, weight decay)] of `--grid_learning_rates` and `--grid_weight_decays`."""
-    rates = _numbers(config, "grid_learning_rates", PAPER_RATES)
-    decays = _numbers(config, "grid_weight_decays", PAPER_DECAYS)
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What every run of a grid starts from.
+
+    Attributes:
+        checkpoint: whose weights are fine-tuned, "" for random ones.
+        settings: {name: value} of the pretraining: architecture, crop and flip.
+        random: whether the grid and the length are those for random weights.
+    """
+
+    checkpoint: str
+    settings: dict
+    random: bool = False
+
+
+def grid_of(config, random=False):
+    """[(learning rate, weight decay)] of the settings of a grid: grid_... or random_..."""
+    kind = "random" if random else "grid"
+    rates, decays = (_numbers(config, f"{kind}_{name}") for name in ("learning_rates", "weight_decays"))  # fmt: skip
     return [(rate, decay) for rate in rates for decay in decays]
 
 
-def _numbers(config, name, paper):
+def _numbers(config, name):
     text = getattr(config.transfer, name)
-    found = settings_of.number_list(name, text) if text != "paper" else paper
-    if not found:
-        raise SettingsError(f"{name} is empty; give paper, or numbers such as 0.001,0.01.")
+    found = settings_of.number_list(name, text) if text != "paper" else PAPER_GRIDS[name]
+    if not len(found) or (0.0 in found and name.endswith("rates")):
+        word = "contains 0" if len(found) else "is empty"
+        raise SettingsError(f"{name} {word}; give paper, or numbers such as 0.001,0.01.")
     return [float(number) for number in found]
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Attributes: config.Transfer, restore.Trained (for its settings), the strategy,
-    transfer_data.TransferData, and the RunFolder of this data set."""
+    """Attributes: config.Transfer, the Start, the strategy, transfer_data.TransferData, and the
+    RunFolder of this grid on this data set."""
 
     config: settings_of.Transfer
-    trained: restore.Trained
+    start: Start
     strategy: tf.distribute.Strategy
     data: transfer_data.TransferData
     folder: RunFolder
 
     def run(self):
-        """Fine-tunes with every cell of the grid, then with the best one on all training images.
+        """Trains with every cell of the grid, then with the best one on all training images.
 
         Runs whose row stands in grid.csv are not repeated; a run that was cut short resumes from
         its checkpoint.
 
         Returns:
-            figures of `transfer_linear.figures`, with "learning_rate" and "weight_decay".
+            figures of `transfer_linear.figures`, with "learning_rate" and "weight_decay"; `hits`
+            then has what the permutation test needs.
         """
         rows, path = self._read(), self.folder.join("grid.csv")
         kept, out = transfer_data.parts(self.data)
-        for rate, decay in grid_of(self.config):
+        for rate, decay in grid_of(self.config, self.start.random):
             if (rate, decay) in rows:
                 continue
             where = self.folder.join(f"lr{rate:.3g}_wd{decay:.3g}")
-            rows[rate, decay] = self._cell(rate, decay, kept, out, where)["value"]
+            rows[rate, decay] = self._cell(rate, decay, kept, out, where)[0]["value"]
             write_atomically(path, _csv(rows))
             tf.io.gfile.rmtree(where)
         rate, decay = max(rows, key=rows.get)
         final = self.folder.join("finetune.json")
         if not tf.io.gfile.exists(final):
             where = self.folder.join("best")
-            figures = self._cell(rate, decay, self.data.train, self.data.test, where)
+            figures, hits = self._cell(rate, decay, self.data.train, self.data.test, where)
+            write_array(self.folder.join("hits.npy"), hits)
             write_json(final, {**figures, "learning_rate": rate, "weight_decay": decay})
             tf.io.gfile.rmtree(where)
         return read_json(final)
+
+    def hits(self):
+        """bool [n]: whether the final run is right about each test image."""
+        return read_array(self.folder.join("hits.npy"))
 
     def _read(self):
         """{(learning rate, weight decay): value} of grid.csv."""
@@ -81,24 +114,34 @@ class Grid:
         return {tuple(float(line[c]) for c in COLUMNS[:2]): float(line["value"]) for line in lines}
 
     def _cell(self, rate, decay, labelled, held_out, where):
-        """Figures of one fine-tuning; 0 where it diverged, as it is a worse choice than any."""
+        """(figures, hits bool [n]) of one training; a diverged one is a worse choice than any."""
         config = self._settings(rate, decay, where)
         with self.strategy.scope():
-            fresh = restore.load_trained(self.config.source.checkpoint)
-            head = fresh.head or finetune_start.no_head(fresh.encoder)
+            encoder, head = self._weights(config)
         tf.io.gfile.makedirs(where)
-        print(f"{self.data.about.name}: learning rate {rate:.3g}, weight decay {decay:.3g}", flush=True)  # fmt: skip
+        origin = "random weights" if self.start.random else self.start.checkpoint
+        print(f"{self.data.about.name}, {origin}: learning rate {rate:.3g}, weight decay {decay:.3g}", flush=True)  # fmt: skip
         try:
             job = Job(config, self.strategy, labelled, held_out, RunFolder(where))
-            found = fine_tune(job, fresh.encoder, head)
+            found = fine_tune(job, encoder, head)
         except DivergedError as error:
             print(error, flush=True)
-            return {"value": 0.0, "interval": [0.0, 0.0]}
-        return transfer_linear.figures(self.data, found.scores, found.labels)
+            wrong = np.zeros(held_out.num_examples, bool)
+            return {"value": 0.0, "interval": [0.0, 0.0]}, wrong
+        figures = transfer_linear.figures(self.data, found.scores, found.labels)
+        return figures, found.scores.argmax(axis=1) == found.labels
+
+    def _weights(self, config):
+        """(encoder, head) that a run starts from; call it in the strategy's scope."""
+        if self.start.random:
+            return finetune_start.random_parts(config)
+        fresh = restore.load_trained(self.start.checkpoint)
+        return fresh.encoder, fresh.head or finetune_start.no_head(fresh.encoder)
 
     def _settings(self, rate, decay, where):
-        """config.Finetune of one run: 20,000 steps of 256 with the paper's rules."""
-        settings, transfer = self.trained.settings, self.config.transfer
+        """config.Finetune of one run: steps of 256 images with the paper's rules."""
+        settings, transfer = self.start.settings, self.config.transfer
+        steps = transfer.random_train_steps if self.start.random else transfer.train_steps
         names = {field.name for field in dataclasses.fields(settings_of.Model)}
         names |= finetune_start.KEPT_VIEWS
         values = {name: settings[name] for name in names if name in settings}
@@ -108,15 +151,15 @@ class Grid:
             {
                 **values,
                 "image_size": self.config.data.image_size,
-                "checkpoint": self.config.source.checkpoint,
+                "checkpoint": self.start.checkpoint,
                 "model_dir": where,
                 "optimizer": "momentum",
                 "learning_rate": rate,
                 "learning_rate_scaling": "none",
                 "weight_decay": decay / rate,  # the paper divides its grid by the learning rate
                 "train_batch_size": transfer.train_batch_size,
-                "train_steps": transfer.train_steps,
-                "checkpoint_steps": max(1, transfer.train_steps // 10),
+                "train_steps": steps,
+                "checkpoint_steps": max(1, steps // 10),
                 "keep_checkpoint_max": 1,
                 "eval_batch_size": transfer.eval_batch_size,
             },

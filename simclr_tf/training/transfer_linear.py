@@ -27,10 +27,10 @@ def measure(config, data, encoders, strategy):
 
     Args:
         config: config.Transfer; data: transfer_data.TransferData.
-        encoders: {row: images -> h}, "simclr" among them; strategy: tf.distribute.Strategy.
+        encoders: {row: images -> h}; strategy: tf.distribute.Strategy.
     Returns:
         {"rows": {row: figures with "value", "interval" and "penalty"}, "p_values": {other row:
-        permutation test of simclr against it}}.
+        permutation test of simclr against it}}, none of these without the row "simclr".
     """
 
     def together(images, training):
@@ -46,15 +46,25 @@ def measure(config, data, encoders, strategy):
         scores, penalty = _classify(config, data, pair, train.labels)
         rows[name] = {**figures(data, scores, test.labels), "penalty": penalty}
         hits[name] = _hits(data, scores, test.labels)
-    others = [name for name in encoders if name != "simclr"]
-    samples, seed = config.transfer.permutations, config.run.seed
-    metric = "mean_per_class" if data.about.metric == "mean_per_class" else "top_1"
-    weights = example_weights(test.labels, metric)
+    others = [name for name in encoders if name != "simclr"] if "simclr" in encoders else []
     p_values = {
-        name: permutation_test(weights * (hits["simclr"] - hits[name]), samples, seed)
-        for name in others
+        name: p_value(config, data, test.labels, hits["simclr"], hits[name]) for name in others
     }
     return {"rows": rows, "p_values": p_values}
+
+
+def p_value(config, data, labels, hits, other_hits):
+    """Permutation test of two models on one data set.
+
+    Args:
+        config: config.Transfer; data: TransferData; labels: int [n] of the test images.
+        hits, other_hits: float [n], accuracy of each model on each test image.
+    Returns:
+        float in (0, 1].
+    """
+    metric = "mean_per_class" if data.about.metric == "mean_per_class" else "top_1"
+    differences = example_weights(labels, metric) * (hits - other_hits)
+    return permutation_test(differences, config.transfer.permutations, config.run.seed)
 
 
 def _classify(config, data, pair, labels):
