@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from simclr_tf.evaluation.few_shot import draw_indices, few_shot, possible_shots
+from simclr_tf.evaluation.few_shot import draw_indices, draws_interval, few_shot, possible_shots
 
 LABELS = np.random.default_rng(5).integers(0, 4, 67)
 
@@ -45,10 +45,25 @@ def test_the_mean_over_draws_is_logistic_regression_on_features_standardised_by_
     assert got["few_shot_std"] == {"3": pytest.approx(np.std(accuracies), abs=1e-12)}
 
 
+@pytest.mark.parametrize("draws, images", [(1, 0.5), (400, 0.0), (30, 0.3)])
+def test_the_interval_has_the_spread_of_draws_and_of_images(draws, images):
+    """Hits are of whole images (share `images`) or of whole draws, so the deviation is known."""
+    rng, count = np.random.default_rng(0), 500
+    per_image, per_draw = rng.random(count) < 0.5, rng.random((draws, 1)) < 0.5
+    hits = np.where(np.arange(count) < images * count, per_image, per_draw)
+    low, high = draws_interval(hits, seed=3, samples=2000)
+    columns, rows = hits.mean(axis=0), hits.mean(axis=1)
+    variance = columns.var() / count + (rows.var() / draws if draws > 1 else 0.0)
+    assert low < hits.mean() < high
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(variance), rel=0.15)
+
+
 def test_raw_pixels_of_the_digits_give_the_known_figures():
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     train, held_out = order[:1437], order[1437:]
     got = few_shot((pixels[train], labels[train]), (pixels[held_out], labels[held_out]))
+    for k, (low, high) in got["few_shot_interval"].items():
+        assert low < got["few_shot"][k] < high and high - low < 0.2
     assert got["few_shot"]["1"] == pytest.approx(0.57, abs=0.04)
     assert got["few_shot"]["10"] == pytest.approx(0.89, abs=0.02)

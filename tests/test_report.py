@@ -20,10 +20,12 @@ RESULTS = {
     "mode": "linear_eval", "checkpoint": "runs/a", "step": 9, "dataset": "digits",
     "num_train": 50, "num_eval": 20, "num_classes": 3, "linear_form": "both",
     **FIGURES, "few_shot": {"1": 0.5, "2": 0.625}, "few_shot_draws": 10,
+    "few_shot_interval": {"1": [0.4, 0.6], "2": [0.5, 0.75]},
     "fast": {"top_1": 0.875}, "encoder_sha256": "ab" * 32,
     "baselines": {
         "pixels": {
-            **FIGURES, "top_1": 0.25, "few_shot": {"1": 0.1, "2": 0.2}, "fast": {"top_1": 0.3}
+            **FIGURES, "top_1": 0.25, "few_shot": {"1": 0.1, "2": 0.2}, "fast": {"top_1": 0.3},
+            "few_shot_interval": {"1": [0.05, 0.15], "2": [0.1, 0.3]},
         }
     },
 }  # fmt: skip
@@ -67,21 +69,34 @@ def test_markdown_names_the_protocols_that_were_run(form):
     text = results_markdown({**RESULTS, "linear_form": form})
     assert ("SGD" in text) == (form != "fast")
     assert ("L-BFGS" in text) == (form != "paper")
+    assert "| SimCLR | 0.400 to 0.600 | 0.500 to 0.750 |" in text
 
 
 def figures(top_1):
     return {"top_1": top_1, "top_1_interval": [top_1 - 0.1, top_1 + 0.1]}
 
 
+def value(figure):
+    return {"value": figure, "interval": [figure - 0.1, figure + 0.1]}
+
+
 def test_the_summary_has_untrained_supervised_and_simclr_with_the_labels_used(tmp_path):
     linear = {**RESULTS, "num_classes": 3}
-    linear["baselines"] = {"untrained": {**figures(0.4), "few_shot": {"1": 0.2, "2": 0.3}}}
+    few = {"few_shot": {"1": 0.2, "2": 0.3}, "few_shot_interval": {"1": [0, 1], "2": [0, 1]}}
+    linear["baselines"] = {"untrained": {**figures(0.4), **few}}
     knn = {"num_train": 50, "rows": {"untrained": figures(0.3), "h": figures(0.7)}}
     rows = {"untrained": figures(0.35), "frozen": figures(0.6), "supervised": figures(0.5)}
     tuned = {"num_labels": 5, "label_fraction": 0.1, "rows": {**rows, "fine_tuned": figures(0.65)}}
     bare = {"num_labels": 50, "label_fraction": 1.0, "rows": {"fine_tuned": figures(0.8)}}
+    column = {"untrained": value(0.45), "simclr": value(0.85), "num_train": 1234}
+    column["finetune"] = value(0.95)
+    transfer = {"datasets": {"dtd": column, "pets": {**column, "num_train": 9}}}
+    column["random"] = value(0.9)
+    seen = {"spaces": {"untrained": figures(0.55), "h": figures(0.65)}}
+    probe = {"num_train": 50, "tasks": {"rotation": seen, "label": seen}}
     for name, content in {
-        "linear_eval": linear, "knn": knn, "finetune/10pct": tuned, "finetune/100pct": bare
+        "linear_eval": linear, "knn": knn, "finetune/10pct": tuned, "finetune/100pct": bare,
+        "transfer": transfer, "probe": probe,
     }.items():  # fmt: skip
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "results.json").write_text(json.dumps(content))
@@ -96,7 +111,14 @@ def test_the_summary_has_untrained_supervised_and_simclr_with_the_labels_used(tm
         ["linear, 10 % of the labels", "5", "0.350", "-", "0.600"],
         ["fine-tuned, 10 % of the labels", "5", "0.350", "0.500", "0.650"],
         ["fine-tuned, 100 % of the labels", "50", "-", "-", "0.800"],
+        ["transfer to dtd, linear", "1,234", "0.450", "-", "0.850"],
+        ["transfer to dtd, fine-tuned", "1,234", "0.450", "0.900", "0.950"],
+        ["transfer to pets, linear", "9", "0.450", "-", "0.850"],
+        ["transfer to pets, fine-tuned", "9", "0.450", "-", "0.950"],
+        ["probe of h, rotation", "0", "0.550", "-", "0.650"],
+        ["probe of h, label", "50", "0.550", "-", "0.650"],
     ]
+    assert rows[0][4] == "0.500 (0.400 to 0.600)"
     assert summary_table(str(tmp_path / "knn"))[1] == []
 
 

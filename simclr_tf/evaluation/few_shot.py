@@ -50,21 +50,43 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
         train, evaluation: (features float [n, d], labels int [n]) pairs.
         shots: labels per class; draws: draws averaged; seed: int >= 0.
     Returns:
-        {"few_shot": {str(k): mean top-1}, "few_shot_std": {str(k): deviation over draws}}.
+        {"few_shot": {str(k): mean top-1}, "few_shot_std": {str(k): deviation over draws},
+        "few_shot_interval": {str(k): [low, high] of `draws_interval`}}.
     """
     (train_h, train_y), (eval_h, eval_y) = train, evaluation
     scaler = StandardScaler().fit(np.asarray(train_h, np.float64))
     train_h, eval_h = scaler.transform(train_h), scaler.transform(eval_h)
-    result = {"few_shot": {}, "few_shot_std": {}}
+    result = {"few_shot": {}, "few_shot_std": {}, "few_shot_interval": {}}
     for k in possible_shots(train_y, shots):
-        accuracies = []
+        hits = []
         for draw in range(draws):
             picked = draw_indices(train_y, k, draw, seed)
-            classifier = _fit(train_h[picked], train_y[picked])
-            accuracies.append(classifier.score(eval_h, eval_y))
+            hits.append(_fit(train_h[picked], train_y[picked]).predict(eval_h) == eval_y)
+        accuracies = np.mean(hits, axis=1)
         result["few_shot"][str(k)] = float(np.mean(accuracies))
         result["few_shot_std"][str(k)] = float(np.std(accuracies))
+        result["few_shot_interval"][str(k)] = draws_interval(hits, seed)
     return result
+
+
+def draws_interval(hits, seed=0, samples=1000):
+    """Bootstrap interval (95 %, percentiles) of a mean accuracy over draws of labels.
+
+    Draws and evaluation images are both resampled: each is a source of chance of its own. With
+    one draw only the images are.
+
+    Args:
+        hits: bool [draws, n]; seed: int; samples: resamplings.
+    Returns:
+        [low, high], floats in [0, 1].
+    """
+    hits, rng = np.asarray(hits, np.float64), np.random.default_rng(seed)
+    draws, count = hits.shape
+    means = []
+    for _ in range(samples):
+        images = np.bincount(rng.integers(0, count, count), minlength=count)
+        means.append(np.mean((hits @ images)[rng.integers(0, draws, draws)]) / count)
+    return [float(value) for value in np.percentile(means, [2.5, 97.5])]
 
 
 def fit_classifier(features, labels, num_classes):

@@ -99,6 +99,19 @@ def _row(title, figures, shots, both):
     return cells + ([f"{figures['fast']['top_1']:.3f}"] if both else [])
 
 
+def few_shot_table(results):
+    """Header and rows of the intervals of the figures with few labels, as of `results_table`."""
+    spaces = {**results.get("baselines", {}), "simclr": results}
+    shots = list(results["few_shot"])
+    header = ["95 % interval"] + [f"{k} label{'s' * (k != '1')}/class" for k in shots]
+    lines = []
+    for name, title in ROWS:
+        if name in spaces:
+            found = spaces[name]["few_shot_interval"]
+            lines.append([title] + [f"{found[k][0]:.3f} to {found[k][1]:.3f}" for k in shots])
+    return header, lines
+
+
 _PROTOCOL = {
     "paper": (
         "All labels: linear classifier trained by SGD on cropped (and flipped) images, encoder "
@@ -124,12 +137,15 @@ def results_markdown(results):
     text = f"# Linear evaluation of {results['checkpoint']} (step {results['step']})\n\n"
     text += f"{results['dataset']}: {results['num_train']} training images, "
     text += f"{results['num_eval']} evaluation images, {results['num_classes']} classes.\n\n"
-    text += markdown_table(*results_table(results))
+    text += markdown_table(*results_table(results)) + "\n"
+    if results["few_shot"]:
+        text += markdown_table(*few_shot_table(results)) + "\n"
     text += (
-        "\nAll rows use the same images, draws and protocol. Labels per class: top-1 of logistic "
+        "All rows use the same images, draws and protocol. Labels per class: top-1 of logistic "
         "regression on features standardised with the unlabelled training images, mean over "
         f"{draws} seeded class-balanced draws. {_protocol(results['linear_form'])}The interval is "
-        "Wilson's for the number of evaluation images. The untrained encoder has the same "
+        "Wilson's for the number of evaluation images, with few labels a bootstrap's over draws "
+        "and evaluation images. The untrained encoder has the same "
         "architecture and random weights, with its residual branches switched on and its initial "
         "statistics, its strongest form. "
         "Raw pixels above 32x32 are averaged down to 32x32.\n"

@@ -19,8 +19,9 @@ def summary_table(run_dir):
         run_dir: folder of a pretraining run.
     Returns:
         (header list of str, rows list of lists of str): linear evaluation with few labels and
-        all, k-NN, then the fine-tunings by number of labels (their untrained encoder is frozen
-        under a linear classifier).
+        all, k-NN, the fine-tunings by number of labels (their untrained encoder is frozen under
+        a linear classifier), then transfer and the probes of h (the labels of a transformation
+        are free, so none are counted).
     """
     rows = []
     for name, rows_of in (("linear_eval", _linear), ("knn", _knn)):
@@ -31,18 +32,27 @@ def summary_table(run_dir):
     tunings = [read_json(path) for path in paths]
     for results in sorted(tunings, key=lambda one: one["num_labels"]):
         rows += _finetune(results)
+    for name, rows_of in (("transfer", _transfer), ("probe", _probe)):
+        path = os.path.join(run_dir, name, "results.json")
+        if tf.io.gfile.exists(path):
+            rows += rows_of(read_json(path))
     return HEADER, rows
 
 
 def _linear(results):
     untrained = results["baselines"].get("untrained")
     rows = []
-    for shots, value in results["few_shot"].items():
+    for shots in results["few_shot"]:
         labels = int(shots) * results["num_classes"]
-        other = "-" if untrained is None else f"{untrained['few_shot'][shots]:.3f}"
-        rows.append([f"linear, {shots} per class", f"{labels:,}", other, "-", f"{value:.3f}"])
+        other = "-" if untrained is None else _few(untrained, shots)
+        rows.append([f"linear, {shots} per class", f"{labels:,}", other, "-", _few(results, shots)])
     other = "-" if untrained is None else _figure(untrained)
     return rows + [["linear", f"{results['num_train']:,}", other, "-", _figure(results)]]
+
+
+def _few(figures, shots):
+    low, high = figures["few_shot_interval"][shots]
+    return f"{figures['few_shot'][shots]:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _knn(results):
@@ -61,6 +71,34 @@ def _finetune(results):
     lines = [[f"linear, {share} of the labels", labels, untrained, "-", frozen]]
     lines.append([f"fine-tuned, {share} of the labels", labels, untrained, supervised, tuned])
     return [line for line in lines if line[4] != "-" or line[3] != "-"]
+
+
+def _transfer(results):
+    lines = []
+    for name, rows in results["datasets"].items():
+        labels, untrained = f"{rows['num_train']:,}", _value(rows["untrained"])
+        if "simclr" in rows:
+            simclr = _value(rows["simclr"])
+            lines.append([f"transfer to {name}, linear", labels, untrained, "-", simclr])
+        if "finetune" in rows:
+            scratch = _value(rows["random"]) if "random" in rows else "-"
+            tuned = _value(rows["finetune"])
+            lines.append([f"transfer to {name}, fine-tuned", labels, untrained, scratch, tuned])
+    return lines
+
+
+def _probe(results):
+    lines = []
+    for task, found in results["tasks"].items():
+        labels = f"{results['num_train']:,}" if task == "label" else "0"
+        untrained, h = (_figure(found["spaces"][name]) for name in ("untrained", "h"))
+        lines.append([f"probe of h, {task}", labels, untrained, "-", h])
+    return lines
+
+
+def _value(figures):
+    low, high = figures["interval"]
+    return f"{figures['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _figure(figures):
