@@ -52,9 +52,14 @@ def trained(strategy):
     return model, found
 
 
+@pytest.fixture(scope="module")
+def alone():
+    return trained(tf.distribute.get_strategy())
+
+
 @pytest.mark.parametrize("replicas", [2, 3])
-def test_replicas_train_and_score_as_one(replicas):
-    one, scores = trained(tf.distribute.get_strategy())
+def test_replicas_train_and_score_as_one(replicas, alone):
+    one, scores = alone
     several, same = trained(mirrored(replicas))
     assert len(one.variables) == len(several.variables)
     for a, b in zip(one.encoder.variables, several.encoder.variables):

@@ -56,12 +56,11 @@ def test_the_table_names_every_row_and_the_proof(results, run_dir):
     assert f"{results['top_1']:.3f}" in text
 
 
-def test_running_again_gives_the_same_figures(results, run_dir):
-    again = evaluate(checkpoint=run_dir)
-    assert {**again, "wall_seconds": 0, "images_per_second": 0} == {
-        **results,
-        "wall_seconds": 0,
-        "images_per_second": 0,
+def test_running_again_gives_the_same_figures(results, run_dir, tmp_path):
+    again = evaluate(checkpoint=run_dir, baselines=False, model_dir=str(tmp_path / "again"))
+    measured = ("wall_seconds", "images_per_second", "baselines")
+    assert {k: v for k, v in again.items() if k not in measured} == {
+        k: v for k, v in results.items() if k not in measured
     }
 
 
@@ -134,7 +133,7 @@ def test_own_images_smaller_than_a_batch_and_prime_in_number(run_dir, tmp_path):
     images_in_folders(tmp_path / "pictures", {"bars": 11, "dots": 10, "rings": 8})
     got = evaluate(
         checkpoint=run_dir, image_dir=str(tmp_path / "pictures"), model_dir=str(tmp_path / "out"),
-        eval_batch_size=7,
+        eval_batch_size=7, baselines=False,
     )  # fmt: skip
     assert got["num_train"] + got["num_eval"] == 29
     assert got["num_classes"] == 3 and got["top_5"] == 1.0

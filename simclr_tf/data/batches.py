@@ -104,8 +104,9 @@ class _Guard:
     def __init__(self, source, fn):
         self._source = source
         self._fn = fn
+        self.apply = tf.function(self._apply, autograph=False)  # traced once for all its places
 
-    def apply(self, example):
+    def _apply(self, example):
         """Reference -> result; raises (tf.errors) if the image cannot be used."""
         image = self._source.resolve(example["image"])
         if image.dtype == tf.string:
