@@ -11,7 +11,7 @@ Image encoder pretrained without labels by SimCLR (arXiv:2002.05709), step {step
 | | |
 |---|---|
 | architecture | {architecture} |
-| input | float32 [batch, height, width, 3], RGB in [0, 1]; trained at {size} x {size} |
+| input | float32 [batch, height, width, {channels}], {kind} in [0, 1]; trained at {size} x {size} |
 | output h | float32 [batch, {feature_dim}]{h_layer} |
 | parts | {parts} |
 | training data | {dataset} |
@@ -38,8 +38,7 @@ layer = hub.KerasLayer(hub.load("{folder}").feature_vector, trainable=True)
 ```
 
 `"{folder}"` is the path of this folder. `images` are already cropped and scaled to [0, 1]; do not
-subtract a mean. The serving signatures `serving_uint8` (pixels of any size) and `serving_bytes`
-(encoded JPEG, PNG, BMP or GIF; `ok` is false where one cannot be decoded) contain the evaluation
+subtract a mean. {served} the evaluation
 preprocessing: central crop of 87.5 % of the shorter side above 32 pixels, bicubic resize.
 `z`, where present, is the output of the projection head, not normalised.
 
@@ -50,6 +49,10 @@ preprocessing: central crop of 87.5 % of the shorter side above 32 pixels, bicub
 ```
 """
 
+_SERVED = """The serving signatures `serving_uint8` (pixels of any size) and `serving_bytes`
+(encoded JPEG, PNG, BMP or GIF; `ok` is false where one cannot be decoded) contain"""
+_SERVED_ARRAYS = """The serving signature `serving_uint8` (pixels of any size) contains"""
+
 
 def write_card(manifest):
     """Text of the card.
@@ -59,11 +62,15 @@ def write_card(manifest):
     """
     settings, dataset = manifest["settings"], manifest["dataset"]
     layer = manifest.get("h_layer", 0)
+    channels = settings.get("image_channels", 3)
     return _CARD.format(
         title=f"SimCLR {settings.get('encoder') or 'ResNet-' + str(settings.get('resnet_depth'))}",
         folder=manifest["step"],
         step=manifest["step"],
         size=settings["image_size"],
+        channels=channels,
+        kind="RGB" if channels == 3 else f"{channels} channels",
+        served=_SERVED if channels == 3 else _SERVED_ARRAYS,
         architecture=_architecture(settings),
         feature_dim=manifest["feature_dim"],
         h_layer=f", layer {layer} of the projection head" if layer else "",

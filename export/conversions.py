@@ -50,7 +50,7 @@ def check_official(kinds, settings):
         SettingsError: the official code has no such network.
     """
     known = {"encoder": "", "proj_bn": "all", "norm": "batch"}
-    known.update(pool_padding="same", input_norm="none")
+    known.update(pool_padding="same", input_norm="none", image_channels=3)
     for name, value in known.items():
         if set(kinds) & set(OFFICIAL) and settings.get(name, value) != value:
             raise SettingsError(
@@ -60,27 +60,30 @@ def check_official(kinds, settings):
             )
 
 
-def convert(path, kind, image_size, samples=None):
+def convert(path, kind, image_size, samples=None, channels=3):
     """A SavedModel as one file.
 
     Args:
         path: SavedModel folder on a local disk.
         kind: one of FORMATS, except those of OFFICIAL, which need no SavedModel.
         image_size: side in pixels; TFLite files have this input size, any batch.
-        samples: for tflite_int8, a callable that returns an iterable of float32 [1, s, s, 3] in
+        samples: for tflite_int8, a callable that returns an iterable of float32 [1, s, s, c] in
             [0, 1], a few hundred typical images: they set the ranges of the activations.
+        channels: c.
     Returns:
         bytes of the .tflite or .onnx file.
     Raises:
         DataError: the converter failed.
     """
-    return to_onnx(path) if kind == "onnx" else to_tflite(path, kind, image_size, samples)
+    if kind == "onnx":
+        return to_onnx(path)
+    return to_tflite(path, kind, [image_size, image_size, channels], samples)
 
 
-def to_tflite(path, kind, image_size, samples=None):
-    """See `convert`. float16 halves the file; int8 quarters it and keeps float inputs."""
+def to_tflite(path, kind, shape, samples=None):
+    """See `convert`; shape: [s, s, c]. float16 halves the file; int8 quarters it, inputs stay."""
     loaded = tf.saved_model.load(path)
-    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
+    spec = tf.TensorSpec([None, *shape], tf.float32, name="images")
 
     @tf.function(input_signature=[spec], autograph=False)
     def serving_default(images):

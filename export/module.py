@@ -32,25 +32,25 @@ class Callable(tf.Module):
     trainable_variables = None
 
 
-def make_module(encoder, head=None, classifier=None, keep=None, weight_decay=0.0, layers=(0, 0)):
+def make_module(
+    encoder, head=None, classifier=None, keep=None, weight_decay=0.0, layers=(0, 0), channels=3
+):
     """The root object to save.
 
     Args:
-        encoder, head, classifier: built float32 Keras models without any strategy; the latter two
-            may be None.
+        encoder, head, classifier: built float32 Keras models, no strategy; last two may be None.
         keep: names of the dictionary entries to keep besides `default` and `h`; None keeps all.
         weight_decay: factor of the L2 loss on kernels that Hub's KerasLayer adds while trainable.
         layers: which outputs of the head are h and what the classifier reads; 0 is the encoder's.
+        channels: of the images.
     Returns:
         a trackable with `__call__`, `variables`, `trainable_variables`, `regularization_losses`,
         `feature_vector`, `serve` and `train`.
     """
-    spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
-    bodies = {training: _encoder_body(encoder, training, spec) for training in (False, True)}
-    whole = {
-        training: _whole_body(bodies[training], head, classifier, training, keep, layers)
-        for training in (False, True)
-    }
+    spec = tf.TensorSpec([None, None, None, channels], tf.float32, name="inputs")
+    bodies = {mode: _encoder_body(encoder, mode, spec) for mode in (False, True)}
+    parts = head, classifier
+    whole = {mode: _whole_body(bodies[mode], *parts, mode, keep, layers) for mode in bodies}
 
     @tf.function(autograph=False)
     def call(inputs, training=False, trainable=None):

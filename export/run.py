@@ -45,6 +45,12 @@ def run(config, given=frozenset()):
     directory = os.path.join(parent, "saved_model")
     saved_model.check_directory(directory, trained.settings)
     print(_plan(config, trained, directory), flush=True)
+    if _channels(trained) != 3:
+        print(
+            f"note: serving_bytes is left out: encoded images are RGB, this encoder takes "
+            f"{_channels(trained)} channels",
+            flush=True,
+        )
     if config.run.dry_run:
         return None
     figures = _figures(trained.run_dir, trained.step)
@@ -58,6 +64,15 @@ def run(config, given=frozenset()):
     return report
 
 
+def _channels(trained):
+    return reader.model_settings(trained.settings).image_channels
+
+
+def _signatures(trained):
+    names = ("serving_default", "serving_uint8", "serving_bytes")
+    return names if _channels(trained) == 3 else names[:2]
+
+
 def _convert(path, kind, parent, trained):
     """Writes one converted file; returns the line to print."""
     extension = "onnx" if kind == "onnx" else "tflite"
@@ -66,7 +81,8 @@ def _convert(path, kind, parent, trained):
         return _write_official(os.path.join(folder, kind), conversions.OFFICIAL[kind], trained)
     target = os.path.join(folder, f"{kind}.{extension}")
     size = trained.settings["image_size"]
-    content = conversions.convert(path, kind, size, lambda: _samples(trained.settings))
+    samples = lambda: _samples(trained.settings)  # noqa: E731
+    content = conversions.convert(path, kind, size, samples, _channels(trained))
     tf.io.gfile.makedirs(folder)
     with tf.io.gfile.GFile(target + ".tmp", "wb") as file:
         file.write(content)
@@ -84,13 +100,14 @@ def _write_official(folder, layout, trained):
 
 
 def _samples(settings):
-    """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, 3]."""
+    """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, c]."""
     names = [field.name for field in dataclasses.fields(settings_of.Data)]
     data = settings_of.Data(**{name: settings[name] for name in names if name in settings})
     source = sources.open_source(data, "train", settings.get("seed", 0))
 
     def prepare(example):
-        return preprocess.eval_image(decoding.decode(example["image"]), data.image_size)
+        image = decoding.decode(example["image"], source.channels)
+        return preprocess.eval_image(image, data.image_size)
 
     return source.stream(seed=0).take(_SAMPLES).map(prepare).batch(1)
 
@@ -130,7 +147,7 @@ def _plan(config, trained, directory):
         ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
         ("outputs", ", ".join(name for name, there in parts if there)),
         ("dictionary", config.export.export_outputs),
-        ("signatures", "serving_default, serving_uint8, serving_bytes"),
+        ("signatures", ", ".join(_signatures(trained))),
         ("versions there", ", ".join(older) or "none"),
         ("output", os.path.join(directory, str(trained.step))),
     ]

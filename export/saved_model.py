@@ -50,6 +50,11 @@ class About:
         """Which outputs of the head are h and what the classifier reads."""
         return self.h_layer, self.settings.get("ft_proj_selector", 0)
 
+    @property
+    def channels(self):
+        """Of the images."""
+        return reader.model_settings(self.settings).image_channels
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -118,8 +123,9 @@ def _features(parts, about):
 
 def _save(parts, path, about, options):
     decay = float(about.settings.get("weight_decay", 0.0))
-    module = make_module(*parts.values(), kept_outputs(options), decay, about.layers)
-    signatures = make_signatures(module, about.settings["image_size"])
+    bands = about.channels
+    module = make_module(*parts.values(), kept_outputs(options), decay, about.layers, bands)
+    signatures = make_signatures(module, about.settings["image_size"], bands)
     tf.saved_model.save(module, path, signatures=signatures)
 
 
@@ -141,7 +147,7 @@ def check_directory(directory, settings):
     newest = reader.find_version(directory)
     if not newest or newest == directory:
         return
-    stored = reader.read_manifest(newest)["settings"]
+    stored = {**dataclasses.asdict(config.Model()), **reader.read_manifest(newest)["settings"]}
     names = [field.name for field in dataclasses.fields(config.Model)] + ["image_size"]
     for name in names:
         if name in settings and stored.get(name) != settings[name]:
@@ -206,7 +212,7 @@ def _verify(path, encoder, about):
     loaded = tf.saved_model.load(path)
     seconds = time.perf_counter() - started
     side = about.settings["image_size"]
-    images = np.random.default_rng(0).random([2, side, side, 3], np.float32)
+    images = np.random.default_rng(0).random([2, side, side, about.channels], np.float32)
     want = encoder(images, training=False).numpy()
     got = loaded.feature_vector(tf.constant(images)).numpy()
     error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-12))

@@ -1,8 +1,9 @@
 """Serving signatures: named inputs, named outputs `h`, `z`, `logits` (those that exist).
 
-serving_default: images float32 [b, h, w, 3] in [0, 1], already preprocessed.
-serving_uint8: images uint8 [b, h, w, 3], any size; the evaluation preprocessing is inside.
+serving_default: images float32 [b, h, w, c] in [0, 1], already preprocessed.
+serving_uint8: images uint8 [b, h, w, c], any size; the evaluation preprocessing is inside.
 serving_bytes: image_bytes string [b], encoded images of different sizes; also returns `ok` [b].
+Without RGB (c other than 3) there are no encoded images, so that one is left out.
 """
 
 from simclr_tf.data import decoding, preprocess
@@ -12,20 +13,21 @@ from simclr_tf.stack import tf
 SERVED = ("h", "z", "logits")
 
 
-def make_signatures(module, image_size):
+def make_signatures(module, image_size, channels=3):
     """{signature name: tf.function} over the inference body of `export.module.make_module`.
 
     Args:
         module: the root object; `module.serve` is called.
         image_size: side in pixels that serving_uint8 and serving_bytes resize to.
+        channels: of the images, c.
     """
 
     def served(images):
         outputs = module.serve(images)
         return {name: outputs[name] for name in SERVED if name in outputs}
 
-    floats = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+    floats = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
+    pixels = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")
     strings = tf.TensorSpec([None], tf.string, name="image_bytes")
 
     @tf.function(input_signature=[floats], autograph=False)
@@ -45,11 +47,8 @@ def make_signatures(module, image_size):
         }
         return {**outputs, "ok": ok}
 
-    return {
-        "serving_default": serving_default,
-        "serving_uint8": serving_uint8,
-        "serving_bytes": serving_bytes,
-    }
+    found = {"serving_default": serving_default, "serving_uint8": serving_uint8}
+    return {**found, "serving_bytes": serving_bytes} if channels == 3 else found
 
 
 def _preprocess(images, image_size):
@@ -57,7 +56,9 @@ def _preprocess(images, image_size):
         return tf.map_fn(
             lambda image: preprocess.eval_image(image, image_size),
             images,
-            fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.float32),
+            fn_output_signature=tf.TensorSpec(
+                [image_size, image_size, images.shape[-1]], tf.float32
+            ),
         )
 
 

@@ -54,7 +54,7 @@ class Data(Section):
 
     dataset: str = setting("digits", "A tensorflow-datasets name (or name/config), or digits: scikit-learn's handwritten digits, which need no download.")  # fmt: skip
     data_dir: str = setting("", "Where tensorflow-datasets finds prepared data sets (default: its own folder).", free=True)  # fmt: skip
-    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class.")  # fmt: skip
+    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] of one c up to 16 (uint8, uint16, or float32 in [0, 1]); unless c is 3, colour operators are off.")  # fmt: skip
     train_split: str = setting("train", "Split to train on.")
     eval_split: str = setting("", "Split to evaluate on (default: test, else validation, else --eval_fraction of the training split).")  # fmt: skip
     eval_fraction: float = setting(0.2, "Share held out, by seed, when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
@@ -75,6 +75,7 @@ class Model(Section):
     """The encoder f and the projection head g."""
 
     encoder: str = setting("", "Your own encoder instead of a ResNet: package.module:function that returns a Keras model (images to vector), or applications:NAME of keras.applications.")  # fmt: skip
+    image_channels: int = setting(3, "Channels of the images; it need not be given: .npy files tell it, all others are RGB.", minimum=1, maximum=16)  # fmt: skip
     resnet_depth: int = setting(50, "Layers of the ResNet encoder.", allowed=(18, 34, 50, 101, 152, 200))  # fmt: skip
     width_multiplier: float = setting(1.0, "Factor on the number of channels; fractions such as 0.25 are allowed.", above=0.0, maximum=16.0)  # fmt: skip
     sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 turns them on, 0 off.", minimum=0.0, maximum=1.0)  # fmt: skip

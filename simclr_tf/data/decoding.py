@@ -1,4 +1,4 @@
-"""Encoded bytes -> upright RGB. Runs in tf.data, on the host.
+"""Encoded bytes -> upright RGB, or the channels of a `.npy` file. Runs in tf.data, on the host.
 
 | format | how |
 |---|---|
@@ -6,6 +6,7 @@
 | PNG: palette; grey, RGB of 8 or 16 bit (high byte kept); alpha over white; EXIF | TensorFlow |
 | BMP, 24 bit uncompressed | TensorFlow |
 | other BMP; grey PNG below 8 bit; GIF (first frame; transparency over white) | Pillow |
+| `.npy`: uint8, uint16, float32 [h, w] or [h, w, c] | NumPy, see `stacks` |
 
 The format is told by the first bytes, never by the file name. The few formats that need Pillow
 run as Python on the host: correct everywhere, but one at a time.
@@ -15,27 +16,31 @@ import io
 
 import numpy as np
 
+from simclr_tf.data import stacks
 from simclr_tf.data.exif import jpeg_orientation, png_orientation
 from simclr_tf.stack import tf
 
 _WHITE = 255
 
 
-def decode(image):
-    """An image as upright RGB.
+def decode(image, channels=3):
+    """An image as upright RGB, or with the channels of its `.npy` file.
 
     Args:
         image: string [], an encoded image; or uint8 [h, w, c] with 1, 3 or 4 channels, already
             decoded.
+        channels: c; other than 3 only `.npy` files have them.
     Returns:
-        uint8 [h, w, 3].
+        uint8 [h, w, c].
     Raises:
-        tf.errors.InvalidArgumentError: not an image, damaged, or of an unknown format (called
-            outside a graph: ValueError where it is Pillow that decodes).
+        tf.errors.InvalidArgumentError: not an image, damaged, of an unknown format or with other
+            channels (called outside a graph: ValueError where it is Python that decodes).
     """
     image = tf.convert_to_tensor(image)
     if image.dtype != tf.string:
-        return _rgb(image)
+        return _rgb(image) if channels == stacks.RGB else image
+    if channels != stacks.RGB:
+        return _decode_stack(image, channels)
 
     def plain():
         return tf.io.decode_image(image, channels=3, expand_animations=False)
@@ -79,7 +84,34 @@ def pixels(encoded):
     def jpeg():
         return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
 
-    return tf.cond(is_jpeg(encoded), jpeg, lambda: _pixels_of_other(_head(encoded)))
+    def stack():
+        return in_python(stacks.pixels, tf.strings.substr(encoded, 0, stacks.MOST_HEAD), tf.int64)
+
+    def other():
+        return tf.cond(is_stack(encoded), stack, lambda: _pixels_of_other(_head(encoded)))
+
+    return tf.cond(is_jpeg(encoded), jpeg, other)
+
+
+def is_stack(encoded):
+    """bool []: whether the bytes begin like a `.npy` file."""
+    return tf.strings.substr(encoded, 0, 6) == b"\x93NUMPY"
+
+
+def _decode_stack(encoded, channels):
+    def decode_it(content):
+        return stacks.decode(content, channels)
+
+    return in_python(decode_it, encoded, tf.uint8, [None, None, channels])
+
+
+def in_python(function, content, dtype, shape=()):
+    """function(bytes of a string []) as a tensor of this dtype and shape, also outside a graph."""
+
+    def call(content):  # outside a graph it is an array of one bytes object
+        return function(content if isinstance(content, bytes) else content.item())
+
+    return tf.ensure_shape(tf.numpy_function(call, [content], dtype, stateful=False), shape)
 
 
 def _pixels_of_other(head):
@@ -146,8 +178,7 @@ def _decode_other(encoded):
     is_plain_bmp = tf.reduce_all(tf.gather(head, [0, 1, 28, 29, 30]) == (*b"BM", 24, 0, 0))
 
     def with_pillow():
-        decoded = tf.numpy_function(_decode_with_pillow, [encoded], tf.uint8, stateful=False)
-        return tf.ensure_shape(decoded, [None, None, 3])
+        return in_python(_decode_with_pillow, encoded, tf.uint8, [None, None, 3])
 
     def bmp():
         return tf.cond(is_plain_bmp, lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow)
@@ -156,7 +187,10 @@ def _decode_other(encoded):
         opaque = _over_white(tf.io.decode_png(encoded, channels=4))
         return upright(opaque, png_orientation(encoded))
 
-    return tf.cond(is_png, png, bmp)
+    def no_png():
+        return tf.cond(is_stack(encoded), lambda: _decode_stack(encoded, stacks.RGB), bmp)
+
+    return tf.cond(is_png, png, no_png)
 
 
 def _decode_with_pillow(encoded):

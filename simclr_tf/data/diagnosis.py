@@ -1,6 +1,6 @@
 """Why an image cannot be used, in a few words. Runs only for images that failed."""
 
-from simclr_tf.data import decoding
+from simclr_tf.data import decoding, stacks
 from simclr_tf.stack import tf
 
 
@@ -10,21 +10,21 @@ def first_line(error):
     return text.strip().split("\n")[0].split("} ", 1)[-1].split(" [Op:")[0].rstrip(". ")
 
 
-def read(path):
-    """(bytes, None) of a file, or (None, reason)."""
+def read(path, max_pixels):
+    """(bytes as `stacks.read` gives them, None) of a file, or (None, reason)."""
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return file.read(), None
+        return stacks.read(path, max_pixels), None
     except (tf.errors.OpError, OSError) as error:
         return None, f"cannot be read: {first_line(error)}"
 
 
-def why_unusable(encoded, max_pixels):
+def why_unusable(encoded, max_pixels, channels=3):
     """The reason, or None if the bytes decode to an image within the limit.
 
     Args:
         encoded: bytes.
         max_pixels: int.
+        channels: of the images of this source.
     """
     if not encoded:
         return "empty file"
@@ -32,7 +32,7 @@ def why_unusable(encoded, max_pixels):
         pixels = int(decoding.pixels(encoded))
         if pixels > max_pixels:
             return f"{pixels} pixels, more than --max_image_pixels={max_pixels}"
-        decoding.decode(encoded)
+        decoding.decode(encoded, channels)
     except (tf.errors.OpError, ValueError) as error:
         return f"cannot be decoded: {first_line(error)}"
     return None

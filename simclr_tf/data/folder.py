@@ -14,7 +14,7 @@ import os
 
 import numpy as np
 
-from simclr_tf.data import listing
+from simclr_tf.data import listing, stacks
 from simclr_tf.data.holdout import held_out
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
@@ -52,7 +52,7 @@ class FolderSet:
         self.name = data.image_dir
         self._data = data
         self._parts = None
-        self.class_names = ()
+        self.class_names, self.channels = (), stacks.RGB
 
     def _split_folders(self, root):
         """(train folder, eval folder) if the images come with their own splits, else None."""
@@ -90,6 +90,9 @@ class FolderSet:
             held = [path for path, is_out in zip(files, out) if is_out]
             share = f"{self._data.eval_fraction:g} of the images"
             parts = [_Part(root, kept, "all but the held-out share"), _Part(root, held, share)]
+        self.channels = stacks.common_channels(
+            listing.join(part.folder, path) for part in parts for path in part.files
+        )
         self._parts = dict(zip(("train", "eval"), parts))
         return self._parts
 
@@ -114,23 +117,25 @@ class FolderSet:
             eval_split=evaluated.words,
             prepared=True,
             fingerprint=fingerprint_of(*train.files, "", *evaluated.files),
+            channels=self.channels,
         )
 
     def open(self, which):
         """A `Source`; see `sources.open_source`."""
         part = self._read()[which]
-        return _file_source(self.name, part.folder, part.files, self.class_names)
+        return _file_source(self.name, part, self.class_names, self.channels)
 
 
 def open_folder(image_dir):
     """A `Source` of every image below a folder, whatever splits it has; see `sources`.
 
     Raises:
-        DataError: no such folder, or no image in it.
+        DataError: no such folder, no image in it, or images with different channels.
     """
     folder = listing.checked_folder(image_dir)
     files = _images_below(folder)
-    return _file_source(image_dir, folder, files, class_names_of(files))
+    channels = stacks.common_channels(listing.join(folder, path) for path in files)
+    return _file_source(image_dir, _Part(folder, files, "all"), class_names_of(files), channels)
 
 
 def _images_below(folder):
@@ -143,14 +148,15 @@ def _images_below(folder):
     return files
 
 
-def _file_source(name, folder, files, class_names):
+def _file_source(name, part, class_names, channels):
     from simclr_tf.data.source import FileSource
 
     facts = Facts(
         name=name,
-        num_examples=len(files),
+        num_examples=len(part.files),
         class_names=class_names,
-        fingerprint=fingerprint_of(*files),
+        fingerprint=fingerprint_of(*part.files),
+        channels=channels,
     )
-    paths = [os.fsencode(listing.join(folder, path)) for path in files]
-    return FileSource(facts, paths, labels_of(files, class_names))
+    paths = [os.fsencode(listing.join(part.folder, path)) for path in part.files]
+    return FileSource(facts, paths, labels_of(part.files, class_names))

@@ -18,6 +18,7 @@ class SourceInfo:
         prepared: False if tensorflow-datasets would have to download it first.
         fingerprint: hexadecimal; equal if and only if names, splits and labels are equal (image
             contents are not read).
+        channels: of the images, 3 (RGB) unless they are .npy files.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SourceInfo:
     eval_split: str
     prepared: bool
     fingerprint: str
+    channels: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Facts:
     class_names: tuple
     fingerprint: str
     image_shape: tuple = None
+    channels: int = 3
 
 
 def fingerprint_of(*parts):

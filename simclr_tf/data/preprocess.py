@@ -17,16 +17,16 @@ def eval_image(image, image_size):
     antialiased when shrinking).
 
     Args:
-        image: uint8 [h, w, 3].
+        image: uint8 [h, w, c].
         image_size: int, side of the result.
     Returns:
-        float32 [image_size, image_size, 3] in [0, 1].
+        float32 [image_size, image_size, c] in [0, 1].
     """
     top, left, side = _square(tf.shape(image), image_size)
     return _resized(image[top : top + side, left : left + side], image_size)
 
 
-def eval_encoded(image, image_size):
+def eval_encoded(image, image_size, channels=3):
     """`eval_image` of an image that may still be encoded; the same pixels, in less time.
 
     Of a plain JPEG only the part that is used is decoded.
@@ -34,13 +34,14 @@ def eval_encoded(image, image_size):
     Args:
         image: string [] or uint8 [h, w, c], see `decoding.decode`.
         image_size: int, side of the result.
+        channels: c, see `decoding.decode`.
     Returns:
-        float32 [image_size, image_size, 3] in [0, 1].
+        float32 [image_size, image_size, c] in [0, 1].
     Raises:
         tf.errors.InvalidArgumentError: see `decoding.decode`.
     """
-    if image.dtype != tf.string:
-        return eval_image(decoding.decode(image), image_size)
+    if image.dtype != tf.string or channels != 3:
+        return eval_image(decoding.decode(image, channels), image_size)
 
     def part():
         shape = tf.io.extract_jpeg_shape(image)
@@ -67,8 +68,8 @@ def _square(shape, image_size):
 
 
 def _resized(square, image_size):
-    """uint8 [side, side, 3] -> float32 [image_size, image_size, 3] in [0, 1]."""
-    side, small = tf.shape(square)[0], image_size <= SMALL_IMAGE
+    """uint8 [side, side, c] -> float32 [image_size, image_size, c] in [0, 1]."""
+    side, small, channels = tf.shape(square)[0], image_size <= SMALL_IMAGE, square.shape[-1]
     square = tf.cast(square, tf.float32) / 255.0
 
     def resize():
@@ -78,7 +79,7 @@ def _resized(square, image_size):
         square = tf.cond(side == image_size, lambda: square, resize)
     else:
         square = resize()
-    return tf.clip_by_value(tf.ensure_shape(square, [image_size, image_size, 3]), 0.0, 1.0)
+    return tf.clip_by_value(tf.ensure_shape(square, [image_size, image_size, channels]), 0.0, 1.0)
 
 
 def _rounded(short):

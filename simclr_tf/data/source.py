@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from simclr_tf.data import diagnosis, order
+from simclr_tf.data import decoding, diagnosis, order, stacks
 from simclr_tf.data.quarantine import Quarantine
 from simclr_tf.stack import tf
+
+_STACK = stacks.SUFFIX.encode()
 
 
 class Source:
@@ -15,6 +17,7 @@ class Source:
         num_examples: int.
         class_names: tuple of str; num_classes is its length, 0 without labels.
         image_shape: (h, w, 3) if all images are stored as equal-size arrays, else None.
+        channels: c of the decoded images, 3 (RGB) unless they are .npy files.
         labels: int32 [n] in the order of the ids (-1: none) where they are in memory, else None.
         seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
@@ -30,6 +33,7 @@ class Source:
         self.num_classes = len(self.class_names)
         self.fingerprint = facts.fingerprint
         self.image_shape = facts.image_shape
+        self.channels = facts.channels
         self.quarantine = Quarantine()
 
     def arrays(self):
@@ -89,7 +93,7 @@ class Source:
             RuntimeError: the image is not bad, so the failure is not the image's.
         """
         encoded, reason = self.encoded(reference)
-        reason = reason or diagnosis.why_unusable(encoded, self.max_image_pixels)
+        reason = reason or diagnosis.why_unusable(encoded, self.max_image_pixels, self.channels)
         if reason is None:
             raise RuntimeError(
                 f"{self.name_of(example_id)} can be decoded, but making its views failed"
@@ -181,6 +185,7 @@ class FileSource(RandomAccessSource):
 
     def __init__(self, facts, paths, labels):
         super().__init__(facts, labels)
+        self._any_stack = any(path.lower().endswith(_STACK) for path in paths)
         with tf.device("CPU:0"):
             self._paths = tf.constant(paths, tf.string)
 
@@ -188,7 +193,15 @@ class FileSource(RandomAccessSource):
         return tf.gather(self._paths, example_id)
 
     def resolve(self, reference):
-        return tf.io.read_file(reference)
+        if not self._any_stack:
+            return tf.io.read_file(reference)
+
+        def limited():
+            read = lambda path: stacks.read(path, self.max_image_pixels)  # noqa: E731
+            return decoding.in_python(read, reference, tf.string)
+
+        suffix = tf.strings.lower(tf.strings.substr(reference, -len(_STACK), len(_STACK)))
+        return tf.cond(suffix == _STACK, limited, lambda: tf.io.read_file(reference))
 
     def name_of(self, example_id):
         return self.names(int(example_id), int(example_id) + 1)[0]
@@ -198,7 +211,7 @@ class FileSource(RandomAccessSource):
         return [path.decode("utf-8", "backslashreplace") for path in paths]
 
     def encoded(self, reference):
-        return diagnosis.read(reference)
+        return diagnosis.read(reference, self.max_image_pixels)
 
     def _resolved(self, references):
         def read(one):

@@ -67,6 +67,7 @@ def subset(source, ids):
         class_names=source.class_names,
         fingerprint=fingerprint_of(source.fingerprint, *ids),
         image_shape=source.image_shape,
+        channels=source.channels,
     )
     streamed = isinstance(source, WindowSource)
     part = source.part(ids, facts) if streamed else _Subset(source, ids, facts)

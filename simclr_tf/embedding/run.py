@@ -18,7 +18,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.stack import tf
-from simclr_tf.training import evaluation_run, plan, restore
+from simclr_tf.training import channels, evaluation_run, plan, restore
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 from simclr_tf.training.strategy import make_strategy
 
@@ -89,6 +89,7 @@ def run(config, given=frozenset()):
             "--embed_head, or give a run folder."
         )
     source = sources.open_whole(config.data, config.embed.split)
+    channels.check(source, config.model)
     job = _Job(config, trained, source, output, strategy, _names(config, source))
     print(_plan(job), flush=True)
     if config.run.dry_run:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from simclr_tf.data import preprocess
+from simclr_tf.data import preprocess, stacks
 from simclr_tf.evaluation.knn import nearest_neighbours
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import write_atomically
@@ -43,13 +43,13 @@ class _Thumbnails:
         @tf.function(input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
         def load(example_id):
             image = source.resolve(source.fetch(example_id)[0])
-            return preprocess.eval_encoded(image, SIDE)
+            return preprocess.eval_encoded(image, SIDE, source.channels)
 
         self._load = load
 
     def __call__(self, row):
         pixels = self._load(tf.constant(int(self._ids[row]), tf.int64)).numpy()
-        return Image.fromarray(np.uint8(np.rint(255.0 * pixels)))
+        return Image.fromarray(np.uint8(np.rint(255.0 * stacks.as_rgb(pixels))))
 
 
 def _sheet(lines, thumbnail, paths):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from simclr_tf.data import batches, preprocess
+from simclr_tf.data import batches, preprocess, stacks
 from simclr_tf.stack import tf
 
 PART_ROWS = 1024  # images between two files on disk: what an interruption can cost
@@ -28,7 +28,7 @@ class Sprites:
         rows = np.flatnonzero(ids % self.stride == 0) if self.stride else np.zeros(0, np.int64)
         kept = images if len(rows) == len(ids) else tf.gather(images, rows)
         small = tf.nn.avg_pool2d(kept, self.factor, self.factor, "VALID") if len(rows) else kept
-        return rows, np.uint8(np.rint(255.0 * small.numpy()))
+        return rows, np.uint8(np.rint(255.0 * stacks.as_rgb(small.numpy())))
 
 
 def prepared_batches(source, image_size, batch_size, start=0):
@@ -45,7 +45,7 @@ def prepared_batches(source, image_size, batch_size, start=0):
     """
 
     def prepare(example):
-        images = preprocess.eval_encoded(example["image"], image_size)
+        images = preprocess.eval_encoded(example["image"], image_size, source.channels)
         return {"images": images, "id": example["id"], "label": example["label"]}
 
     return batches.usable(source, prepare, start).batch(batch_size).prefetch(2)

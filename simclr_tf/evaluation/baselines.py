@@ -12,9 +12,9 @@ def pixel_features(images):
     """Raw pixels as features; images above 32x32 are averaged down to it.
 
     Args:
-        images: float [b, s, s, 3] in [0, 1].
+        images: float [b, s, s, c] in [0, 1].
     Returns:
-        float32 [b, d] in [0, 1], d = 3 * min(s, 32)^2.
+        float32 [b, d] in [0, 1], d = c * min(s, 32)^2.
     """
     images = tf.cast(images, tf.float32)
     if images.shape[1] > PIXEL_SIDE:

@@ -1,5 +1,6 @@
 """Encoder and head from the settings of the model."""
 
+from simclr_tf.errors import SettingsError
 from simclr_tf.models.custom import build_custom
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
@@ -21,13 +22,20 @@ def build_encoder(model, image_size, seed=0):
         image_size: side of the square input in pixels.
         seed: of the initial kernels.
     Returns:
-        Keras model, images float [b, image_size, image_size, 3] in [0, 1] -> h float32 [b, d],
-        with the attribute `feature_dim` = d and the method `endpoints`.
+        Keras model, images float [b, image_size, image_size, c] in [0, 1] -> h float32 [b, d],
+        c = `model.image_channels`, with the attribute `feature_dim` = d and the method `endpoints`.
     Raises:
-        SettingsError: `--encoder` names nothing that can be an encoder.
+        SettingsError: `--encoder` names nothing that can be an encoder, or it or `--input_norm`
+            needs RGB.
     """
     if model.encoder:
-        return build_custom(model.encoder, image_size, seed, model.global_bn)
+        channels = model.image_channels
+        return build_custom(model.encoder, image_size, seed, model.global_bn, channels)
+    if model.input_norm != "none" and model.image_channels != 3:
+        raise SettingsError(
+            f"input_norm={model.input_norm} is for RGB, the images have {model.image_channels} "
+            "channels; leave it out."
+        )
     encoder = ResNet(
         depth=model.resnet_depth,
         width_multiplier=model.width_multiplier,
@@ -41,7 +49,7 @@ def build_encoder(model, image_size, seed=0):
         batch_norm_decay=model.batch_norm_decay,
         seed=seed,
     )
-    encoder.build((None, image_size, image_size, 3))
+    encoder.build((None, image_size, image_size, model.image_channels))
     return encoder
 
 

@@ -48,7 +48,7 @@ def _run(model, preprocess, images, training):
     return model(images, training=training) if takes_training else model(images)
 
 
-def wrap_model(model, image_size, preprocess=None, label="the encoder"):
+def wrap_model(model, image_size, preprocess=None, label="the encoder", channels=3):
     """Checks a Keras model and makes it an encoder; builds it by running one black image.
 
     Args:
@@ -56,6 +56,7 @@ def wrap_model(model, image_size, preprocess=None, label="the encoder"):
         image_size: side of the square input in pixels.
         preprocess: function applied to the images in [0, 1] first, or None.
         label: what the user gave, for errors.
+        channels: of the images.
     Returns:
         CustomEncoder.
     Raises:
@@ -67,12 +68,13 @@ def wrap_model(model, image_size, preprocess=None, label="the encoder"):
             f"{label} is a {type(model).__module__}.{type(model).__name__}, not a model of the "
             "Keras 2 API; make it with `from simclr_tf.stack import keras`."
         )
+    black = tf.zeros([1, image_size, image_size, channels])
     try:
-        h = _run(model, preprocess, tf.zeros([1, image_size, image_size, 3]), training=False)
+        h = _run(model, preprocess, black, training=False)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise SettingsError(
-            f"{label} cannot take images of {image_size}x{image_size} pixels "
-            f"({_first_line(error)}); change image_size or the model."
+            f"{label} cannot take images of {image_size}x{image_size} pixels and {channels} "
+            f"channels ({_first_line(error)}); change image_size or the model."
         ) from error
     shape = getattr(h, "shape", None)
     if shape is None or shape.rank != 2 or shape[-1] is None or not h.dtype.is_floating:
@@ -81,7 +83,7 @@ def wrap_model(model, image_size, preprocess=None, label="the encoder"):
             "[b, d] with a fixed d: end it with a global average pooling."
         )
     encoder = CustomEncoder(model, int(shape[-1]), preprocess)
-    encoder(tf.zeros([1, image_size, image_size, 3]), training=False)
+    encoder(black, training=False)
     return encoder
 
 
@@ -90,7 +92,7 @@ def _describe(h):
     return f"a {type(h).__name__}" if shape is None else f"{h.dtype.name} of shape {tuple(shape)}"
 
 
-def build_custom(spec, image_size, seed=0, global_bn=True):
+def build_custom(spec, image_size, seed=0, global_bn=True, channels=3):
     """The encoder that `--encoder` names, with its variables.
 
     With `global_bn` the BatchNormalization layers of functional models become ours, with
@@ -98,11 +100,13 @@ def build_custom(spec, image_size, seed=0, global_bn=True):
 
     Args:
         spec: "package.module:function", a function that returns a Keras model (it may take
-            `image_size`), or "applications:NAME" of keras.applications, without trained weights.
+            `image_size` and `channels`), or "applications:NAME" of keras.applications, whose
+            weights are not trained.
         image_size: side of the square input in pixels.
         seed: of the initial weights of keras.applications; a function of the user's keeps the
             weights it gives.
         global_bn: as above.
+        channels: of the images; keras.applications take RGB only.
     Returns:
         CustomEncoder, built.
     Raises:
@@ -112,10 +116,10 @@ def build_custom(spec, image_size, seed=0, global_bn=True):
     if not (place and separator and name):
         raise SettingsError(f"encoder={spec} is not a name of an encoder: {FORMS}.")
     if place == "applications":
-        model, preprocess = _application(name, image_size)
+        model, preprocess = _application(name, image_size, channels)
         model = copy_functional(model, seed, global_bn)
         return wrap_model(model, image_size, preprocess, f"encoder={spec}")
-    model = _call_function(spec, place, name, image_size)
+    model = _call_function(spec, place, name, {"image_size": image_size, "channels": channels})
     if global_bn and getattr(model, "inputs", None):
         try:
             adopted = copy_functional(model, seed, global_bn)
@@ -126,10 +130,15 @@ def build_custom(spec, image_size, seed=0, global_bn=True):
             ) from error
         adopted.set_weights(model.get_weights())
         model = adopted
-    return wrap_model(model, image_size, None, f"encoder={spec}")
+    return wrap_model(model, image_size, None, f"encoder={spec}", channels)
 
 
-def _application(name, image_size):
+def _application(name, image_size, channels):
+    if channels != 3:
+        raise SettingsError(
+            f"encoder=applications:{name} takes RGB, the images have {channels} channels; leave it "
+            "out, or give package.module:function."
+        )
     make = getattr(keras.applications, name, None)
     if not callable(make):
         known = [n for n in dir(keras.applications) if n[0].isupper()]
@@ -149,7 +158,7 @@ def _application(name, image_size):
     return model, lambda images: family.preprocess_input(images * 255.0)
 
 
-def _call_function(spec, place, name, image_size):
+def _call_function(spec, place, name, offered):
     try:
         function = getattr(importlib.import_module(place), name)
     except (ImportError, AttributeError) as error:
@@ -158,8 +167,8 @@ def _call_function(spec, place, name, image_size):
             "from the current folder."
         ) from error
     try:
-        takes_size = "image_size" in inspect.signature(function).parameters
-        return function(image_size=image_size) if takes_size else function()
+        taken = set(inspect.signature(function).parameters) & set(offered)
+        return function(**{argument: offered[argument] for argument in taken})
     except Exception as error:  # whatever the user's own code raises
         raise SettingsError(
             f"encoder={spec} failed with {type(error).__name__}: {_first_line(error)}; mend the "

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simclr_tf import config as settings_of
-from simclr_tf.data import sources
+from simclr_tf.data import sources, stacks
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.knn import nearest_neighbours
@@ -67,7 +67,8 @@ def _views(trained, source):
     original = next(iter(eval_batches(Sample(source, seed, ROWS), size, ROWS)))
     if not np.array_equal(original["id"], batch["id"]):
         raise DataError(f"{source.name} gives its images in another order each time it is read.")
-    return original["images"].numpy(), pairs.reshape((2, ROWS) + pairs.shape[1:])
+    pairs = stacks.as_rgb(pairs.reshape((2, ROWS) + pairs.shape[1:]))
+    return stacks.as_rgb(original["images"].numpy()), pairs
 
 
 def _queries_and_bank(trained, data, source):
@@ -96,7 +97,7 @@ def _look(trained, sample):
 
     def batches():
         for batch in eval_batches(sample, size, BATCH):
-            kept.append(np.uint8(np.rint(255.0 * batch["images"].numpy())))
+            kept.append(np.uint8(np.rint(255.0 * stacks.as_rgb(batch["images"].numpy()))))
             yield batch
 
     features = extract_features(trained.encoder, batches(), BATCH)

@@ -6,12 +6,12 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from simclr_tf.data import sources
+from simclr_tf.data import sources, stacks
 from simclr_tf.report.files import make_folder_of, write_file
 from simclr_tf.report.sample import Sample
 from simclr_tf.settings import listed
 from simclr_tf.stack import tf
-from simclr_tf.training import plan
+from simclr_tf.training import channels, plan
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.views import blur
 from simclr_tf.views.device import make_views
@@ -33,6 +33,7 @@ def run(config, given=frozenset()):
         UserError: the images cannot be read, or the file cannot be written.
     """
     info = sources.describe(config.data)
+    config = channels.restrict(config, info.channels)
     size = config.data.image_size
     rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
     rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
@@ -52,16 +53,18 @@ def run(config, given=frozenset()):
     return path
 
 
-def variants(views, image_size):
-    """[(name of a row, config.Views)]: crop and flip, each operator alone on it, whole views."""
+def variants(views, image_size, rgb=True):
+    """[(name of a row, config.Views)]: crop and flip, each operator alone on it, whole views.
+
+    Without rows of colour unless `rgb`.
+    """
     views = dataclasses.replace(views, augment_on="device", resize_on="host", study_prob=1.0)
     strength = views.color_jitter_strength or 1.0
     color = dict(operators="color", color_jitter_strength=strength)
-    alone = {
-        "crop, flip": dict(operators=""),
-        "color jitter": dict(color, jitter_prob=1.0, grayscale_prob=0.0),
-        "grayscale": dict(color, jitter_prob=0.0, grayscale_prob=1.0),
-    }
+    alone = {"crop, flip": dict(operators="")}
+    if rgb:
+        alone["color jitter"] = dict(color, jitter_prob=1.0, grayscale_prob=0.0)
+        alone["grayscale"] = dict(color, jitter_prob=0.0, grayscale_prob=1.0)
     if blur.radius_of(image_size):
         alone["blur"] = dict(operators="blur", use_blur=True, blur_prob=1.0)
     for name in OPERATORS:
@@ -79,7 +82,7 @@ def sheet_rows(source, config, count):
     )
     original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     rows = [("original", original["images"].numpy())]
-    for name, changed in variants(plain, size):
+    for name, changed in variants(plain, size, source.channels == channels.RGB):
         rows.append((name, make_views(changed, size, seed)(crops).numpy()[:count]))
     if views != plain:
         alone = dataclasses.replace(views, operators="")
@@ -87,7 +90,7 @@ def sheet_rows(source, config, count):
     first, second = np.split(make_views(views, size, seed)(whole).numpy(), 2)
     used = " + ".join(listed(views.operators)) or "no operator"
     rows += [(f"view 1\n({used})", first), (f"view 2\n({used})", second)]
-    return [(name, np.uint8(np.rint(images * 255.0))) for name, images in rows]
+    return [(name, np.uint8(np.rint(stacks.as_rgb(images) * 255.0))) for name, images in rows]
 
 
 def write_sheet(rows, path):

@@ -6,7 +6,7 @@ from simclr_tf import config as settings_of
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.evaluation.results import confusion_csv
-from simclr_tf.training import restore
+from simclr_tf.training import channels, restore
 from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 
 # how the pretraining cropped, beside flip and crop_area_min, which are settings of other modes too
@@ -45,8 +45,9 @@ def resolve(config, given, trained, subfolder, also=()):
 
 
 def describe(config, mode):
-    """`SourceInfo` of the images of a mode that needs labels."""
+    """`SourceInfo` of the images of a mode that needs labels; the encoder can take them."""
     info = sources.describe(config.data)
+    channels.check(info, config.model)
     require_labels(info, f"--mode={mode}")
     return info
 

@@ -105,7 +105,7 @@ def build_model(config, encoder, head, num_classes, steps):
     decay = config.optimizer.weight_decay if lars else 0.0
     selector = settings.ft_proj_selector
     model = FineTuned(encoder, head, classifier, view, selector, kernel_decay=decay)
-    model(tf.zeros([1, size, size, 3]), training=False)
+    model(tf.zeros([1, size, size, config.model.image_channels]), training=False)
     excluded = undecayed_variables(encoder, head, classifier)
     if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss
         excluded.append(classifier.dense.kernel)

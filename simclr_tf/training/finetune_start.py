@@ -3,12 +3,13 @@
 import dataclasses
 
 from simclr_tf import config as settings_of
+from simclr_tf.data import sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.fine_tuned import check_selector
 from simclr_tf.stack import keras
-from simclr_tf.training import evaluation_run
+from simclr_tf.training import channels, evaluation_run
 
 # of the pretraining's views, what training with labels keeps unless the user says otherwise: crop
 # and flip, and the ranges of colour and blur, which are off by default
@@ -62,7 +63,8 @@ def find(config, given):
             "--init=scratch for random weights."
         )
     if not path:
-        return _random(_checked_folder(config), "random weights")
+        config = channels.adopt(_checked_folder(config), given, sources.describe(config.data))
+        return _random(config, "random weights")
     values = settings_of.flatten(config)
     config = settings_of.build(type(config), {**values, "checkpoint": path})
     trained = evaluation_run.load(config, given)
@@ -81,7 +83,7 @@ def _resolve(config, given, trained, scratch):
     if trained.head is None:  # some releases come without their head
         values = {**settings_of.flatten(config), "proj_head_mode": "none"}
         config = settings_of.build(type(config), values)
-    return config
+    return channels.restrict(config, config.model.image_channels)
 
 
 def _random(config, origin):

@@ -26,20 +26,21 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         uint8 [b, v, s, s, 3], "id": int64 [b], "epoch": int32 [b], "label": int32 [b]}.
         With resize_on=device larger images come as uint8 [b, c, c, 3] and "boxes" int32
         [b, v, 4]; with augment_on=host all come as finished views float32 [b, v, s, s, 3].
+        Images of `source.channels` other than 3 have those in place of 3.
     """
     start = start_step * global_batch_size
     if cropped_on_device(source) and not policy.wanted(views):
         batches = _whole_batches(source, global_batch_size, seed, start_step)
     else:
-        shapes, crop = _cropper(views, image_size, seed, num_views)
+        shapes, crop = _cropper(source.channels, views, image_size, seed, num_views)
         batches = mapped_batches(source, crop, global_batch_size, seed, start, shapes)
     if views.augment_on == "host":
-        finish = _finisher(views, image_size, seed, num_views)
+        finish = _finisher(source.channels, views, image_size, seed, num_views)
         batches = batches.map(finish, tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(_AHEAD)
 
 
-def _cropper(views, image_size, seed, num_views):
+def _cropper(channels, views, image_size, seed, num_views):
     """What is done to each larger image: (shapes to pad to or None, example -> its tensors)."""
     on_canvas = views.resize_on == "device"
     if on_canvas:
@@ -47,24 +48,24 @@ def _cropper(views, image_size, seed, num_views):
     make = host.host_canvas if on_canvas else host.host_crops
 
     def crop(example):
-        image = decoding.decode(example["image"])
+        image = decoding.decode(example["image"], channels)
         place = (example["epoch"], example["id"], views, image_size, num_views)
         made = make(image, seed, *place)
         if not on_canvas:
-            shape = [num_views, image_size, image_size, 3]
+            shape = [num_views, image_size, image_size, channels]
             return _batch_of(tf.ensure_shape(made, shape), example)
         return {**_batch_of(made[0], example), "boxes": tf.ensure_shape(made[1], [num_views, 4])}
 
-    canvas = {"images": [views.canvas_size] * 2 + [3], "boxes": [num_views, 4]}
+    canvas = {"images": [views.canvas_size] * 2 + [channels], "boxes": [num_views, 4]}
     return {**canvas, "id": [], "epoch": [], "label": []} if on_canvas else None, crop
 
 
-def _finisher(views, image_size, seed, num_views):
+def _finisher(channels, views, image_size, seed, num_views):
     """The map of a batch to finished views, for --augment_on=host: float32 [b, v, s, s, 3]."""
     make_views = device.make_views(views, image_size, seed, num_views, form="switch")
 
     def finish(batch):
-        by_view = tf.reshape(make_views(batch), [num_views, -1] + [image_size] * 2 + [3])
+        by_view = tf.reshape(make_views(batch), [num_views, -1] + [image_size] * 2 + [channels])
         return _batch_of(tf.transpose(by_view, [1, 0, 2, 3, 4]), batch)
 
     return finish
@@ -106,16 +107,18 @@ def eval_batches(source, image_size, batch_size):
         image_size: int, s.
         batch_size: int, images per batch.
     Returns:
-        an iterable of {"images": float32 [<= batch_size, s, s, 3] in [0, 1], "label": int32,
+        an iterable of {"images": float32 [<= batch_size, s, s, c] in [0, 1], "label": int32,
         "id": int64}, as often as wanted.
     Raises:
         DataError: (while it is read) an image cannot be used and --strict_data is set, or no
             stand-in can be used either.
     """
 
+    channels = source.channels
+
     def prepare(example):
-        image = preprocess.eval_image(decoding.decode(example["image"]), image_size)
-        image = tf.ensure_shape(image, [image_size, image_size, 3])
+        image = preprocess.eval_image(decoding.decode(example["image"], channels), image_size)
+        image = tf.ensure_shape(image, [image_size, image_size, channels])
         return {"images": image, "label": example["label"], "id": example["id"]}
 
     return _Checked(mapped_batches(source, prepare, batch_size).prefetch(_AHEAD), source.quarantine)

@@ -92,7 +92,8 @@ def _gigabytes(config, trained, info):
     """Size of the features of all images and feature spaces, which are kept in main memory."""
     dims = trained.encoder.feature_dim
     if config.protocol.baselines:
-        dims += trained.encoder.feature_dim + 3 * min(config.data.image_size, PIXEL_SIDE) ** 2
+        side = min(config.data.image_size, PIXEL_SIDE)
+        dims += trained.encoder.feature_dim + config.model.image_channels * side**2
     return 4e-9 * dims * (info.num_train + info.num_eval)
 
 

@@ -176,7 +176,8 @@ def _train(evaluation, functions):
     """LinearClassifiers of all spaces, trained."""
     config, source = evaluation.config, evaluation.train
     protocol, size = config.protocol, config.data.image_size
-    dims = {name: int(f(tf.zeros([1, size, size, 3])).shape[-1]) for name, f in functions.items()}
+    black = tf.zeros([1, size, size, config.model.image_channels])
+    dims = {name: int(f(black).shape[-1]) for name, f in functions.items()}
     steps = total_steps(protocol, source.num_examples)
     curve = schedule.WarmUpCosine(peak_learning_rate(protocol), 0, steps)
     grid = [(rate / protocol.learning_rate, decay) for rate, decay in grid_of(protocol)]

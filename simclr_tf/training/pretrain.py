@@ -12,7 +12,7 @@ from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import gradient_cache, plan
+from simclr_tf.training import channels, gradient_cache, plan
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.health import HealthWatch
 from simclr_tf.training.input import train_batches
@@ -31,7 +31,7 @@ def run(config, given=frozenset()):
 
     Args:
         config: config.Pretrain.
-        given: names of the settings that the user gave (not needed here).
+        given: names of the settings that the user gave.
     Returns:
         the content of results.json, or None for a dry run.
     Raises:
@@ -42,6 +42,7 @@ def run(config, given=frozenset()):
     strategy = make_strategy(config.run)
     per_replica = check_divisible(config.training.train_batch_size, strategy)
     info = sources.describe(config.data)
+    config = channels.adopt(config, given, info)
     if _loss(config).needs_labels and not info.num_classes:
         raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
@@ -95,10 +96,11 @@ def _plan(config, info, steps, strategy, per_replica, model):
     training, size = config.training, config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
+    bands = f"{info.channels} channels, " if info.channels != channels.RGB else ""
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
-        ("input", f"{size} x {size} pixels, {training.num_views} views"),
+        ("input", f"{size} x {size} pixels, {bands}{training.num_views} views"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),

@@ -8,7 +8,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.results import interval_text, markdown_table
 from simclr_tf.settings import listed
-from simclr_tf.training import evaluation_run, plan, probe_tasks
+from simclr_tf.training import channels, evaluation_run, plan, probe_tasks
 from simclr_tf.training.strategy import make_strategy
 
 COLUMNS = {
@@ -51,8 +51,13 @@ def run(config, given=frozenset()):
 
 
 def _describe(config, tasks, given):
-    """`SourceInfo`; takes "label" from the tasks where there are none and nobody asked."""
+    """`SourceInfo`; takes "label" and "color" from the tasks where there are none."""
     info = sources.describe(config.data)
+    channels.check(info, config.model)
+    if "color" in tasks and info.channels != channels.RGB:
+        if "probe_tasks" in given:
+            raise SettingsError(f"probe_tasks=color needs RGB, the images have {info.channels} channels; leave it out.")  # fmt: skip
+        tasks.remove("color")
     if "label" in tasks and not info.num_classes:
         if "probe_tasks" in given:
             require_labels(info, "--probe_tasks=label")

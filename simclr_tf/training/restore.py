@@ -170,7 +170,7 @@ def build_parts(pretrain, num_classes, probe_layer=0):
     seed = pretrain.run.seed
     encoder = build_encoder(pretrain.model, size, seed)
     head = build_head(pretrain.model, seed=seed)
-    h = encoder(tf.zeros([1, size, size, 3]), training=False)
+    h = encoder(tf.zeros([1, size, size, pretrain.model.image_channels]), training=False)
     head(h, training=False)
     if not (num_classes and pretrain.training.lineareval_while_pretraining):
         return encoder, head, None

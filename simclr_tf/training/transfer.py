@@ -62,11 +62,17 @@ def _write(folder, config, sets, results):
 
 
 def _check(config, sets, compared):
-    size = config.data.image_size
+    size, channels = config.data.image_size, config.model.image_channels
     if compared is not None and compared.settings["image_size"] != size:
         raise SettingsError(
             f"compare={config.transfer.compare} takes {compared.settings['image_size']} pixels, "
             f"the checkpoint {size}; compare encoders of one image size."
+        )
+    others = compared.settings.get("image_channels", 3) if compared is not None else channels
+    if others != channels:
+        raise SettingsError(
+            f"compare={config.transfer.compare} takes {others} channels, the checkpoint "
+            f"{channels}; compare encoders of the same images."
         )
     if config.transfer.random_init and config.transfer.transfer_protocol == "linear":
         raise SettingsError(

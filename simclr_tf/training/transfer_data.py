@@ -10,6 +10,7 @@ from simclr_tf.data.multi_label import multi_hot
 from simclr_tf.data.source import Source
 from simclr_tf.evaluation.logistic import HELD_OUT, split_held_out
 from simclr_tf.evaluation.transfer_sets import TransferSet
+from simclr_tf.training import channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,9 @@ def data_settings(config, about):
 
 
 def describe(config, about):
-    """`SourceInfo` of a TransferSet; refuses one without labels."""
+    """`SourceInfo` of a TransferSet; refuses one without labels, or with other channels."""
     info = sources.describe(data_settings(config, about))
+    channels.check(info, config.model)
     if about.metric != "map_11":
         require_labels(info, "--mode=transfer")
     return info

@@ -1,5 +1,7 @@
 """Gaussian blur of float images in [..., height, 3, width] layout, one sigma per image.
 
+Any number of channels may stand where 3 is written.
+
 The kernel is 10 % of the image height (paper appendix A): k = height // 10, radius int(k / 2),
 2 * radius + 1 normalised taps, zero ('SAME') padding. Two forms of the same arithmetic: banded
 matrices for devices that multiply matrices, shifted sums for a CPU.
@@ -32,15 +34,15 @@ def by_matrices(images, sigma, applied, radius):
     Returns:
         float32 [n, s, 3, s].
     """
-    n, size = tf.shape(images)[0], images.shape[-1]
+    n, (size, channels) = tf.shape(images)[0], (images.shape[-1], images.shape[-2])
     place = tf.range(size)
     distance = tf.abs(place[:, None] - place[None, :])  # [s, s]
     taps = tf.where(applied[:, None], gaussian_taps(sigma, radius), tf.one_hot(0, radius + 1))
     taps = tf.pad(taps, [[0, 0], [0, 1]])  # the last entry: too far away
     band = tf.gather(taps, tf.minimum(distance, radius + 1), axis=1)  # [n, s, s], symmetric
-    across = matmul(tf.reshape(images, [n, size * 3, size]), band)
-    down = matmul(band, tf.reshape(across, [n, size, 3 * size]))
-    return tf.reshape(down, [n, size, 3, size])
+    across = matmul(tf.reshape(images, [n, size * channels, size]), band)
+    down = matmul(band, tf.reshape(across, [n, size, channels * size]))
+    return tf.reshape(down, [n, size, channels, size])
 
 
 def along(image, axis, sigma, radius):

@@ -25,7 +25,8 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         windows are drawn, or given as "boxes" int32 [b, v, 4] (y, x, height, width);
         uint8 [b, v, s, s, 3], crops from `host.host_crops`: flip and operators happen here;
         float32 [b, v, s, s, 3], views finished on the host: only their order changes.
-        Shapes must be static; it compiles alone and inside a compiled step.
+        Shapes must be static; where 3 is written there may be any number of channels, if `views`
+        are `channels.without_color`. It compiles alone and inside a compiled step.
     Raises:
         SettingsError: `views.auto_augment` needs tensorflow-addons, and it is not installed.
     """
@@ -97,7 +98,7 @@ def _in_chunks(finish, images, drawn, image_size):
         rows = tf.nest.map_structure(lambda x: tf.gather(x, at), drawn)
         return finish(tf.gather(pieces, at % pieces.shape[0]), rows)
 
-    shape = [size, image_size, image_size, 3]
+    shape = [size, image_size, image_size, images.shape[-1]]
     done = tf.map_fn(piece, tf.range(count), fn_output_signature=tf.TensorSpec(shape, tf.float32))
     return tf.reshape(done, [count * size, *shape[1:]])
 
@@ -112,6 +113,6 @@ def _rows_first(given, view):
 
 
 def _planes(crops, flip):
-    """uint8 [n, s, s, 3] -> float32 [n, s, 3, s], flipped left-right where `flip`."""
+    """uint8 [n, s, s, c] -> float32 [n, s, c, s], flipped left-right where `flip`."""
     planes = tf.transpose(crops, [0, 1, 3, 2])
     return tf.cast(tf.where(flip[:, None, None, None], planes[..., ::-1], planes), tf.float32)

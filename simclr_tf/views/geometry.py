@@ -121,25 +121,25 @@ def crop_resize(images, boxes, flip, image_size, kind):
     """Crops, resizes and flips a batch of whole images by two matrix products.
 
     Args:
-        images: uint8 or float32 [n, h, w, 3].
+        images: uint8 or float32 [n, h, w, c].
         boxes: int32 [n, 4], see `windows`.
         flip: bool [n], left-right.
         image_size: int, s.
         kind: "bicubic" or "bilinear".
     Returns:
-        float32 [n, s, 3, s] on the scale of the input; bicubic weights may overshoot its range.
+        float32 [n, s, c, s] on the scale of the input; bicubic weights may overshoot its range.
     """
     lines = tf.transpose(images, [0, 1, 3, 2])  # as uint8: a quarter of the bytes
     return resample(tf.cast(lines, tf.float32), boxes, flip, image_size, kind)
 
 
 def resample(planes, boxes, flip, image_size, kind):
-    """`crop_resize` for float32 [n, h, 3, w]."""
-    n, height, _, width = planes.shape
+    """`crop_resize` for float32 [n, h, c, w]."""
+    n, height, channels, width = planes.shape
     rows = resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size, kind)  # [n, s, h]
     columns = resize_matrix(boxes[:, 1], boxes[:, 3], width, image_size, kind)  # [n, s, w]
     columns = tf.where(flip[:, None, None], columns[:, ::-1], columns)
-    lines = tf.reshape(planes, [n, height * 3, width])
-    across = matmul(lines, columns, transpose_b=True)  # [n, 3h, s]
-    across = tf.reshape(across, [n, height, 3 * image_size])
-    return tf.reshape(matmul(rows, across), [n, image_size, 3, image_size])
+    lines = tf.reshape(planes, [n, height * channels, width])
+    across = matmul(lines, columns, transpose_b=True)  # [n, ch, s]
+    across = tf.reshape(across, [n, height, channels * image_size])
+    return tf.reshape(matmul(rows, across), [n, image_size, channels, image_size])

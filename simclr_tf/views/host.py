@@ -12,13 +12,13 @@ def host_crops(image, seed, epoch, example_id, views, image_size, num_views=2):
     """Crops and resizes one image `num_views` times.
 
     Args:
-        image: uint8 [h, w, 3].
+        image: uint8 [h, w, c], c static.
         seed: int. epoch: int32 []. example_id: int64 [].
         views: config.Views.
         image_size: int, s.
         num_views: int, v.
     Returns:
-        uint8 [v, s, s, 3]; not flipped, `device.make_views` does that. Rounding to uint8 changes
+        uint8 [v, s, s, c]; not flipped, `device.make_views` does that. Rounding to uint8 changes
         a view by at most 0.5 / 255 before the operators and saves 3/4 of the bytes.
     """
     boxes = _windows(image, seed, epoch, example_id, views, num_views)
@@ -45,23 +45,23 @@ def host_canvas(image, seed, epoch, example_id, views, image_size, num_views=2):
     by side, and the windows are theirs, so that the device copies them.
 
     Returns:
-        uint8 [h, w, 3] with h and w up to the canvas size, and int32 [v, 4].
+        uint8 [h, w, c] with h and w up to the canvas size, and int32 [v, 4].
     """
-    side = views.canvas_size
+    side, channels = views.canvas_size, image.shape[-1]
     across = side // image_size
     boxes = _windows(image, seed, epoch, example_id, views, num_views)
 
     def tiled():
         crops = _resized(image, boxes, views, image_size)
-        empty = tf.zeros([across**2 - num_views, image_size, image_size, 3], tf.uint8)
+        empty = tf.zeros([across**2 - num_views, image_size, image_size, channels], tf.uint8)
         tiles = tf.concat([crops, empty], 0)
-        tiles = tf.reshape(tiles, [across, across, image_size, image_size, 3])
+        tiles = tf.reshape(tiles, [across, across, image_size, image_size, channels])
         tiles = tf.transpose(tiles, [0, 2, 1, 3, 4])
         places = [
             (view // across * image_size, view % across * image_size, image_size, image_size)
             for view in range(num_views)
         ]
-        tiles = tf.reshape(tiles, [across * image_size, across * image_size, 3])
+        tiles = tf.reshape(tiles, [across * image_size, across * image_size, channels])
         return tiles, tf.constant(places)
 
     fits = tf.reduce_all(tf.shape(image)[:2] <= side)
@@ -78,6 +78,6 @@ def _windows(image, seed, epoch, example_id, views, num_views):
 def _resized(image, boxes, views, image_size):
     crops = []
     for y, x, height, width in map(tf.unstack, tf.unstack(boxes, num=boxes.shape[0])):
-        crop = tf.slice(image, [y, x, 0], [height, width, 3])
+        crop = tf.slice(image, [y, x, 0], [height, width, image.shape[-1]])
         crops.append(tf.image.resize(crop, [image_size, image_size], views.resize))
     return tf.cast(tf.clip_by_value(tf.stack(crops), 0.0, 255.0) + 0.5, tf.uint8)

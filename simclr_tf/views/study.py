@@ -1,8 +1,8 @@
 """The other operators of the paper's studies (section 3.1, appendix B.2), off by default.
 
 The paper gives neither their sizes nor their strengths; the defaults of `config.Views` are ours.
-Each takes a batch float32 [n, s, 3, s] in [0, 1] and what was drawn for it, and returns the
-distorted batch; `forms` keeps it where the operator was drawn.
+Each takes a batch float32 [n, s, 3, s] in [0, 1] (any channels) and what was drawn for it, and
+returns the distorted batch; `forms` keeps it where the operator was drawn.
 """
 
 import math
@@ -78,11 +78,11 @@ def cutout(images, drawn, views):
 
 def noise(images, drawn, views):
     """Adds Gaussian noise of a random standard deviation."""
-    size = images.shape[-1]
-    count = 3 * size * size
+    channels, size = images.shape[-2:]
+    count = channels * size * size
     field = rng.normals(drawn.keys, count + count % 2)[:, :count]
     sigma = (drawn.u[:, 3] * views.noise_sigma_max)[:, None, None, None]
-    noisy = images + sigma * tf.reshape(field, [-1, size, 3, size])
+    noisy = images + sigma * tf.reshape(field, [-1, size, channels, size])
     return tf.clip_by_value(noisy, 0.0, 1.0)
 
 
@@ -115,20 +115,20 @@ def equalize(images, drawn, views):
     """Histogram equalisation of each channel in 256 levels, as `PIL.ImageOps.equalize`."""
     del drawn, views
     levels = tf.cast(tf.round(images * 255.0), tf.int32)
-    n, size = images.shape[0], images.shape[-1]
-    lines = tf.reshape(tf.transpose(levels, [0, 2, 1, 3]), [n * 3, size * size])
-    row = tf.range(n * 3)[:, None] * _LEVELS
+    n, _, channels, size = images.shape
+    lines = tf.reshape(tf.transpose(levels, [0, 2, 1, 3]), [n * channels, size * size])
+    row = tf.range(n * channels)[:, None] * _LEVELS
     counts = tf.math.unsorted_segment_sum(
-        tf.ones_like(lines), lines + row, num_segments=n * 3 * _LEVELS
+        tf.ones_like(lines), lines + row, num_segments=n * channels * _LEVELS
     )
-    counts = tf.reshape(counts, [n * 3, _LEVELS])
+    counts = tf.reshape(counts, [n * channels, _LEVELS])
     brightest = tf.gather(counts, tf.reduce_max(lines, axis=1), axis=1, batch_dims=1)
-    step = (size * size - brightest)[:, None] // (_LEVELS - 1)  # [3n, 1]
+    step = (size * size - brightest)[:, None] // (_LEVELS - 1)  # [cn, 1]
     below = tf.cumsum(counts, axis=1, exclusive=True)
     table = tf.minimum((step // 2 + below) // tf.maximum(step, 1), _LEVELS - 1)
     table = tf.where(step > 0, table, tf.range(_LEVELS)[None, :])
     equal = tf.cast(tf.gather(table, lines, axis=1, batch_dims=1), tf.float32) / 255.0
-    return tf.transpose(tf.reshape(equal, [n, 3, size, size]), [0, 2, 1, 3])
+    return tf.transpose(tf.reshape(equal, [n, channels, size, size]), [0, 2, 1, 3])
 
 
 def motion_blur(images, drawn, views):
