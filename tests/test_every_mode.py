@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 COMMANDS = """
 --mode=pretrain --preset=digits --image_dir=signs --width_multiplier=0.0625 --proj_out_dim=16
-    --train_epochs=4 --model_dir=run --strategy=default
+    --train_epochs=8 --model_dir=run --strategy=default
 --mode=linear_eval --checkpoint=run --linear_form=paper --train_epochs=2 --train_batch_size=64
     --few_shot_draws=4 --strategy=default
 --mode=knn --checkpoint=run --strategy=default
@@ -30,6 +30,7 @@ COMMANDS = """
 --mode=report --model_dir=run
 """
 TRAIN, HELD_OUT = 480, 120
+ABOVE_CHANCE = 0.27  # a sixth, and three standard deviations of 120 guesses
 ROWS = ("untrained", "frozen", "supervised", "fine_tuned")
 
 
@@ -78,7 +79,7 @@ def test_neighbours_vote_from_every_layer(results):
     assert sorted(rows) == ["h", "pixels", "untrained", "z1", "z2"]
     for row in rows.values():
         check_row(row)
-    assert rows["h"]["top_1"] == results["knn"]["knn_top_1"] > 2 / 6  # chance is 1/6
+    assert rows["h"]["top_1"] == results["knn"]["knn_top_1"] > ABOVE_CHANCE
 
 
 def test_fine_tuning_used_one_per_cent_of_the_labels(results):
@@ -105,7 +106,7 @@ def test_probe_and_transfer_have_figures_of_both_encoders(results, place):
     column = results["transfer"]["datasets"]["signs"]
     for name in ("untrained", "simclr"):
         check_row(column[name])
-        assert column[name]["value"] == column[name]["top_1"] > 2 / 6
+        assert column[name]["value"] == column[name]["top_1"] > ABOVE_CHANCE
     assert column["num_train"] == TRAIN and 0 < column["p_values"]["untrained"] <= 1
     linear = json.loads((place / "run" / "transfer" / "signs" / "linear.json").read_text())
     assert linear["encoder_sha256"] == results["knn"]["encoder_sha256"]
