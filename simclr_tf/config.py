@@ -76,7 +76,7 @@ class Model(Section):
 
     encoder: str = setting("", "Your own encoder instead of a ResNet: package.module:function that returns a Keras model (images to vector), or applications:NAME of keras.applications.")  # fmt: skip
     image_channels: int = setting(3, "Channels of the images; it need not be given: .npy files tell it, all others are RGB.", minimum=1, maximum=16)  # fmt: skip
-    resnet_depth: int = setting(50, "Layers of the ResNet encoder.", allowed=(18, 34, 50, 101, 152, 200))  # fmt: skip
+    resnet_depth: int = setting(50, "Layers of the ResNet encoder; 10 (one block per stage) is not of the paper, for trials on a small machine.", allowed=(10, 18, 34, 50, 101, 152, 200))  # fmt: skip
     width_multiplier: float = setting(1.0, "Factor on the number of channels; fractions such as 0.25 are allowed.", above=0.0, maximum=16.0)  # fmt: skip
     sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 turns them on, 0 off.", minimum=0.0, maximum=1.0)  # fmt: skip
     se_ratio: float = setting(0.0, "Squeeze-and-excitation ratio; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip

@@ -1,6 +1,12 @@
 """Four logical CPU devices, so that distribution is tested on every machine."""
 
+import os
+
 import pytest
+
+# Two test processes share two cores: more threads for an operation only get in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 from simclr_tf.stack import tf
 from simclr_tf.training import strategy

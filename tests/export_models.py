@@ -20,7 +20,7 @@ SIZE, CLASSES = 40, 3  # above 32 pixels: ImageNet stem, evaluation crop
 
 def make_settings(**changes):
     """Flat pretraining settings of a tiny ResNet-18."""
-    values = dict(resnet_depth=18, width_multiplier=0.125, proj_out_dim=8, image_size=SIZE)
+    values = dict(resnet_depth=10, width_multiplier=0.125, proj_out_dim=8, image_size=SIZE)
     return config.flatten(config.build(config.Pretrain, {**values, **changes}))
 
 

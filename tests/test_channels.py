@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
     images, run_dir = stacks_in_folders(place / "images"), str(place / "run")
     pretrain.run(
         settings(
-            "pretrain", image_dir=images, model_dir=run_dir, image_size=SIZE, resnet_depth=18,
+            "pretrain", image_dir=images, model_dir=run_dir, image_size=SIZE, resnet_depth=10,
             width_multiplier=0.0625, train_batch_size=8, train_steps=2, warmup_epochs=0.0,
             proj_out_dim=8,
         )

@@ -201,7 +201,7 @@ def test_flags_may_come_from_a_flagfile(tmp_path):
         ([*PRETRAIN, "--temperature"], "--name=value"),
         ([*PRETRAIN, "--temperature=0"], "above 0"),
         ([*PRETRAIN, "--temperature=nan"], "not allowed"),
-        ([*PRETRAIN, "--resnet_depth=20"], "one of 18, 34, 50"),
+        ([*PRETRAIN, "--resnet_depth=20"], "one of 10, 18, 34, 50"),
         ([*PRETRAIN, "--crop_area_min=0.9", "--crop_area_max=0.5"], "swap them"),
         ([*PRETRAIN, "--image_dir=a", "--dataset=cifar10"], "contradict"),
         ([*PRETRAIN, "--flagfile=/nowhere/x.flags"], "/nowhere/x.flags"),

@@ -43,7 +43,7 @@ def test_reads_back_bit_for_bit(exported):
     same_values(parts, found.values())
     encoder, head, settings, step = reader.load_exported(report.path)
     same_values(parts, (encoder, head))
-    assert step == 7 and settings["resnet_depth"] == 18 and manifest["feature_dim"] == 64
+    assert step == 7 and settings["resnet_depth"] == 10 and manifest["feature_dim"] == 64
     assert manifest["dataset"] == {"name": "digits", "num_classes": tiny.CLASSES}
 
 
@@ -76,7 +76,7 @@ def test_card_says_how_to_use_it(exported):
     with open(os.path.join(report.path, "README.md")) as file:
         card = file.read()
     manifest = reader.read_manifest(report.path)
-    for text in (manifest["checksum"], "resnet_depth=18", "[0, 1]", "16 x 16", "KerasLayer"):
+    for text in (manifest["checksum"], "resnet_depth=10", "[0, 1]", "16 x 16", "KerasLayer"):
         assert text in card, text
 
 

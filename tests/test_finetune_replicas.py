@@ -15,7 +15,7 @@ from tests.conftest import mirrored
 CONFIG = config.build(
     config.Finetune,
     {
-        "image_size": 16, "resnet_depth": 18, "width_multiplier": 0.0625, "train_batch_size": 12,
+        "image_size": 16, "resnet_depth": 10, "width_multiplier": 0.0625, "train_batch_size": 12,
         "eval_batch_size": 8, "ft_proj_selector": 1, "train_steps": 3, "learning_rate": 2.0,
     },
 )  # fmt: skip

@@ -28,7 +28,7 @@ def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     run = save_tiny_run(folder)
     export_run.run(config.build(config.Export, {"checkpoint": run}), frozenset({"checkpoint"}))
-    model = config.Model(resnet_depth=18, width_multiplier=0.0625)
+    model = config.Model(resnet_depth=10, width_multiplier=0.0625)
     encoder = build_encoder(model, 16)
     networks = encoder, build_head(model, encoder.feature_dim), LinearClassifier(5)
     networks[2](tf.zeros([1, encoder.feature_dim]))

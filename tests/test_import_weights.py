@@ -26,7 +26,7 @@ OUTSIDE = ["--strategy=default", "--dataset=digits"]
 @pytest.fixture(scope="module")
 def networks():
     """Encoder, head and classifier with random statistics and scales."""
-    model = config.Model(resnet_depth=18, width_multiplier=0.0625, num_proj_layers=3)
+    model = config.Model(resnet_depth=10, width_multiplier=0.0625, num_proj_layers=3)
     encoder = build_encoder(model, 16)
     head, classifier = build_head(model, encoder.feature_dim), LinearClassifier(5)
     classifier(tf.zeros([1, encoder.feature_dim]))
@@ -68,7 +68,7 @@ def test_the_report_is_printed(release, tmp_path, capsys):
     arguments = [f"--source={release}", f"--model_dir={tmp_path / 'run'}", "--dry_run"]
     assert main(["--mode=import_weights", *arguments]) == 0
     said = capsys.readouterr().out
-    assert "resnet_depth=18, width_multiplier=0.0625" in said
+    assert "resnet_depth=10, width_multiplier=0.0625" in said
     assert "0 missing" in said and "largest difference: " in said
     assert "classifier: 5 classes, reads layer 1 of the projection head (measured)" in said
     assert os.listdir(tmp_path) == []
@@ -132,7 +132,7 @@ def test_images_must_be_named(imported, tmp_path, capsys):
 
 
 def _tiny_head():
-    model = config.Model(resnet_depth=18, width_multiplier=0.0625, proj_head_mode="linear")
+    model = config.Model(resnet_depth=10, width_multiplier=0.0625, proj_head_mode="linear")
     encoder = build_encoder(model, 16)
     return encoder, build_head(model, encoder.feature_dim)
 

@@ -67,7 +67,7 @@ def test_running_again_gives_the_same_figures(results, run_dir, tmp_path):
 def test_settings_that_are_not_given_come_from_the_pretraining(results, run_dir):
     with open(f"{run_dir}/linear_eval/config.json", encoding="utf-8") as file:
         settings = json.load(file)["settings"]
-    assert settings["image_size"] == 16 and settings["resnet_depth"] == 18
+    assert settings["image_size"] == 16 and settings["resnet_depth"] == 10
     assert settings["flip"] is False and settings["crop_area_min"] == 0.25  # not the defaults
     assert settings["train_epochs"] == 2
 

@@ -57,7 +57,7 @@ def test_a_step_of_three_views_and_the_cached_one_agree():
 
 def test_pretraining_with_three_views(tmp_path, capsys):
     settings = {
-        "model_dir": str(tmp_path / "run"), "image_size": 16, "resnet_depth": 18, "num_views": V,
+        "model_dir": str(tmp_path / "run"), "image_size": 16, "resnet_depth": 10, "num_views": V,
         "width_multiplier": 0.0625, "train_batch_size": 8, "train_steps": 2, "warmup_epochs": 0.0,
         "proj_out_dim": 8, "use_blur": False, "strategy": "default",
     }  # fmt: skip

@@ -20,7 +20,7 @@ HEADS = [("none", 1), ("linear", 1), *[("nonlinear", layers) for layers in (1, 2
 
 @pytest.fixture(scope="module")
 def encoder():
-    settings = config.Model(resnet_depth=18, width_multiplier=0.0625)
+    settings = config.Model(resnet_depth=10, width_multiplier=0.0625)
     return build_encoder(settings, 8)
 
 

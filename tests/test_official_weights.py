@@ -219,7 +219,7 @@ def test_truncated_files_get_one_sentence(tmp_path):
 
 
 def test_every_architecture_is_recognised():
-    for depth in (18, 34, 50, 101, 152, 200):
+    for depth in (10, 18, 34, 50, 101, 152, 200):
         for width in (0.25, 1, 2, 3, 4):
             for stem in ("imagenet", "small"):
                 for sk_ratio, se_ratio in ((0, 0), (0.0625, 0), (0, 0.25), (0.0625, 0.25)):

@@ -27,7 +27,7 @@ SMALL = {
         "--warmup_epochs=0",
         "--train_batch_size=8",
         "--width_multiplier=0.125",
-        "--resnet_depth=18",
+        "--resnet_depth=10",
     ],
     "finetune": ["--train_steps=1", "--train_batch_size=8"],
     "views": ["--sheet_images=2"],

@@ -19,7 +19,7 @@ from simclr_tf.training.progress import Progress, chance_loss
 TINY = dict(
     strategy="default",
     image_size=16,
-    resnet_depth=18,
+    resnet_depth=10,
     width_multiplier=0.125,
     proj_out_dim=16,
     optimizer="adam",
@@ -100,7 +100,7 @@ def test_the_trained_encoder_is_restored_exactly(finished):
 
 def test_a_checkpoint_of_another_architecture_names_the_flag(finished):
     folder, _ = finished
-    with pytest.raises(DataError, match="--resnet_depth=50 differs.*--resnet_depth=18"):
+    with pytest.raises(DataError, match="--resnet_depth=50 differs.*--resnet_depth=10"):
         restore.load_trained(str(folder), {"resnet_depth": 50})
 
 

@@ -94,11 +94,11 @@ def test_batches_of_small_and_large_images_get_the_policy():
     small = source.ArraySource(info.Facts("t", 12, (), "0", (S, S, 3)), images, np.zeros(12))
     batch = next(iter(batches.train_batches(small, views, S, 12, seed=5)))
     assert batch["images"].shape == (12, 2, S, S, 3)
-    place = (int(batch["id"][3]), batch["epoch"][3], batch["id"][3])
+    one = {name: batch[name][3:4] for name in ("id", "epoch")}
     plain = config.Views(operators="", flip=False)
-    crops, distorted = (
-        host.host_crops(images[place[0]], 5, *place[1:], some, S) for some in (plain, views)
-    )
+    example = {name: v[0] for name, v in {**one, **host.window_draws(one, 5, plain)}.items()}
+    image = images[int(one["id"][0])]
+    distorted = host.host_crops(image, example, 5, views, S)
     np.testing.assert_array_equal(distorted, batch["images"][3])
     whole = batches.train_batches(small, plain, S, 12, seed=5)
     crops = device.make_views(plain, S, 5)(next(iter(whole))).numpy()

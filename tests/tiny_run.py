@@ -13,7 +13,7 @@ from simclr_tf.training.run_folder import RunFolder
 
 SETTINGS = {
     "image_size": 16,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "proj_out_dim": 8,
     "crop_area_min": 0.25,

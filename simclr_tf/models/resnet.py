@@ -7,6 +7,7 @@ from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras, tf
 
 BLOCKS = {
+    10: (BasicBlock, (1, 1, 1, 1)),
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -28,7 +29,7 @@ class ResNet(keras.Model):
     variance 1 / fan_in, and the last scale of every residual branch starts at 0.
 
     Args:
-        depth: 18, 34, 50, 101, 152 or 200.
+        depth: 10, 18, 34, 50, 101, 152 or 200.
         width_multiplier: factor on the channels; fractions are allowed.
         sk_ratio: selective kernels (SimCLR v2, with the ResNet-D stem and shortcuts); 0 is off.
         se_ratio: squeeze-and-excitation; 0 is off.

@@ -33,7 +33,11 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         batches = _whole_batches(source, global_batch_size, seed, start_step)
     else:
         shapes, crop = _cropper(source.channels, views, image_size, seed, num_views)
-        batches = mapped_batches(source, crop, global_batch_size, seed, start, shapes)
+
+        def draw(examples):
+            return host.window_draws(examples, seed, views, num_views)
+
+        batches = mapped_batches(source, crop, global_batch_size, seed, start, shapes, draw)
     if views.augment_on == "host":
         finish = _finisher(source.channels, views, image_size, seed, num_views)
         batches = batches.map(finish, tf.data.AUTOTUNE, deterministic=True)
@@ -45,16 +49,15 @@ def _cropper(channels, views, image_size, seed, num_views):
     on_canvas = views.resize_on == "device"
     if on_canvas:
         host.check_canvas(views.canvas_size, image_size, num_views)
-    make = host.host_canvas if on_canvas else host.host_crops
 
     def crop(example):
         image = decoding.decode(example["image"], channels)
-        place = (example["epoch"], example["id"], views, image_size, num_views)
-        made = make(image, seed, *place)
         if not on_canvas:
+            crops = host.host_crops(image, example, seed, views, image_size, num_views)
             shape = [num_views, image_size, image_size, channels]
-            return _batch_of(tf.ensure_shape(made, shape), example)
-        return {**_batch_of(made[0], example), "boxes": tf.ensure_shape(made[1], [num_views, 4])}
+            return _batch_of(tf.ensure_shape(crops, shape), example)
+        canvas, boxes = host.host_canvas(image, example, views, image_size, num_views)
+        return {**_batch_of(canvas, example), "boxes": tf.ensure_shape(boxes, [num_views, 4])}
 
     canvas = {"images": [views.canvas_size] * 2 + [channels], "boxes": [num_views, 4]}
     return {**canvas, "id": [], "epoch": [], "label": []} if on_canvas else None, crop

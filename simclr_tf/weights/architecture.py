@@ -5,6 +5,7 @@ import itertools
 from simclr_tf.errors import DataError
 
 _BLOCKS = {
+    10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
