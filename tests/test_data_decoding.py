@@ -148,32 +148,6 @@ def test_small_images_of_the_right_size_are_untouched_and_others_resized():
         np.testing.assert_allclose(got, np.full((32, 32, 3), 0.2), atol=1e-6)
 
 
-def noisy_files():
-    """Every kind of JPEG, one that is turned and a PNG, of shapes that leave odd margins."""
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    for height, width in ((61, 83), (375, 500), (40, 33), (77, 50)):
-        for mode, subsampling in (("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)):
-            image = picture(mode, height, width)
-            noise = np.random.default_rng(height).integers(-9, 10, np.asarray(image).shape)
-            image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype("uint8"))
-            plain = encoded(image, "JPEG", quality=90, subsampling=subsampling)
-            assert decoding.is_plain_jpeg(plain)
-            yield plain
-            yield encoded(image, "JPEG", exif=turned)
-            yield encoded(image, "PNG")
-
-
-@pytest.mark.parametrize("size", [32, 48])
-def test_partly_decoded_evaluation_images_have_the_same_pixels(size):
-    files = list(noisy_files())  # one pipeline for all: tracing it is what takes time
-    images = tf.data.Dataset.from_tensor_slices(files)
-    found = list(images.map(lambda data: preprocess.eval_encoded(data, size)))
-    assert len(found) == len(files) == 48
-    for got, data in zip(found, files):
-        np.testing.assert_array_equal(got, preprocess.eval_image(decoding.decode(data), size))
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("place", ["before", "behind"])
 def test_exif_orientation_of_a_png_becomes_upright(orientation, place):

@@ -111,8 +111,11 @@ def test_host_crops_equal_device_crops_up_to_rounding():
     plain = config.Views(color_jitter_strength=0.0, use_blur=False)
     batch = whole_batch()
     drawn = {**batch, **host.window_draws(batch, SEED, plain)}
-    examples = [{name: value[i] for name, value in drawn.items()} for i in range(6)]
-    crops = [host.host_crops(one["images"], one, SEED, plain, 24) for one in examples]
+    crops = []
+    for example in ({name: value[i] for name, value in drawn.items()} for i in range(6)):
+        image = example["images"]
+        boxes = host.windows_of(example, plain)(*image.shape[:2])
+        crops.append(host.host_crops(image, boxes, example, SEED, plain, 24))
     make = device.make_views(plain, 24, SEED)
     on_host, on_device = make({**batch, "images": tf.stack(crops)}), make(batch)
     np.testing.assert_allclose(on_host, on_device, atol=0.5 / 255 + 1e-5)

@@ -97,8 +97,8 @@ def test_batches_of_small_and_large_images_get_the_policy():
     one = {name: batch[name][3:4] for name in ("id", "epoch")}
     plain = config.Views(operators="", flip=False)
     example = {name: v[0] for name, v in {**one, **host.window_draws(one, 5, plain)}.items()}
-    image = images[int(one["id"][0])]
-    distorted = host.host_crops(image, example, 5, views, S)
+    image, windows = images[int(one["id"][0])], host.windows_of(example, plain)
+    distorted = host.host_crops(image, windows(S, S), example, 5, views, S)
     np.testing.assert_array_equal(distorted, batch["images"][3])
     whole = batches.train_batches(small, plain, S, 12, seed=5)
     crops = device.make_views(plain, S, 5)(next(iter(whole))).numpy()

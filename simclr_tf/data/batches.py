@@ -25,20 +25,18 @@ def chunk_size(batch_size):
 def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=None, draw=None):
     """Batches of fn(example) over a source; examples that cannot be read give way to others.
 
-    The stand-in of a bad image is a function of its id and of the source's seed. It brings its
-    image and its label; id and epoch stay those of the place, and with them the views. Bad images
-    are noted in `source.quarantine`.
+    Image and label of a stand-in are a function of the bad image's id and the source's seed; id,
+    epoch and so the views are those of the place. `source.quarantine` notes bad images.
 
     Args:
         source: Source.
-        fn: example dict (as `Source.stream`) -> dict of tensors of fixed shapes; runs in tf.data.
-            Raises tf.errors.InvalidArgumentError for an image that it cannot decode.
+        fn: example dict (as `Source.stream`) -> dict of tensors of fixed shapes; runs in tf.data,
+            and raises tf.errors.InvalidArgumentError for an image that it cannot decode.
         batch_size: int.
         seed: int for the endless shuffled stream; None for every example once, in order.
         start: global position at which the stream begins.
         padded_shapes: for results of other shapes: what to pad them to with zeros, by name.
-        draw: references of n examples (dict of tensors [n]) -> dict of tensors [n, ...], which
-            `fn` finds in each example too: what is cheaper for many than for one.
+        draw: references (dict of [n]) -> dict of [n, ...] for `fn` beside them, made at once.
     Returns:
         tf.data.Dataset of batched results: always full if endless, the last one partial if not.
     """

@@ -20,6 +20,9 @@ from simclr_tf.data import stacks
 from simclr_tf.data.exif import jpeg_orientation, png_orientation
 from simclr_tf.stack import tf
 
+# A JPEG stores colours at half the width: in a part of it, the last column is right only with the
+# next ones, which are those of one block.
+NEXT_COLUMNS = 16
 _WHITE = 255
 
 
@@ -48,6 +51,40 @@ def decode(image, channels=3):
     decoded = tf.cond(is_plain_jpeg(image), plain, lambda: _decode_with_care(image))
     decoded.set_shape([None, None, 3])
     return decoded
+
+
+def decode_windows(image, windows, channels=3):
+    """The part of an image that some windows of it need; of a plain JPEG no more is decoded.
+
+    Args:
+        image, channels: as of `decode`.
+        windows: function(height, width: int32 []) -> int32 [v, 4]: y, x, height, width, inside.
+    Returns:
+        uint8 [h, w, c], the part, and int32 [v, 4], the windows in it. Their pixels are those of
+        the decoded image.
+    Raises:
+        tf.errors.InvalidArgumentError: see `decode`.
+    """
+    if image.dtype != tf.string or channels != stacks.RGB:
+        decoded = decode(image, channels)
+        shape = tf.shape(decoded)
+        return decoded, windows(shape[0], shape[1])
+    plain = is_plain_jpeg(image)
+    empty = tf.zeros([0, 0, 3], tf.uint8)
+    whole = tf.cond(plain, lambda: empty, lambda: _decode_with_care(image))
+    shape = tf.cond(plain, lambda: tf.io.extract_jpeg_shape(image), lambda: tf.shape(whole))
+    boxes = windows(shape[0], shape[1])
+    corner = tf.reduce_min(boxes[:, :2], axis=0)
+    end = tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0)
+    end = tf.minimum(end + [0, NEXT_COLUMNS], shape[:2])
+    part = tf.concat([corner, end - corner], 0)
+
+    def cut():
+        return tf.image.decode_and_crop_jpeg(image, part, channels=3)
+
+    pixels = tf.cond(plain, cut, lambda: tf.slice(whole, [*tf.unstack(part[:2]), 0], [*tf.unstack(part[2:]), 3]))  # fmt: skip
+    pixels.set_shape([None, None, 3])
+    return pixels, boxes - tf.concat([corner, [0, 0]], 0)
 
 
 def is_plain_jpeg(encoded):

@@ -4,7 +4,6 @@ from simclr_tf.data import decoding
 from simclr_tf.stack import tf
 
 CROP_SHARE = 0.875  # of the shorter side: 224 / 256 (paper appendix B.5)
-_NEXT_COLUMNS = 16  # one block of a JPEG
 SMALL_IMAGE = 32  # up to this side nothing is cropped away
 
 
@@ -46,8 +45,7 @@ def eval_encoded(image, image_size, channels=3):
     def part():
         shape = tf.io.extract_jpeg_shape(image)
         top, left, side = _square(shape, image_size)
-        # Colours are stored at half the width: the last column is right only with the next ones.
-        width = tf.minimum(side + _NEXT_COLUMNS, shape[1] - left)
+        width = tf.minimum(side + decoding.NEXT_COLUMNS, shape[1] - left)
         window = [top, left, side, width]
         return tf.image.decode_and_crop_jpeg(image, window, channels=3)[:, :side]
 

@@ -51,12 +51,13 @@ def _cropper(channels, views, image_size, seed, num_views):
         host.check_canvas(views.canvas_size, image_size, num_views)
 
     def crop(example):
-        image = decoding.decode(example["image"], channels)
+        windows = host.windows_of(example, views)
+        image, boxes = decoding.decode_windows(example["image"], windows, channels)
         if not on_canvas:
-            crops = host.host_crops(image, example, seed, views, image_size, num_views)
+            crops = host.host_crops(image, boxes, example, seed, views, image_size)
             shape = [num_views, image_size, image_size, channels]
             return _batch_of(tf.ensure_shape(crops, shape), example)
-        canvas, boxes = host.host_canvas(image, example, views, image_size, num_views)
+        canvas, boxes = host.host_canvas(image, boxes, views, image_size)
         return {**_batch_of(canvas, example), "boxes": tf.ensure_shape(boxes, [num_views, 4])}
 
     canvas = {"images": [views.canvas_size] * 2 + [channels], "boxes": [num_views, 4]}

@@ -27,23 +27,36 @@ def window_draws(examples, seed, views, num_views=2):
     return {"tries": tf.transpose(by_view, [1, 0, 2, 3]), "place": tf.transpose(places, [1, 0, 2])}
 
 
-def host_crops(image, example, seed, views, image_size, num_views=2):
-    """Crops and resizes one image `num_views` times.
+def windows_of(example, views):
+    """The function that `decoding.decode_windows` asks for.
+
+    Args:
+        example: dict with a row of `window_draws`.
+        views: config.Views.
+    Returns:
+        function(height, width: int32 []) -> int32 [v, 4].
+    """
+    uniforms = example["tries"], example["place"]
+    return lambda height, width: geometry.windows(uniforms, height, width, views)
+
+
+def host_crops(image, boxes, example, seed, views, image_size):
+    """Crops and resizes one image once per window.
 
     Args:
         image: uint8 [h, w, c], c static.
-        example: dict of its "id" int64 [], "epoch" int32 [] and its row of `window_draws`.
+        boxes: int32 [v, 4], windows.
+        example: dict of its "id" int64 [] and "epoch" int32 [].
         seed: int. views: config.Views.
         image_size: int, s.
-        num_views: int, v.
     Returns:
         uint8 [v, s, s, c]; not flipped, `device.make_views` does that. Rounding to uint8 changes
         a view by at most 0.5 / 255 before the operators and saves 3/4 of the bytes.
     """
-    crops = _resized(image, _windows(image, example, views), views, image_size)
+    crops = _resized(image, boxes, views, image_size)
     if policy.wanted(views):
         place = {name: example[name][None] for name in ("id", "epoch")}
-        crops = policy.distort(crops, views, seed, d.rows_of(place, num_views))
+        crops = policy.distort(crops, views, seed, d.rows_of(place, boxes.shape[0]))
     return crops
 
 
@@ -56,7 +69,7 @@ def check_canvas(canvas_size, image_size, num_views):
         )
 
 
-def host_canvas(image, example, views, image_size, num_views=2):
+def host_canvas(image, boxes, views, image_size):
     """An image to be cropped on the device, and its windows; arguments as `host_crops`.
 
     An image larger than `views.canvas_size` is cropped and resized here: the crops are laid side
@@ -65,9 +78,8 @@ def host_canvas(image, example, views, image_size, num_views=2):
     Returns:
         uint8 [h, w, c] with h and w up to the canvas size, and int32 [v, 4].
     """
-    side, channels = views.canvas_size, image.shape[-1]
+    side, channels, num_views = views.canvas_size, image.shape[-1], boxes.shape[0]
     across = side // image_size
-    boxes = _windows(image, example, views)
 
     def tiled():
         crops = _resized(image, boxes, views, image_size)
@@ -86,15 +98,11 @@ def host_canvas(image, example, views, image_size, num_views=2):
     return tf.cond(fits, lambda: (image, boxes), tiled)
 
 
-def _windows(image, example, views):
-    shape = tf.shape(image)
-    return geometry.windows((example["tries"], example["place"]), shape[0], shape[1], views)
-
-
 def _resized(image, boxes, views, image_size):
     crops = []
     for y, x, height, width in map(tf.unstack, tf.unstack(boxes, num=boxes.shape[0])):
         crop = tf.slice(image, [y, x, 0], [height, width, image.shape[-1]])
+        crop = tf.cast(crop, tf.float32)  # pixel by pixel, the kernel takes a third longer
         crop = tf.image.resize(crop, [image_size, image_size], views.resize)
         rounded = tf.minimum(tf.nn.relu(crop + 0.5), 255.0)
         crops.append(tf.cast(rounded, tf.uint8))  # before they are joined: a quarter of the bytes
