@@ -16,10 +16,17 @@ from simclr_tf.config_evaluation import (
     ProbeSettings,
     TransferSettings,
 )
-from simclr_tf.config_training import FineTuneLength, FineTuneOptimizer, Optimizer, Training
+from simclr_tf.config_training import (
+    FineTuneLength,
+    FineTuneOptimizer,
+    Optimizer,
+    Training,
+)
 from simclr_tf.config_views import FineTuneViews, Sheet, Views
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import (  # noqa: F401
+    PATH,
+    Mode,
     Section,
     build,
     describe_limits,
@@ -35,7 +42,7 @@ from simclr_tf.settings import (  # noqa: F401
 class Run(Section):
     """Where a run lives and how it is executed."""
 
-    model_dir: str = setting("", "Run folder: checkpoints, logs, results. Running the same command again resumes.")  # fmt: skip
+    model_dir: str = setting("", "Run folder: checkpoints, logs, results. Running the same command again resumes.", path=PATH)  # fmt: skip
     seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**31 - 1)
     deterministic: bool = setting(False, "Use deterministic kernels: a resumed run equals the uninterrupted one bit for bit.")  # fmt: skip
     dry_run: bool = setting(False, "Print the resolved plan and exit.", free=True)
@@ -53,8 +60,8 @@ class Data(Section):
     """Which images."""
 
     dataset: str = setting("digits", "A tensorflow-datasets name (or name/config), or digits: scikit-learn's handwritten digits, which need no download.")  # fmt: skip
-    data_dir: str = setting("", "Where tensorflow-datasets finds prepared data sets (default: its own folder).", free=True)  # fmt: skip
-    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] of one c up to 16 (uint8, uint16, or float32 in [0, 1]); unless c is 3, colour operators are off.")  # fmt: skip
+    data_dir: str = setting("", "Where tensorflow-datasets finds prepared data sets (default: its own folder).", free=True, path=PATH)  # fmt: skip
+    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] of one c up to 16 (uint8, uint16, or float32 in [0, 1]); unless c is 3, colour operators are off.", path=PATH)  # fmt: skip
     train_split: str = setting("train", "Split to train on.")
     eval_split: str = setting("", "Split to evaluate on (default: test, else validation, else --eval_fraction of the training split).")  # fmt: skip
     eval_fraction: float = setting(0.2, "Share held out, by seed, when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
@@ -112,7 +119,7 @@ class Loss(Section):
 class Source(Section):
     """Which trained encoder."""
 
-    checkpoint: str = setting("", "Run folder, checkpoint prefix, exported SavedModel, or SavedModel of the official SimCLR code; its architecture is read from it.")  # fmt: skip
+    checkpoint: str = setting("", "Run folder, checkpoint prefix, exported SavedModel, or SavedModel of the official SimCLR code; its architecture is read from it.", path=PATH)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +133,7 @@ class SelectedSource(Source):
 class EmbedSettings(Section):
     """Embeddings of many images, and what is drawn from them."""
 
-    output: str = setting("", "Folder for the embeddings and pictures; or one file, a name that ends in .npz or .parquet.", free=True)  # fmt: skip
+    output: str = setting("", "Folder for the embeddings and pictures; or one file, a name that ends in .npz or .parquet.", free=True, path=PATH)  # fmt: skip
     split: str = setting("train", "Split of --dataset, such as test or train[:90%]; of --image_dir every image is taken.")  # fmt: skip
     embed_head: bool = setting(False, "Also write z, the output of the projection head.")
     eval_batch_size: int = setting(64, "Images per step.", minimum=1, free=True)
@@ -135,7 +142,7 @@ class EmbedSettings(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretrain:
+class Pretrain(Mode):
     """`--mode=pretrain`."""
 
     run: Run = Run()
@@ -148,7 +155,7 @@ class Pretrain:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finetune:
+class Finetune(Mode):
     """`--mode=finetune`."""
 
     run: Run = Run()
@@ -162,7 +169,7 @@ class Finetune:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearEval:
+class LinearEval(Mode):
     """`--mode=linear_eval`."""
 
     run: Run = Run()
@@ -173,7 +180,7 @@ class LinearEval:
 
 
 @dataclasses.dataclass(frozen=True)
-class Knn:
+class Knn(Mode):
     """`--mode=knn`."""
 
     run: Run = Run()
@@ -184,7 +191,7 @@ class Knn:
 
 
 @dataclasses.dataclass(frozen=True)
-class Probe:
+class Probe(Mode):
     """`--mode=probe`."""
 
     run: Run = Run()
@@ -195,7 +202,7 @@ class Probe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Transfer:
+class Transfer(Mode):
     """`--mode=transfer`."""
 
     run: Run = Run()
@@ -206,7 +213,7 @@ class Transfer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class Export(Mode):
     """`--mode=export`."""
 
     run: Run = Run()
@@ -216,7 +223,7 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
-class Embed:
+class Embed(Mode):
     """`--mode=embed`."""
 
     run: Run = Run()
@@ -227,7 +234,7 @@ class Embed:
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportWeights:
+class ImportWeights(Mode):
     """`--mode=import_weights`."""
 
     run: Run = Run()
@@ -236,7 +243,7 @@ class ImportWeights:
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewsSheet:
+class ViewsSheet(Mode):
     """`--mode=views`."""
 
     run: Run = Run()
@@ -246,7 +253,7 @@ class ViewsSheet:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Report(Mode):
     """`--mode=report`."""
 
     run: Run = Run()

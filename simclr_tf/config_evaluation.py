@@ -5,14 +5,14 @@ Standard library only.
 
 import dataclasses
 
-from simclr_tf.settings import Section, setting
+from simclr_tf.settings import FOLDERS, PATH, Section, setting
 
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning(Section):
     """Fine-tuning (paper appendix B.5)."""
 
-    init: str = setting("", "Where the weights come from: empty for --checkpoint, a run folder or checkpoint, or scratch: random weights, which gives the supervised baseline (of the architecture of --checkpoint, if that is given).")  # fmt: skip
+    init: str = setting("", "Where the weights come from: empty for --checkpoint, a run folder or checkpoint, or scratch: random weights, which gives the supervised baseline (of the architecture of --checkpoint, if that is given).", path=PATH)  # fmt: skip
     label_fraction: float = setting(1.0, "Share of the training labels that is used, the same of every class, at least one each; smaller shares are subsets of larger ones.", above=0.0, maximum=1.0)  # fmt: skip
     label_seed: int = setting(0, "Seed of the labelled share.", minimum=0, maximum=2**31 - 1)
     ft_proj_selector: int = setting(0, "Layer that the classifier is put on: 0 is h, 1 the first layer of the projection head, -1 z.", minimum=-1)  # fmt: skip
@@ -68,9 +68,9 @@ class ProbeSettings(Section):
 class TransferSettings(Section):
     """Transfer to other data sets (paper appendix B.8)."""
 
-    datasets: str = setting("", "Comma-separated: paper (those of the paper's twelve that tensorflow-datasets has), tensorflow-datasets names, folders, or NAME=FOLDER, such as birdsnap=DIR.")  # fmt: skip
+    datasets: str = setting("", "Comma-separated: paper (those of the paper's twelve that tensorflow-datasets has), tensorflow-datasets names, folders, or NAME=FOLDER, such as birdsnap=DIR.", path=FOLDERS)  # fmt: skip
     transfer_protocol: str = setting("linear", "linear: L-BFGS on frozen features; finetune: a grid of trainings of the whole encoder; both.", allowed=("linear", "finetune", "both"))  # fmt: skip
-    compare: str = setting("", "Another checkpoint, such as a supervised one: the same protocol gives its rows and the significance tests against it.")  # fmt: skip
+    compare: str = setting("", "Another checkpoint, such as a supervised one: the same protocol gives its rows and the significance tests against it.", path=PATH)  # fmt: skip
     permutations: int = setting(100_000, "Samples of the permutation test.", minimum=1)
     max_iterations: int = setting(1000, "Cap of L-BFGS for each penalty.", minimum=1)
     grid_learning_rates: str = setting("paper", "Learning rates of the fine-tuning grid, comma-separated; paper: 7 from 0.0001 to 0.1.")  # fmt: skip
@@ -99,6 +99,6 @@ class ExportSettings(Section):
 class ImportSettings(Section):
     """Weights of other code."""
 
-    source: str = setting("", "SavedModel or checkpoint of the official SimCLR code (tf2 or TF1), or a PyTorch ResNet-50, 101 or 152 in torchvision's layout (.safetensors, or a file of torch.save).")  # fmt: skip
+    source: str = setting("", "SavedModel or checkpoint of the official SimCLR code (tf2 or TF1), or a PyTorch ResNet-50, 101 or 152 in torchvision's layout (.safetensors, or a file of torch.save).", path=PATH)  # fmt: skip
     source_prefix: str = setting("", "PyTorch: what stands before conv1.weight in the names, such as backbone., if the file holds several networks.")  # fmt: skip
     source_input_norm: str = setting("imagenet", "PyTorch: imagenet if the network was trained on images standardised with ImageNet's mean and deviation, as is usual, else none.", allowed=("imagenet", "none"))  # fmt: skip

@@ -7,8 +7,10 @@ import dataclasses
 
 from simclr_tf.errors import SettingsError
 
+PATH, FOLDERS = "path", "folders"
 
-def setting(default, help, *, each_of=None, free=False, **limits):
+
+def setting(default, help, *, each_of=None, free=False, path=None, **limits):
     """A dataclass field with everything a flag needs.
 
     Args:
@@ -16,11 +18,13 @@ def setting(default, help, *, each_of=None, free=False, **limits):
         help: one or two sentences for `--help`.
         each_of: for a comma-separated list, the names it may hold, each at most once; or None.
         free: True if a resumed run may change it (it cannot change the weights).
+        path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
+            comma-separated list in which NAME=FOLDER may stand.
         **limits: allowed, a tuple of the permitted values; minimum, above (exclusive), maximum.
     """
     none = dict(allowed=None, minimum=None, above=None, maximum=None)
-    metadata = {"help": help, "free": free, "each_of": each_of, **none, **limits}
-    if len(metadata) > 3 + len(none):
+    metadata = {"help": help, "free": free, "each_of": each_of, "path": path, **none, **limits}
+    if len(metadata) > 4 + len(none):
         raise TypeError(f"unknown limits: {sorted(set(limits) - set(none))}")
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -81,6 +85,45 @@ class Section:
 
     def check(self):
         """Checks that need more than one setting; overridden where there are any."""
+
+
+class Mode:
+    """A group of sections that checks what needs more than one of them.
+
+    The workers of a Cloud TPU, which has a name or an address, are other machines: they reach
+    gs:// paths only. A TPU VM and Colab (--tpu_name=local) compute where the program runs, so
+    they may use local paths.
+
+    Raises:
+        SettingsError: a Cloud TPU is to work with a local path.
+    """
+
+    def __post_init__(self):
+        values = flatten(self)
+        tpu = values.get("tpu_name", "local")
+        if not values.get("use_tpu") or tpu in ("", "local"):
+            return
+        for name, (_, field) in fields_of(type(self)).items():
+            local = local_path(values[name], field.metadata["path"])
+            if local:
+                raise SettingsError(
+                    f"--{name}={local} is a local path, which the workers of the Cloud TPU {tpu} "
+                    "cannot reach; give a gs:// path, or run on a TPU VM with --tpu_name=local."
+                )
+        no_folder = values.get("dataset", "") in ("", "digits")
+        if not (no_folder or values["image_dir"] or values["data_dir"]):
+            raise SettingsError(
+                f"the folder of tensorflow-datasets is local, where the workers of the Cloud TPU "
+                f"{tpu} cannot reach {values['dataset']}; give its gs:// folder as --data_dir."
+            )
+
+
+def local_path(value, kind):
+    """The first local path that a value names, "" if none; kind: PATH, FOLDERS or None."""
+    if kind is None:
+        return ""
+    paths = [value] if kind == PATH else [part.partition("=")[2] for part in listed(value)]
+    return next((path for path in paths if path not in ("", "scratch") and "://" not in path), "")
 
 
 def number_list(name, text):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+from simclr_tf.data import listing
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import listed
 
@@ -103,7 +104,7 @@ def _find(item):
         return dataclasses.replace(
             one, dataset="", image_dir=folder, train="train", validation="", test=""
         )
-    if os.path.isdir(item):
+    if listing.is_folder(item):
         return TransferSet(os.path.basename(item.rstrip("/")), image_dir=item)
     if item in known and not known[item].dataset:
         raise SettingsError(

@@ -90,7 +90,7 @@ def restore_strictly(prefix, **parts):
         DataError: the file is damaged, or a variable is missing, unused or of another shape.
     """
     try:
-        shapes = dict(tf.train.list_variables(prefix))
+        shapes = reader_of(prefix).get_variable_to_shape_map()
         stored = {name: _keys_of(shapes, name) for name in parts}
         status = tf.train.Checkpoint(**parts).read(prefix)
         status.assert_existing_objects_matched()
@@ -110,6 +110,13 @@ def restore_strictly(prefix, **parts):
     return {name: len(part.variables) for name, part in parts.items()}
 
 
+def reader_of(prefix):
+    """A reader of a checkpoint's values; `tf.train.load_checkpoint` takes a prefix for a folder on
+    file systems without folders, such as ram://.
+    """
+    return tf.compat.v1.train.NewCheckpointReader(prefix)
+
+
 def read_step(prefix):
     """Optimizer steps done when the checkpoint was saved.
 
@@ -117,7 +124,7 @@ def read_step(prefix):
         DataError: the file does not tell.
     """
     try:
-        return int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+        return int(reader_of(prefix).get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
     except (*READ_ERRORS, TypeError) as error:
         raise DataError(
             f"checkpoint {prefix} does not tell its step ({_first_line(error)}); it is damaged."
