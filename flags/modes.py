@@ -10,6 +10,7 @@ from flags import (
     pretrain,
     probe,
     report,
+    selftest,
     transfer,
     views,
 )
@@ -28,6 +29,7 @@ MODES = {
     "import_weights": import_weights,
     "views": views,
     "report": report,
+    "selftest": selftest,
 }
 
 

@@ -27,6 +27,7 @@ RUNNERS = {
     "import_weights": "simclr_tf.training.import_weights:run",
     "views": "simclr_tf.report.sheet:run",
     "report": "simclr_tf.report.run:run",
+    "selftest": "simclr_tf.selftest.run:run",
 }
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 PATH_WORDS = ("Permission denied", "No space left on device", "Read-only file system")
@@ -38,8 +39,8 @@ def main(argv=None):
     Args:
         argv: list of str without the program's name; the process's own arguments by default.
     Returns:
-        the exit code: 0 done, 2 wrong flags, 3 data or paths, 4 diverged, 75 preempted, 130
-        interrupted from the keyboard.
+        the exit code: 0 done, 1 a selftest failed, 2 wrong flags, 3 data or paths, 4 diverged, 75
+        preempted, 130 interrupted from the keyboard.
     """
     try:
         mode, config, given = parse(sys.argv[1:] if argv is None else argv)

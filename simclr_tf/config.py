@@ -14,6 +14,7 @@ from simclr_tf.config_evaluation import (
     KnnSettings,
     LinearProtocol,
     ProbeSettings,
+    SelftestSettings,
     TransferSettings,
 )
 from simclr_tf.config_training import (
@@ -259,6 +260,14 @@ class Report(Mode):
     run: Run = Run()
 
 
+@dataclasses.dataclass(frozen=True)
+class Selftest(Mode):
+    """`--mode=selftest`."""
+
+    run: Run = Run()
+    selftest: SelftestSettings = SelftestSettings()
+
+
 MODES = {
     "pretrain": Pretrain,
     "finetune": Finetune,
@@ -271,4 +280,5 @@ MODES = {
     "import_weights": ImportWeights,
     "views": ViewsSheet,
     "report": Report,
+    "selftest": Selftest,
 }

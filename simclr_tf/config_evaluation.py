@@ -102,3 +102,11 @@ class ImportSettings(Section):
     source: str = setting("", "SavedModel or checkpoint of the official SimCLR code (tf2 or TF1), or a PyTorch ResNet-50, 101 or 152 in torchvision's layout (.safetensors, or a file of torch.save).", path=PATH)  # fmt: skip
     source_prefix: str = setting("", "PyTorch: what stands before conv1.weight in the names, such as backbone., if the file holds several networks.")  # fmt: skip
     source_input_norm: str = setting("imagenet", "PyTorch: imagenet if the network was trained on images standardised with ImageNet's mean and deviation, as is usual, else none.", allowed=("imagenet", "none"))  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class SelftestSettings(Section):
+    """Which checks."""
+
+    checks: str = setting("", "Checks, comma-separated: devices, replicas, precision, xla, rates, resume; empty for all.", each_of=("devices", "replicas", "precision", "xla", "rates", "resume"))  # fmt: skip
+    scratch_dir: str = setting("", "Where the check of resuming writes, in a folder of its own that it removes (default: the system's temporary folder).", path=PATH)  # fmt: skip

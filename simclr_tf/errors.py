@@ -12,6 +12,10 @@ class UserError(Exception):
     exit_code = 1
 
 
+class SelftestError(UserError):
+    """The machine does not compute what it should."""
+
+
 class SettingsError(UserError, ValueError):
     """Wrong flags, or settings that contradict each other or the run folder."""
 

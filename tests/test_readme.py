@@ -31,6 +31,7 @@ SMALL = {
     ],
     "finetune": ["--train_steps=1", "--train_batch_size=8"],
     "views": ["--sheet_images=2"],
+    "selftest": ["--checks=devices"],
     "probe": ["--probe_epochs=1", "--probe_tasks=rotation,label"],
     "linear_eval": ["--train_epochs=1", "--train_batch_size=8", "--few_shot_draws=1"],
 }
@@ -137,10 +138,13 @@ def test_the_other_commands_are_planned_or_help(place):
     others = ("runs/photos", "image_dir=photos", "runs/official")
     commands = [c for c in COMMANDS if "simclr_tf" in c and not any(name in c for name in others)]
     helps = [command for command in commands if "--help" in command]
-    plans = [made_small(command, "--dry_run") for command in commands if command not in helps]
+    checks = [command for command in commands if "--mode=selftest" in command]
+    rest = [command for command in commands if command not in helps + checks]
+    plans = [made_small(command, "--dry_run") for command in rest]
     assert all(re.search("cifar10|imagenet", plan) for plan in plans)
-    said = python(place, "-c", RUN_ALL, *plans)
+    said = python(place, "-c", RUN_ALL, *plans, *map(made_small, checks))
     assert len(re.findall("^plan: ", said, re.M)) == len(plans)
+    assert "checks passed" in said
     for command in helps:
         assert "flags of --mode=" in python(place, *shlex.split(command)[1:])
 

@@ -49,6 +49,7 @@ ALLOWED = {
     "simclr_tf/evaluation": (FOUNDATION | PARTS, SCIENCE),
     "simclr_tf/training": (FOUNDATION | RUNS, SCIENCE | {"tqdm"}),
     "simclr_tf/embedding": (FOUNDATION | RUNS, SCIENCE | {"PIL", "pyarrow", "tqdm"}),
+    "simclr_tf/selftest": (FOUNDATION | RUNS, SCIENCE),
     "simclr_tf/report": (FOUNDATION | RUNS, SCIENCE | {"matplotlib", "PIL"}),
     "flags": ({"simclr_tf.config", "simclr_tf.errors"}, {"absl"}),
     "export": (FOUNDATION | RUNS, SCIENCE),

@@ -45,9 +45,8 @@ def finished(tmp_path_factory):
     return folder, pretrain.run(tiny(folder))
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_give_the_loss_and_gradients_of_one(replicas):
-    arguments = [sys.executable, "-m", "tests.replica_parity", str(replicas)]
+def test_four_replicas_give_the_loss_and_gradients_of_one():
+    arguments = [sys.executable, "-m", "tests.replica_parity", "4"]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     errors = json.loads(done.stdout.splitlines()[-1])
