@@ -7,6 +7,7 @@ sentence on stderr and an exit code (`simclr_tf.errors`); anything else keeps it
 import errno
 import importlib
 import os
+import re
 import sys
 
 from flags.parse import parse
@@ -30,6 +31,7 @@ RUNNERS = {
     "selftest": "simclr_tf.selftest.run:run",
 }
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+DAMAGE = re.compile(r"(corrupted|truncated) record at \d+")
 PATH_WORDS = ("Permission denied", "No space left on device", "Read-only file system")
 
 
@@ -51,15 +53,15 @@ def main(argv=None):
     except KeyboardInterrupt:
         return say("interrupted; the same command continues from the last checkpoint.", 130)
     except Exception as error:
-        sentence = path_trouble(error)
+        sentence = file_trouble(error)
         if sentence is None:
             raise
         return say(sentence, DataError.exit_code)
     return 0
 
 
-def path_trouble(error):
-    """One sentence if a path of the user cannot be read or written, else None.
+def file_trouble(error):
+    """One sentence if a file of the user is damaged or cannot be read or written, else None.
 
     TensorFlow's file system reports the same troubles with classes of its own, told apart from
     programming errors by the operating system's words.
@@ -67,6 +69,12 @@ def path_trouble(error):
     if isinstance(error, OSError) and error.errno in PATH_TROUBLE:
         return f"{error.filename or 'a file'}: {error.strerror}; choose another place or mend it."
     text = str(error)
+    if type(error).__name__ == "DataLossError":  # of tf.errors, which importing would delay --help
+        damage = DAMAGE.search(text)
+        return (
+            f"a file of the data set is damaged ({damage[0] if damage else text.splitlines()[0]}); "
+            "restore it, or prepare the data set again in an empty --data_dir."
+        )
     words = [word for word in PATH_WORDS if word in text]
     if type(error).__module__.startswith("tensorflow.") and words:
         return f"{text.splitlines()[0].rstrip('.')}; choose another place or mend it."

@@ -1,6 +1,5 @@
 """`--mode=embed` from the command line: outputs, resuming after a kill, what it refuses."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from PIL import Image
 from simclr_tf import config
 from simclr_tf.embedding import run as embedding
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.training.run_folder import read_json
 from tests.tiny_run import images_in_folders, save_tiny_run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -48,8 +48,7 @@ def test_a_folder_gives_every_output_once(run_dir, photos, tmp_path, capsys):
         assert found["path"][0] == "bars/000.png" and len(found["path"]) == 17
         assert found["h"].shape == (17, 32) and found["z"].shape == (17, 8)
     assert "dots/bad.jpg\tcannot be decoded" in (output / "quarantine.txt").read_text()
-    with open(output / "results.json", encoding="utf-8") as file:
-        assert json.load(file) == results
+    assert read_json(str(output / "results.json")) == results
     with pytest.raises(SettingsError, match="--embed_head=False .was True.*another --output"):
         embed(**values)
     capsys.readouterr()

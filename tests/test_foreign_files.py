@@ -122,14 +122,16 @@ def test_a_damaged_run(name, damage, good, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"settings": {}, "dataset": 3}', '{"settings": 3}', "depth"]
+    "text", ["", "{", "[]", "{}", '{"settings": {}, "dataset": 3}', '{"settings": 3}', "20", "19"]
 )
 def test_a_damaged_config(text, good, tmp_path, capsys):
     shutil.copytree(good / "run", tmp_path / "run", ignore=shutil.ignore_patterns("saved_model"))
     path = tmp_path / "run" / "config.json"
-    if text == "depth":
+    if text in ("20", "19"):  # the checksum does not fit, or there is none
         stored = json.loads(path.read_text())
-        stored["settings"]["resnet_depth"] = 19
+        stored["settings"]["resnet_depth"] = int(text)
+        if text == "19":
+            del stored["file_checksum"]
         text = json.dumps(stored)
     path.write_text(text)
     refused_everywhere(capsys, tmp_path / "run", tmp_path, also_as_source=False)

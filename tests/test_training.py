@@ -15,6 +15,7 @@ from simclr_tf.stack import tf
 from simclr_tf.training import plan, pretrain, restore
 from simclr_tf.training.checkpoints import restore_strictly
 from simclr_tf.training.progress import Progress, chance_loss
+from simclr_tf.training.run_folder import read_json
 
 TINY = dict(
     strategy="default",
@@ -61,7 +62,7 @@ def test_a_run_writes_what_the_design_names(finished):
     assert all(np.isfinite(line["loss"]) and 0 < line["entropy"] < 5 for line in lines)
     stored = json.loads((folder / "config.json").read_text())
     assert stored["settings"]["temperature"] == 0.1 and stored["dataset"]["num_train"] == 1437
-    assert json.loads((folder / "results.json").read_text()) == results
+    assert read_json(str(folder / "results.json")) == results
     assert any(name.startswith("events") for name in os.listdir(folder / "logs"))
 
 

@@ -3,6 +3,7 @@
 Works on every file system of tf.io.gfile (local disk, gs://, ram://).
 """
 
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import numpy as np
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import keras, tf
 
+_CHECKSUM = "file_checksum"
 _NO_REMEDY = "choose a folder that you can write to."
 
 
@@ -32,22 +34,44 @@ def write_atomically(path, content):
 
 
 def write_json(path, content):
-    """Writes JSON (UTF-8, indented, one final newline) atomically; see write_atomically."""
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Writes JSON (UTF-8, indented, one final newline) atomically; see write_atomically.
+
+    Args:
+        path: of the file.
+        content: dict; the file also holds its checksum, so that a digit that a bad disk changed
+            is not taken for a setting or a result.
+    """
+    whole = {**content, _CHECKSUM: _checksum(content)}
+    write_atomically(path, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path):
-    """The content of a JSON file.
+    """The content of a JSON file of `write_json`, without its checksum.
 
     Raises:
-        DataError: the file is missing, unreadable or not JSON.
+        DataError: the file is missing, unreadable, not JSON or does not fit its checksum.
     """
     try:
         with tf.io.gfile.GFile(path) as file:
-            return json.loads(file.read())
+            content = json.loads(file.read())
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
     except (tf.errors.OpError, ValueError) as error:
         reason = str(getattr(error, "message", error)).splitlines()[0]
         raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+    expected = content.pop(_CHECKSUM, None)  # absent: of a hand-made file
+    if expected not in (None, _checksum(content)):
+        raise DataError(
+            f"{path} was changed after it was written; restore it, or remove its "
+            f'"{_CHECKSUM}" to have it read as it is.'
+        )
+    return content
+
+
+def _checksum(content):
+    stored = json.loads(json.dumps(content))  # keys that are numbers become text, and sort as such
+    canonical = json.dumps(stored, sort_keys=True).encode()
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def write_array(path, array):

@@ -8,7 +8,6 @@ match the one that exported.
 
 import dataclasses
 import hashlib
-import json
 import os
 
 from simclr_tf import config
@@ -18,6 +17,7 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import tf
 from simclr_tf.training.checkpoints import READ_ERRORS
+from simclr_tf.training.run_folder import read_json
 
 MANIFEST = os.path.join("assets", "settings.json")
 FORMAT = 1
@@ -70,15 +70,14 @@ def read_manifest(path):
     Raises:
         DataError: no manifest, or one of a newer format.
     """
-    try:
-        with tf.io.gfile.GFile(os.path.join(path, MANIFEST)) as file:
-            manifest = json.load(file)
-    except (tf.errors.OpError, ValueError) as error:
+    file = os.path.join(path, MANIFEST)
+    if not tf.io.gfile.exists(file):
         raise DataError(
-            f"{path} is not a SavedModel exported by simclr_tf (no readable {MANIFEST}); give the "
-            "folder that --mode=export printed."
-        ) from error
-    if not isinstance(manifest, dict) or not _PARTS <= set(manifest):
+            f"{path} is not a SavedModel exported by simclr_tf (no {MANIFEST}); give the folder "
+            "that --mode=export printed."
+        )
+    manifest = read_json(file)
+    if not _PARTS <= set(manifest):
         raise DataError(f"{path}/{MANIFEST} is damaged; export it again from its run folder.")
     if manifest["format"] != FORMAT:
         raise DataError(
