@@ -1,12 +1,12 @@
 """`--mode=knn` end to end on a tiny run."""
 
-import json
 
 import pytest
 
 from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.training import knn
+from simclr_tf.training.run_folder import read_json
 from tests.tiny_run import images_in_folders, save_tiny_run
 
 
@@ -25,8 +25,7 @@ def test_every_layer_and_baseline_has_a_row(run_dir, capsys):
     assert sorted(results["rows"]) == ["h", "pixels", "untrained", "z1", "z2"]
     assert results["knn_top_1"] == results["rows"]["h"]["top_1"]
     assert results["rows"]["pixels"]["top_1"] > 0.95  # known of k-NN on the pixels of the digits
-    with open(f"{run_dir}/knn/results.json", encoding="utf-8") as file:
-        assert json.load(file) == results
+    assert read_json(f"{run_dir}/knn/results.json") == results
     printed = capsys.readouterr().out
     assert "head layer 2" in printed and "neighbours  20, temperature 0.07" in printed
 

@@ -102,7 +102,7 @@ def test_hub_load_and_signature(hub):
 @pytest.mark.parametrize("way", ["trainable", "vector", "official", "mirrored"])
 def test_keras_layer_fine_tunes_kernels_and_statistics(hub, way):
     loss, moved = hub[way]
-    assert loss > 0 and moved["kernels"] and moved["statistics"] and moved["trainable"] > 60
+    assert loss > 0 and moved["kernels"] and moved["statistics"] and moved["trainable"] > 35
 
 
 def test_frozen_keras_layer_changes_nothing(hub):
@@ -159,7 +159,7 @@ def test_conversions(exported):
         assert sorted(one["error"]) == ["h", "logits", "z"]
         assert worst < tolerance, (kind, one)
     assert found["tflite_float16.tflite"]["bytes"] < 0.56 * weights
-    assert found["tflite_int8.tflite"]["bytes"] < 0.35 * weights  # a network so small is a third of its file
+    assert found["tflite_int8.tflite"]["bytes"] < 0.35 * weights  # 0.26 and what is no weight
 
 
 def test_conversion_names_and_missing_packages(monkeypatch):

@@ -10,6 +10,7 @@ from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.evaluation.frozen import FrozenEncoderError
 from simclr_tf.training import linear_eval, linear_protocol, restore
+from simclr_tf.training.run_folder import read_json
 from tests.tiny_run import images_in_folders, save_tiny_run
 
 SHORT = {"train_epochs": 2, "train_batch_size": 100, "few_shot_draws": 2, "strategy": "default"}
@@ -31,8 +32,7 @@ def results(run_dir):
 
 
 def test_results_hold_the_keys_that_scripts_use(results, run_dir):
-    with open(f"{run_dir}/linear_eval/results.json", encoding="utf-8") as file:
-        assert json.load(file) == results
+    assert read_json(f"{run_dir}/linear_eval/results.json") == results
     assert results["mode"] == "linear_eval" and results["dataset"] == "digits"
     assert (results["num_train"], results["num_eval"], results["step"]) == (1437, 360, 7)
     assert list(results["few_shot"]) == ["1", "2", "5", "10"]

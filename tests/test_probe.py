@@ -1,6 +1,5 @@
 """`--mode=probe`: the transformations, the network, and every task end to end on a tiny run."""
 
-import json
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from simclr_tf.evaluation.mlp import fit_mlp
 from simclr_tf.evaluation.transformations import drawn_classes, sobel, transform
 from simclr_tf.stack import tf
 from simclr_tf.training import probe, probe_tasks, restore
+from simclr_tf.training.run_folder import read_json
 from tests.tiny_run import SETTINGS, images_in_folders, save_tiny_run
 
 IMAGES = np.random.default_rng(0).random((8, 6, 6, 3), np.float32)
@@ -93,8 +93,7 @@ def test_every_task_and_every_layer_has_a_figure(run_dir):
     assert results["tasks"]["rotation"]["chance"] < 0.35
     for name in ("untrained", "h"):  # plain even to random weights
         assert results["tasks"]["sobel"]["spaces"][name]["top_1"] > 0.58
-    with open(f"{run_dir}/probe/results.json", encoding="utf-8") as file:
-        assert json.load(file) == results
+    assert read_json(f"{run_dir}/probe/results.json") == results
     with open(f"{run_dir}/probe/results.md", encoding="utf-8") as file:
         assert "head layer 2" in file.read()
 
