@@ -19,7 +19,7 @@ from tests.official_weights import make_release, save_release
 from tests.tiny_run import save_tiny_run
 
 READERS = ["linear_eval", "knn", "export"]
-MISSING = "resnet/block_group2/residual_block_2/batch_norm_relu_7/sync_batch_normalization_7/gamma"
+MISSING = "resnet/block_group2/residual_block_1/batch_norm_relu_6/sync_batch_normalization_6/gamma"
 
 
 @pytest.fixture(scope="module")
