@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 COMMANDS = """
 --mode=pretrain --preset=digits --image_dir=signs --width_multiplier=0.0625 --proj_out_dim=16
-    --train_epochs=8 --model_dir=run --strategy=default
+    --resnet_depth=10 --train_epochs=8 --model_dir=run --strategy=default
 --mode=linear_eval --checkpoint=run --linear_form=paper --train_epochs=2 --train_batch_size=64
     --few_shot_draws=4 --strategy=default
 --mode=knn --checkpoint=run --strategy=default
