@@ -108,4 +108,6 @@ def _figures(figures):
 def _show(value):
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_show(item)}" for key, item in value.items())
+    if isinstance(value, list):  # a 95 % interval
+        return " to ".join(_show(item) for item in value)
     return f"{value:.4f}" if isinstance(value, float) else str(value)

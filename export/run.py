@@ -19,9 +19,12 @@ from simclr_tf.weights.official_names import write_official
 _SAMPLES = 200  # images that set the ranges of an int8 conversion
 _FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
     "": ("probe_top_1",),
-    "linear_eval": ("dataset", "num_eval", "top_1", "top_5", "few_shot"),
-    "knn": ("dataset", "num_eval", "knn_top_1"),
-}
+    "linear_eval": (
+        "dataset", "num_eval", "top_1", "top_1_interval", "top_5", "top_5_interval",
+        "mean_per_class", "mean_per_class_interval", "few_shot", "few_shot_interval",
+    ),
+    "knn": ("dataset", "num_eval", "knn_top_1", "knn_top_1_interval"),
+}  # fmt: skip
 
 
 def run(config, given=frozenset()):

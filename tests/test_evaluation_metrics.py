@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from simclr_tf.evaluation import metrics
+from simclr_tf.evaluation import metrics, results
 
 
 @pytest.mark.parametrize("seed, n, classes", [(0, 7, 3), (1, 101, 10), (2, 500, 37)])
@@ -31,6 +31,16 @@ def test_confusion_and_mean_per_class_are_scikit_learns(seed, n, classes):
     np.testing.assert_array_equal(metrics.confusion_matrix(predictions, labels, classes), want)
     want = reference.balanced_accuracy_score(labels, predictions)
     assert metrics.mean_per_class(predictions, labels, classes) == pytest.approx(want, abs=1e-12)
+
+
+def test_the_table_of_label_sets_is_scikit_learns_confusion():
+    rng = np.random.default_rng(4)
+    scores, targets = rng.normal(size=(50, 3)), rng.random((50, 3)) < 0.4
+    header, *lines = results.label_sets_csv(scores, targets, ("a", "b", "c")).splitlines()
+    assert header == "class,found,missed,false alarm,rightly absent"
+    wanted = reference.multilabel_confusion_matrix(targets, scores > 0)
+    for line, name, [[absent, alarm], [missed, found]] in zip(lines, "abc", wanted):
+        assert line == f"{name},{found},{missed},{alarm},{absent}"
 
 
 def test_mean_per_class_leaves_out_classes_that_do_not_occur():

@@ -83,14 +83,18 @@ def test_card_says_how_to_use_it(exported):
 def test_card_has_the_accuracies_of_these_weights_only(tmp_path):
     for folder, results in {
         "": {"step": 7, "probe_top_1": 0.5},
-        "linear_eval": {"step": 7, "dataset": "digits", "top_1": 0.875, "few_shot": {"1": 0.25}},
+        "linear_eval": {
+            "step": 7, "dataset": "digits", "top_1": 0.875, "top_1_interval": [0.8, 0.9375],
+            "few_shot": {"1": 0.25},
+        },
         "knn": {"step": 6, "knn_top_1": 0.625},
-    }.items():
+    }.items():  # fmt: skip
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "results.json").write_text(json.dumps(results))
     figures = run._figures(str(tmp_path), 7)
     want = {"pretrain probe_top_1": 0.5, "linear_eval dataset": "digits"}
-    want.update({"linear_eval top_1": 0.875, "linear_eval few_shot": {"1": 0.25}})
+    want.update({"linear_eval top_1": 0.875, "linear_eval top_1_interval": [0.8, 0.9375]})
+    want["linear_eval few_shot"] = {"1": 0.25}
     assert figures == want
     settings = tiny.make_settings()
     manifest = {
@@ -99,6 +103,7 @@ def test_card_has_the_accuracies_of_these_weights_only(tmp_path):
         "versions": {}, "figures": figures,
     }  # fmt: skip
     text = card.write_card(manifest)
+    assert "| linear_eval top_1_interval | 0.8000 to 0.9375 |" in text
     for row in ("| linear_eval top_1 | 0.8750 |", "| licence | Apache-2.0 |", "1,437 images"):
         assert row in text
 

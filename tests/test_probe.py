@@ -95,7 +95,17 @@ def test_every_task_and_every_layer_has_a_figure(run_dir):
         assert results["tasks"]["sobel"]["spaces"][name]["top_1"] > 0.58
     assert read_json(f"{run_dir}/probe/results.json") == results
     with open(f"{run_dir}/probe/results.md", encoding="utf-8") as file:
-        assert "head layer 2" in file.read()
+        text = file.read()
+    for task, names in (("rotation", "0,90,180,270"), ("sobel", "original,Sobel")):
+        with open(f"{run_dir}/probe/confusion_{task}.csv", encoding="utf-8") as file:
+            header, *rows = file.read().splitlines()
+        counts = np.array([row.split(",")[1:] for row in rows], int)
+        h = results["tasks"][task]["spaces"]["h"]
+        assert header.split(",", 1)[1] == names and counts.sum() == results["num_eval"]
+        assert np.trace(counts) / counts.sum() == pytest.approx(h["top_1"])
+        low, high = h["mean_per_class_interval"]
+        assert f"{h['mean_per_class']:.3f} ({low:.3f} to {high:.3f})" in text
+    assert text.count("head layer 2") == 2
 
 
 def test_labels_are_left_out_where_there_are_none_and_missed_where_asked(

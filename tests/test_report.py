@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 
 import pytest
 from PIL import Image
@@ -15,16 +16,20 @@ from simclr_tf.report.summary import summary_table
 from simclr_tf.report.table import summarize
 from tests.tiny_run import images_in_folders, save_tiny_run
 
-FIGURES = {"top_1": 0.75, "top_1_interval": [0.7, 0.8], "top_5": 0.9}
+FIGURES = {
+    "top_1": 0.75, "top_1_interval": [0.7, 0.8], "top_5": 0.9, "top_5_interval": [0.85, 0.95],
+    "mean_per_class": 0.5, "mean_per_class_interval": [0.45, 0.55],
+}  # fmt: skip
 RESULTS = {
     "mode": "linear_eval", "checkpoint": "runs/a", "step": 9, "dataset": "digits",
     "num_train": 50, "num_eval": 20, "num_classes": 3, "linear_form": "both",
     **FIGURES, "few_shot": {"1": 0.5, "2": 0.625}, "few_shot_draws": 10,
     "few_shot_interval": {"1": [0.4, 0.6], "2": [0.5, 0.75]},
-    "fast": {"top_1": 0.875}, "encoder_sha256": "ab" * 32,
+    "fast": {"top_1": 0.875, "top_1_interval": [0.8, 0.9]}, "encoder_sha256": "ab" * 32,
     "baselines": {
         "pixels": {
-            **FIGURES, "top_1": 0.25, "few_shot": {"1": 0.1, "2": 0.2}, "fast": {"top_1": 0.3},
+            **FIGURES, "top_1": 0.25, "few_shot": {"1": 0.1, "2": 0.2},
+            "fast": {"top_1": 0.3, "top_1_interval": [0.2, 0.4]},
             "few_shot_interval": {"1": [0.05, 0.15], "2": [0.1, 0.3]},
         }
     },
@@ -52,10 +57,16 @@ def test_summary_of_a_run_and_of_its_evaluation(tmp_path, capsys, inner):
     (folder / "results.json").write_text(json.dumps(RESULTS))
     text = summarize(str(tmp_path))
     assert text in capsys.readouterr().out
-    header, _, pixels, simclr = text.splitlines()
-    assert header.split("  ")[0] == "features" and "2 labels/class" in header
-    assert pixels.split() == "raw pixels 0.100 0.200 0.250 0.700 to 0.800 0.900 0.300".split()
-    assert simclr.split() == "SimCLR 0.500 0.625 0.750 0.700 to 0.800 0.900 0.875".split()
+    header, _, *rows = [re.split(" {2,}", line.strip()) for line in text.splitlines()]
+    assert header == ["labels and figure", "raw pixels", "SimCLR"]
+    assert rows == [
+        ["1 label/class, top-1", "0.100 (0.050 to 0.150)", "0.500 (0.400 to 0.600)"],
+        ["2 labels/class, top-1", "0.200 (0.100 to 0.300)", "0.625 (0.500 to 0.750)"],
+        ["all 50 labels, top-1", "0.250 (0.700 to 0.800)", "0.750 (0.700 to 0.800)"],
+        ["all 50 labels, top-5", "0.900 (0.850 to 0.950)", "0.900 (0.850 to 0.950)"],
+        ["all 50 labels, mean per class", "0.500 (0.450 to 0.550)", "0.500 (0.450 to 0.550)"],
+        ["all 50 labels, L-BFGS, top-1", "0.300 (0.200 to 0.400)", "0.875 (0.800 to 0.900)"],
+    ]
 
 
 def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):
@@ -69,7 +80,8 @@ def test_markdown_names_the_protocols_that_were_run(form):
     text = results_markdown({**RESULTS, "linear_form": form})
     assert ("SGD" in text) == (form != "fast")
     assert ("L-BFGS" in text) == (form != "paper")
-    assert "| SimCLR | 0.400 to 0.600 | 0.500 to 0.750 |" in text
+    assert ("L-BFGS, top-1 |" in text) == (form == "both")
+    assert "| all 50 labels, top-5 | 0.900 (0.850 to 0.950) | 0.900 (0.850 to 0.950) |" in text
 
 
 def figures(top_1):

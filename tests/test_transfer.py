@@ -23,6 +23,12 @@ def measure(**values):
     return transfer.run(config.build(config.Transfer, values), frozenset(values))
 
 
+def confusion(path):
+    """The counts of a confusion matrix, int [classes, classes]."""
+    with open(path, encoding="utf-8") as file:
+        return np.array([line.strip().split(",")[1:] for line in list(file)[1:]], int)
+
+
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     return save_tiny_run(tmp_path_factory.mktemp("tiny"))
@@ -47,6 +53,14 @@ def test_linear_on_a_name_and_a_folder(run_dir, photos, capsys):
         assert (len(open(f"{run_dir}/transfer/{name}", encoding="utf-8").read())) > 50
     with open(f"{run_dir}/transfer/results.csv", encoding="utf-8") as file:
         assert file.readline().strip() == "row,digits (top-1),photos (top-1)"
+    counts = confusion(f"{run_dir}/transfer/digits/confusion_simclr.csv")
+    assert counts.sum() == 360 and np.trace(counts) == round(360 * digits["simclr"]["top_1"])
+    recalls = np.diag(counts) / counts.sum(axis=1)
+    assert recalls.mean() == pytest.approx(digits["simclr"]["mean_per_class"])
+    with open(f"{run_dir}/transfer/results.md", encoding="utf-8") as file:
+        (row,) = [line for line in file if line.startswith("| SimCLR, linear, mean per class |")]
+    low, high = digits["simclr"]["mean_per_class_interval"]
+    assert f"| {100 * recalls.mean():.1f} ({100 * low:.1f} to {100 * high:.1f}) |" in row
     before = capsys.readouterr().out
     again = measure(checkpoint=run_dir, datasets=f"digits,{photos}")
     assert {**again, "wall_seconds": 0} == {**results, "wall_seconds": 0}
@@ -88,6 +102,8 @@ def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
         float(part) for part in best.split(",")[:2]
     )
     assert final["learning_rate"] == 0.1 and final["value"] == 1.0
+    counts = confusion(path.parent / "confusion_finetune.csv")
+    np.testing.assert_array_equal(counts, np.diag(np.bincount(calls[-1].held_out.labels)))
     jobs = calls
     assert jobs[-1].labelled.num_examples + jobs[-1].held_out.num_examples == 61
     sizes = [jobs[0].labelled.num_examples, jobs[0].held_out.num_examples]

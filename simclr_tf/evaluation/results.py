@@ -1,4 +1,4 @@
-"""How results are laid out: the rows of the table, Markdown and plain text."""
+"""How results are laid out: figures with their intervals, tables, Markdown and plain text."""
 
 import csv
 import io
@@ -44,32 +44,54 @@ def confusion_csv(scores, labels, class_names):
         scores: float [n, num_classes]; labels: int [n]; class_names: num_classes names.
     """
     counts = confusion_matrix(np.argmax(scores, axis=1), labels, len(class_names))
+    rows = [[name, *row] for name, row in zip(class_names, counts.tolist())]
+    return csv_text(["true \\ predicted", *class_names], rows)
+
+
+def label_sets_csv(scores, targets, class_names):
+    """What became of each class where images have several labels, as CSV: one row per class.
+
+    Args:
+        scores: float [n, c], above 0 says yes; targets: bool [n, c]; class_names: c names.
+    """
+    found, targets = np.asarray(scores) > 0, np.asarray(targets, bool)
+    kinds = [found & targets, ~found & targets, found & ~targets, ~found & ~targets]
+    counts = np.sum(kinds, axis=1).T.tolist()
+    rows = [[name, *row] for name, row in zip(class_names, counts)]
+    return csv_text(["class", "found", "missed", "false alarm", "rightly absent"], rows)
+
+
+def csv_text(header, rows):
+    """CSV of a header and rows, with one newline after each line."""
     content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["true \\ predicted", *class_names])
-    writer.writerows([name, *row] for name, row in zip(class_names, counts.tolist()))
+    csv.writer(content, lineterminator="\n").writerows([header, *rows])
     return content.getvalue()
 
 
-def interval_text(figures, name="top_1"):
-    """ "low to high", the confidence interval of a figure of a report."""
-    low, high = figures[name + "_interval"]
-    return f"{low:.3f} to {high:.3f}"
+def with_interval(value, interval):
+    """ "0.750 (0.700 to 0.800)": a figure and its confidence interval."""
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def figure_text(figures, name="top_1"):
+    """A figure of a classification report and its interval, as `with_interval`."""
+    return with_interval(figures[name], figures[name + "_interval"])
+
+
+COLUMNS = {"top_1": "top-1", "top_5": "top-5", "mean_per_class": "mean per class"}
 
 
 def report_table(rows, labels=None):
-    """Header and rows of a table of classification reports.
+    """Header and rows of a table of classification reports, every figure with its interval.
 
     Args:
         rows: {title: classification report}; labels: {title: number of labels used} or None.
     """
-    header = ["features"] + ([] if labels is None else ["labels"])
-    header += ["top-1", "95 % interval", "top-5", "mean per class"]
+    header = ["features"] + ([] if labels is None else ["labels"]) + list(COLUMNS.values())
     lines = []
     for title, figures in rows.items():
         cells = [title] + ([] if labels is None else [f"{labels[title]:,}"])
-        cells += [f"{figures['top_1']:.3f}", interval_text(figures), f"{figures['top_5']:.3f}"]
-        lines.append(cells + [f"{figures['mean_per_class']:.3f}"])
+        lines.append(cells + [figure_text(figures, name) for name in COLUMNS])
     return header, lines
 
 
@@ -79,37 +101,26 @@ def results_table(results):
     Args:
         results: its content; "baselines" may be empty.
     Returns:
-        (header list of str, rows list of lists of str): one row per feature space, few-shot top-1
-        by labels per class, then top-1 with its 95 % interval and top-5 with all labels, then
-        top-1 of the fast form if both were run.
+        (header list of str, rows list of lists of str): a column per feature space; a row for
+        the few-shot top-1 of each number of labels per class, then the figures with all labels,
+        then top-1 of the fast form if both were run. Every figure has its 95 % interval.
     """
     spaces = {**results.get("baselines", {}), "simclr": results}
-    shots = list(results.get("few_shot", {}))
-    header = ["features"] + [f"{k} label{'s' * (k != '1')}/class" for k in shots]
-    header += [f"all {results['num_train']} labels", "95 % interval", "top-5"]
-    both = results["linear_form"] == "both"
-    header += ["all, L-BFGS"] if both else []
-    rows = [_row(title, spaces[name], shots, both) for name, title in ROWS if name in spaces]
-    return header, rows
+    titles, spaces = zip(*((title, spaces[name]) for name, title in ROWS if name in spaces))
+    everything = f"all {results['num_train']} labels"
+    rows = [
+        [f"{k} label{'s' * (k != '1')}/class, top-1"] + [_few_shot(one, k) for one in spaces]
+        for k in results.get("few_shot", {})
+    ]
+    for name, words in COLUMNS.items():
+        rows.append([f"{everything}, {words}"] + [figure_text(one, name) for one in spaces])
+    if results["linear_form"] == "both":
+        rows.append([f"{everything}, L-BFGS, top-1"] + [figure_text(one["fast"]) for one in spaces])
+    return ["labels and figure", *titles], rows
 
 
-def _row(title, figures, shots, both):
-    cells = [title] + [f"{figures['few_shot'][k]:.3f}" for k in shots]
-    cells += [f"{figures['top_1']:.3f}", interval_text(figures), f"{figures['top_5']:.3f}"]
-    return cells + ([f"{figures['fast']['top_1']:.3f}"] if both else [])
-
-
-def few_shot_table(results):
-    """Header and rows of the intervals of the figures with few labels, as of `results_table`."""
-    spaces = {**results.get("baselines", {}), "simclr": results}
-    shots = list(results["few_shot"])
-    header = ["95 % interval"] + [f"{k} label{'s' * (k != '1')}/class" for k in shots]
-    lines = []
-    for name, title in ROWS:
-        if name in spaces:
-            found = spaces[name]["few_shot_interval"]
-            lines.append([title] + [f"{found[k][0]:.3f} to {found[k][1]:.3f}" for k in shots])
-    return header, lines
+def _few_shot(figures, shots):
+    return with_interval(figures["few_shot"][shots], figures["few_shot_interval"][shots])
 
 
 _PROTOCOL = {
@@ -138,14 +149,12 @@ def results_markdown(results):
     text += f"{results['dataset']}: {results['num_train']} training images, "
     text += f"{results['num_eval']} evaluation images, {results['num_classes']} classes.\n\n"
     text += markdown_table(*results_table(results)) + "\n"
-    if results["few_shot"]:
-        text += markdown_table(*few_shot_table(results)) + "\n"
     text += (
-        "All rows use the same images, draws and protocol. Labels per class: top-1 of logistic "
+        "All columns use the same images, draws and protocol. Labels per class: top-1 of logistic "
         "regression on features standardised with the unlabelled training images, mean over "
-        f"{draws} seeded class-balanced draws. {_protocol(results['linear_form'])}The interval is "
-        "Wilson's for the number of evaluation images, with few labels a bootstrap's over draws "
-        "and evaluation images. The untrained encoder has the same "
+        f"{draws} seeded class-balanced draws. {_protocol(results['linear_form'])}In brackets, "
+        "95 % intervals: Wilson's for the number of evaluation images, of the mean per class a "
+        "bootstrap's, with few labels a bootstrap's over draws and evaluation images. The untrained encoder has the same "
         "architecture and random weights, with its residual branches switched on and its initial "
         "statistics, its strongest form. "
         "Raw pixels above 32x32 are averaged down to 32x32.\n"

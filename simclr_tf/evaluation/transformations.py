@@ -4,15 +4,20 @@ import numpy as np
 
 from simclr_tf.stack import tf
 
-CLASSES = {"color": 2, "rotation": 4, "noise": 2, "sobel": 2}
-"""Task: number of classes. Colour against grey is drawn by the views themselves."""
+CLASSES = {
+    "color": ("colour", "grey"),
+    "rotation": ("0", "90", "180", "270"),
+    "noise": ("without noise", "noise"),
+    "sobel": ("original", "Sobel"),
+}
+"""Task: names of its classes. Colour against grey is drawn by the views themselves."""
 
 
 def drawn_classes(task, count, seed):
     """The class of each image: int32 [count], uniform, a function of the arguments only."""
     # RandomState: its stream is frozen by NumPy, so every version draws the same classes.
     rng = np.random.RandomState([seed, sorted(CLASSES).index(task)])
-    return rng.randint(CLASSES[task], size=count).astype(np.int32)
+    return rng.randint(len(CLASSES[task]), size=count).astype(np.int32)
 
 
 def transform(task, images, classes, seed, noise_sigma):

@@ -2,7 +2,7 @@
 
 import os
 
-from simclr_tf.evaluation.results import interval_text
+from simclr_tf.evaluation.results import figure_text, with_interval
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import read_json
 
@@ -46,18 +46,17 @@ def _linear(results):
         labels = int(shots) * results["num_classes"]
         other = "-" if untrained is None else _few(untrained, shots)
         rows.append([f"linear, {shots} per class", f"{labels:,}", other, "-", _few(results, shots)])
-    other = "-" if untrained is None else _figure(untrained)
-    return rows + [["linear", f"{results['num_train']:,}", other, "-", _figure(results)]]
+    other = "-" if untrained is None else figure_text(untrained)
+    return rows + [["linear", f"{results['num_train']:,}", other, "-", figure_text(results)]]
 
 
 def _few(figures, shots):
-    low, high = figures["few_shot_interval"][shots]
-    return f"{figures['few_shot'][shots]:.3f} ({low:.3f} to {high:.3f})"
+    return with_interval(figures["few_shot"][shots], figures["few_shot_interval"][shots])
 
 
 def _knn(results):
     rows = results["rows"]
-    figures = [_figure(rows["untrained"]), "-", _figure(rows["h"])]
+    figures = [figure_text(rows["untrained"]), "-", figure_text(rows["h"])]
     return [["k-NN", f"{results['num_train']:,}", *figures]]
 
 
@@ -65,7 +64,7 @@ def _finetune(results):
     rows, share = results["rows"], f"{100 * results['label_fraction']:g} %"
     labels = f"{results['num_labels']:,}"
     untrained, supervised, frozen, tuned = (
-        _figure(rows[name]) if name in rows else "-"
+        figure_text(rows[name]) if name in rows else "-"
         for name in ("untrained", "supervised", "frozen", "fine_tuned")
     )
     lines = [[f"linear, {share} of the labels", labels, untrained, "-", frozen]]
@@ -91,15 +90,10 @@ def _probe(results):
     lines = []
     for task, found in results["tasks"].items():
         labels = f"{results['num_train']:,}" if task == "label" else "0"
-        untrained, h = (_figure(found["spaces"][name]) for name in ("untrained", "h"))
+        untrained, h = (figure_text(found["spaces"][name]) for name in ("untrained", "h"))
         lines.append([f"probe of h, {task}", labels, untrained, "-", h])
     return lines
 
 
 def _value(figures):
-    low, high = figures["interval"]
-    return f"{figures['value']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _figure(figures):
-    return f"{figures['top_1']:.3f} ({interval_text(figures)})"
+    return with_interval(figures["value"], figures["interval"])

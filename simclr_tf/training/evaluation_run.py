@@ -5,7 +5,6 @@ import os
 from simclr_tf import config as settings_of
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
-from simclr_tf.evaluation.results import confusion_csv
 from simclr_tf.training import channels, restore
 from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 
@@ -91,18 +90,17 @@ def start(mode, config, info):
     return folder, pair
 
 
-def write_results(folder, results, markdown, scores=None, held_out=None, class_names=()):
-    """Writes results.json and results.md, and confusion.csv if there are `scores`.
+def write_results(folder, results, markdown, tables=None):
+    """Writes results.json, results.md and further tables.
 
     Args:
         folder: RunFolder; results: dict; markdown: str.
-        scores: float [n, num_classes] of the main row; held_out: labels int [n].
-        class_names: of the classes.
+        tables: {name of a file: its text}, such as the confusion matrix of the main row.
     """
     write_json(folder.join("results.json"), results)
     write_atomically(folder.join("results.md"), markdown)
-    if scores is not None:
-        write_atomically(folder.join("confusion.csv"), confusion_csv(scores, held_out, class_names))
+    for name, text in (tables or {}).items():
+        write_atomically(folder.join(name), text)
 
 
 def data_line(info):

@@ -4,7 +4,7 @@ import time
 
 from simclr_tf.data import subset
 from simclr_tf.evaluation.metrics import classification_report
-from simclr_tf.evaluation.results import markdown_table, report_table
+from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, finetune_start, frozen_rows, plan
 from simclr_tf.training.finetune_job import Job, fine_tune
@@ -80,9 +80,8 @@ def _run(job, start, train):
         "wall_seconds": round(time.monotonic() - began, 2),
     }
     text = _markdown(results)
-    evaluation_run.write_results(
-        job.folder, results, text, outcome.scores, outcome.labels, train.class_names
-    )
+    confusion = confusion_csv(outcome.scores, outcome.labels, train.class_names)
+    evaluation_run.write_results(job.folder, results, text, {"confusion.csv": confusion})
     print(text)
     return results
 
@@ -146,8 +145,9 @@ def _markdown(results):
     text += f"{results['num_eval']} evaluation images, {results['num_classes']} classes.\n\n"
     text += markdown_table(*report_table(rows, labels))
     text += (
-        "\nAll rows use the same labels and evaluation images. The intervals are Wilson's. Linear "
-        "classifiers: logistic regression on standardised features, without augmentation"
+        "\nAll rows use the same labels and evaluation images. In brackets, 95 % "
+        "intervals: Wilson's, of the mean per class a bootstrap's. Linear classifiers: "
+        "logistic regression on standardised features, without augmentation"
     )
     proofs = [figures.get("encoder_sha256") for figures in results["rows"].values()]
     proof = ", ".join(sha256 for sha256 in proofs if sha256)

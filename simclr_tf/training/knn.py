@@ -7,7 +7,7 @@ from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
-from simclr_tf.evaluation.results import markdown_table
+from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.models.selection import layer_index
 from simclr_tf.training import evaluation_run, plan
 from simclr_tf.training.input import eval_batches
@@ -41,7 +41,8 @@ def run(config, given=frozenset()):
     folder, pair = evaluation_run.start("knn", config, info)
     results, main = _evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
-    evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)
+    confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
+    evaluation_run.write_results(folder, results, markdown, confusion)
     print(markdown)
     return results
 
@@ -90,6 +91,7 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
         "knn_temperature": settings.knn_temperature,
         "ft_proj_selector": selected,
         "knn_top_1": rows[main]["top_1"],
+        "knn_top_1_interval": rows[main]["top_1_interval"],
         "rows": rows,
         "encoder_sha256": encoder_sha256,
         "wall_seconds": round(time.monotonic() - began, 2),
@@ -117,18 +119,17 @@ def _spaces(config, trained, strategy):
 
 def _markdown(results):
     """results.md of a k-NN evaluation."""
-    rows = []
-    for name in sorted(results["rows"], key=[*TITLES, *results["rows"]].index):
-        figures = results["rows"][name]
-        low, high = figures["top_1_interval"]
-        title = TITLES.get(name, f"SimCLR, head layer {name[1:]}")
-        rows.append([title, f"{figures['top_1']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['mean_per_class']:.3f}"])  # fmt: skip
+    names = sorted(results["rows"], key=[*TITLES, *results["rows"]].index)
+    rows = {
+        TITLES.get(name, f"SimCLR, head layer {name[1:]}"): results["rows"][name] for name in names
+    }
     return (
         f"# k-NN of {results['checkpoint']} (step {results['step']})\n\n"
         f"{results['dataset']}: {results['num_eval']} evaluation images, neighbours among "
         f"{results['num_train']} labelled training images, k = {results['knn_k']}, temperature "
         f"{results['knn_temperature']:g}, cosine.\n\n"
-        + markdown_table(["features", "top-1", "95 % interval", "mean per class"], rows)
+        + markdown_table(*report_table(rows))
+        + "\nIn brackets, 95 % intervals: Wilson's, of the mean per class a bootstrap's.\n"
         + "\nThe encoder was not changed "
         f"(sha256 {results['encoder_sha256']} before and after).\n"
     )

@@ -7,7 +7,7 @@ from simclr_tf.evaluation.baselines import PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
-from simclr_tf.evaluation.results import results_markdown
+from simclr_tf.evaluation.results import confusion_csv, results_markdown
 from simclr_tf.training import evaluation_run, linear_protocol, plan
 from simclr_tf.training.strategy import check_divisible, make_strategy
 
@@ -39,7 +39,8 @@ def run(config, given=frozenset()):
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
     results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
-    evaluation_run.write_results(folder, results, markdown, *main, pair[0].class_names)
+    confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
+    evaluation_run.write_results(folder, results, markdown, confusion)
     return results
 
 

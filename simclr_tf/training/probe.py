@@ -6,7 +6,7 @@ from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
-from simclr_tf.evaluation.results import interval_text, markdown_table
+from simclr_tf.evaluation.results import figure_text, markdown_table
 from simclr_tf.settings import listed
 from simclr_tf.training import channels, evaluation_run, plan, probe_tasks
 from simclr_tf.training.strategy import make_strategy
@@ -43,9 +43,9 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("probe", config, info)
-    results = _measure(config, trained, strategy, tasks, pair)
+    results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
-    evaluation_run.write_results(folder, results, text)
+    evaluation_run.write_results(folder, results, text, confusions)
     print(text)
     return results
 
@@ -66,22 +66,23 @@ def _describe(config, tasks, given):
 
 
 def _measure(config, trained, strategy, tasks, pair):
-    """The content of results.json."""
+    """The content of results.json, and {file: confusion matrix of h as CSV} of the tasks."""
     began = time.monotonic()
     probing = probe_tasks.Probing(config, trained, strategy, *pair)
     with proved_frozen(trained.encoder, strategy) as sha256:
-        figures = {task: probe_tasks.measure(probing, task) for task in tasks}
-    return {
+        found = {task: probe_tasks.measure(probing, task) for task in tasks}
+    results = {
         "mode": "probe",
         "checkpoint": config.source.checkpoint,
         "step": trained.step,
         "dataset": pair[0].name,
         "num_train": pair[0].num_examples,
         "num_eval": pair[1].num_examples,
-        "tasks": figures,
+        "tasks": {task: figures for task, (figures, _) in found.items()},
         "encoder_sha256": sha256,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
+    return results, {f"confusion_{task}.csv": table for task, (_, table) in found.items()}
 
 
 def _tasks(config):
@@ -110,24 +111,27 @@ def _plan(config, trained, info, tasks, strategy):
 
 
 def _markdown(results, settings):
-    """results.md: a row per feature space, a column per task."""
-    tasks = results["tasks"]
-    spaces = next(iter(tasks.values()))["spaces"]
-    header = ["predict from"] + [COLUMNS[task] for task in tasks]
-    rows = [["chance"] + [f"{figures['chance']:.3f}" for figures in tasks.values()]]
-    for name in spaces:
-        cells = [tasks[task]["spaces"][name] for task in tasks]
-        title = probe_tasks.TITLES.get(name, f"head layer {name[1:]}")
-        rows.append([title] + [f"{c['top_1']:.3f} ({interval_text(c)})" for c in cells])
-    width = settings.probe_hidden
+    """results.md: a row per feature space, a column per task; top-1, then mean per class."""
+    width, tasks = settings.probe_hidden, results["tasks"]
     kind = f"network with one hidden layer of {width}" if width else "linear classifier"
+    chances = ["chance"] + [f"{figures['chance']:.3f}" for figures in tasks.values()]
     text = f"# What {results['checkpoint']} (step {results['step']}) knows of a view\n\n"
     text += f"{results['dataset']}: {results['num_train']} training images, "
-    text += f"{results['num_eval']} evaluation images; top-1 and its 95 % interval.\n\n"
-    text += markdown_table(header, rows)
+    text += f"{results['num_eval']} evaluation images; top-1 and its 95 % interval (Wilson's).\n\n"
+    text += _table(tasks, "top_1", [chances])
+    text += "\nMean per class and its 95 % interval (bootstrap):\n\n"
+    text += _table(tasks, "mean_per_class", [])
     text += (
         f"\nProbes on the frozen encoder: a {kind} for the transformations, which are "
         "applied to one random view of each image as the pretraining draws them; a linear "
         "classifier on whole images for the label. Chance is the share of the commonest class.\n"
     )
     return text + f"\nThe encoder was not changed (sha256 {results['encoder_sha256']}).\n"
+
+
+def _table(tasks, figure, rows):
+    """Markdown: `rows`, then one for each feature space with a figure of every task."""
+    for name in next(iter(tasks.values()))["spaces"]:
+        cells = [figure_text(found["spaces"][name], figure) for found in tasks.values()]
+        rows.append([probe_tasks.TITLES.get(name, f"head layer {name[1:]}"), *cells])
+    return markdown_table(["predict from"] + [COLUMNS[task] for task in tasks], rows)

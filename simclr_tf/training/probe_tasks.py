@@ -10,6 +10,7 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.mlp import fit_mlp
+from simclr_tf.evaluation.results import confusion_csv
 from simclr_tf.evaluation.transformations import CLASSES, drawn_classes, transform
 from simclr_tf.stack import tf
 from simclr_tf.training.input import eval_batches, train_batches
@@ -68,17 +69,19 @@ def measure(probing, task):
         probing: Probing; task: a key of `transformations.CLASSES`, or "label".
     Returns:
         {"chance": share of the commonest class of the evaluation images, "spaces": {name:
-        classification report}}.
+        classification report}}, and the confusion matrix of h as CSV.
     """
-    config, rows = probing.config, {}
+    config, rows, scores = probing.config, {}, {}
+    classes = probing.train.class_names if task == "label" else CLASSES[task]
     train, held_out = (probing.features(one, task) for one in (probing.train, probing.held_out))
     for name in train.h:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(held_out.h[name])
-        scores = _scores(config, task, pair, train.labels, probing.train.num_classes)
-        rows[name] = classification_report(scores, held_out.labels)
+        scores[name] = _scores(config, task, pair, train.labels, len(classes))
+        rows[name] = classification_report(scores[name], held_out.labels)
     chance = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    return {"chance": chance, "spaces": rows}
+    confusion = confusion_csv(scores["h"], held_out.labels, classes)
+    return {"chance": chance, "spaces": rows}, confusion
 
 
 def _scores(config, task, pair, labels, num_classes):
@@ -89,7 +92,7 @@ def _scores(config, task, pair, labels, num_classes):
         return pair[1] @ tuned.weights + tuned.bias
     settings = config.probe
     width, epochs = settings.probe_hidden, settings.probe_epochs
-    return fit_mlp(pair[0], labels, CLASSES[task], width, epochs, seed)(pair[1])
+    return fit_mlp(pair[0], labels, num_classes, width, epochs, seed)(pair[1])
 
 
 def _views_of(trained, task):

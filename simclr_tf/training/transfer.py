@@ -6,13 +6,15 @@ from simclr_tf.data.info import SourceInfo, fingerprint_of
 from simclr_tf.data.subset import all_labels
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.results import csv_text
 from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, plan, restore, transfer_data, transfer_linear
 from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
-from simclr_tf.training.transfer_table import METRICS, csv_of, markdown_of, table_of
+from simclr_tf.training.transfer_table import METRICS, markdown_of, table_of
+
 
 def run(config, given=frozenset()):
     """Measures an encoder on several data sets; data sets that are done are not repeated.
@@ -56,7 +58,7 @@ def _write(folder, config, sets, results):
     header, lines = table_of(results, sets)
     text = markdown_of(results, config, header, lines)
     evaluation_run.write_results(folder, results, text)
-    write_atomically(folder.join("results.csv"), csv_of(header, lines))
+    write_atomically(folder.join("results.csv"), csv_text(header, lines))
     print(text)
     return results
 
@@ -109,7 +111,10 @@ def _measure(config, one, trained, compared, strategy, folder):
     if not tf.io.gfile.exists(path):
         data = transfer_data.open_set(config, one)
         print(f"{one.name}: linear protocol", flush=True)
-        write_json(path, _linear(config, data, trained, compared, strategy))
+        figures, confusions = _linear(config, data, trained, compared, strategy)
+        for name, text in confusions.items():
+            write_atomically(place.join(f"confusion_{name}.csv"), text)
+        write_json(path, figures)
     linear = read_json(path)
     found.update(linear["rows"], p_values=linear["p_values"])
     if config.transfer.transfer_protocol != "linear":
@@ -128,8 +133,8 @@ def _linear(config, data, trained, compared, strategy):
         encoders.update({} if compared is None else {"compared": compared.encoder})
     encoders = transfer_linear.feature_functions(config, encoders, strategy)
     with proved_frozen(trained.encoder, strategy) as sha256:
-        figures = transfer_linear.measure(config, data, encoders, strategy)
-    return {**figures, "encoder_sha256": sha256}
+        figures, confusions = transfer_linear.measure(config, data, encoders, strategy)
+    return {**figures, "encoder_sha256": sha256}, confusions
 
 
 def _trained_rows(config, data, trained, compared, strategy, place):

@@ -23,7 +23,7 @@ class TransferData:
         test: Source.
         split: (kept, held out) positions in `train`: hyper-parameters are chosen on the latter.
         targets: {"train", "test": bool [n, num_classes]} of several labels per image, or None.
-        num_classes: int.
+        class_names: tuple of str.
     """
 
     about: TransferSet
@@ -31,7 +31,7 @@ class TransferData:
     test: Source
     split: tuple
     targets: dict
-    num_classes: int
+    class_names: tuple
 
 
 def data_settings(config, about):
@@ -63,10 +63,10 @@ def open_set(config, about):
     """
     data, seed = data_settings(config, about), config.run.seed
     train, test = (sources.open_source(data, which, seed) for which in ("train", "eval"))
-    targets, count = None, train.num_classes
+    targets, names = None, train.class_names
     if about.metric == "map_11":
         found = {"train": multi_hot(data, data.train_split), "test": multi_hot(data, about.test)}
-        targets, count = {key: rows for key, (rows, _) in found.items()}, len(found["test"][1])
+        targets, names = {key: rows for key, (rows, _) in found.items()}, found["test"][1]
     if about.validation:
         alone = dataclasses.replace(data, train_split=about.train)
         first = sources.describe(alone).num_train  # train comes before validation
@@ -75,7 +75,7 @@ def open_set(config, about):
         split = split_held_out(np.zeros(train.num_examples, int), HELD_OUT, seed)
     else:
         split = split_held_out(subset.all_labels(train), HELD_OUT, seed)
-    return TransferData(about, train, test, split, targets, count)
+    return TransferData(about, train, test, split, targets, names)
 
 
 def parts(data):

@@ -8,6 +8,7 @@ import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf.errors import DivergedError, SettingsError
+from simclr_tf.evaluation.results import csv_text
 from simclr_tf.stack import tf
 from simclr_tf.training import finetune_start, restore, transfer_data, transfer_linear
 from simclr_tf.training.finetune_job import Job, fine_tune
@@ -87,16 +88,18 @@ class Grid:
             if (rate, decay) in rows:
                 continue
             where = self.folder.join(f"lr{rate:.3g}_wd{decay:.3g}")
-            rows[rate, decay] = self._cell(rate, decay, kept, out, where)[0]["value"]
-            write_atomically(path, _csv(rows))
+            found = self._cell(rate, decay, kept, out, where)
+            rows[rate, decay] = self._figures(found)["value"]
+            write_atomically(path, csv_text(COLUMNS, ([*cell, rows[cell]] for cell in rows)))
             tf.io.gfile.rmtree(where)
         rate, decay = max(rows, key=rows.get)
         final = self.folder.join("finetune.json")
         if not tf.io.gfile.exists(final):
             where = self.folder.join("best")
-            figures, hits = self._cell(rate, decay, self.data.train, self.data.test, where)
-            write_array(self.folder.join("hits.npy"), hits)
-            write_json(final, {**figures, "learning_rate": rate, "weight_decay": decay})
+            found = self._cell(rate, decay, self.data.train, self.data.test, where)
+            self._write_test(found)
+            cell = {"learning_rate": rate, "weight_decay": decay}
+            write_json(final, {**self._figures(found), **cell})
             tf.io.gfile.rmtree(where)
         return read_json(final)
 
@@ -114,7 +117,7 @@ class Grid:
         return {tuple(float(line[c]) for c in COLUMNS[:2]): float(line["value"]) for line in lines}
 
     def _cell(self, rate, decay, labelled, held_out, where):
-        """(figures, hits bool [n]) of one training; a diverged one is a worse choice than any."""
+        """Outcome of one training, None if it diverged."""
         config = self._settings(rate, decay, where)
         with self.strategy.scope():
             encoder, head = self._weights(config)
@@ -123,13 +126,26 @@ class Grid:
         print(f"{self.data.about.name}, {origin}: learning rate {rate:.3g}, weight decay {decay:.3g}", flush=True)  # fmt: skip
         try:
             job = Job(config, self.strategy, labelled, held_out, RunFolder(where))
-            found = fine_tune(job, encoder, head)
+            return fine_tune(job, encoder, head)
         except DivergedError as error:
             print(error, flush=True)
-            wrong = np.zeros(held_out.num_examples, bool)
-            return {"value": 0.0, "interval": [0.0, 0.0]}, wrong
-        figures = transfer_linear.figures(self.data, found.scores, found.labels)
-        return figures, found.scores.argmax(axis=1) == found.labels
+            return None
+
+    def _figures(self, found):
+        """The figures of an Outcome; a diverged training is a worse choice than any."""
+        if found is None:
+            return {"value": 0.0, "interval": [0.0, 0.0]}
+        return transfer_linear.figures(self.data, found.scores, found.labels)
+
+    def _write_test(self, found):
+        """Writes what the test images say beside the figures: hits.npy, confusion_finetune.csv."""
+        if found is None:
+            write_array(self.folder.join("hits.npy"), np.zeros(self.data.test.num_examples, bool))
+            return
+        hits = found.scores.argmax(axis=1) == found.labels
+        write_array(self.folder.join("hits.npy"), hits)
+        table = transfer_linear.confusion(self.data, found.scores, found.labels)
+        write_atomically(self.folder.join("confusion_finetune.csv"), table)
 
     def _weights(self, config):
         """(encoder, head) that a run starts from; call it in the strategy's scope."""
@@ -164,11 +180,3 @@ class Grid:
                 "eval_batch_size": transfer.eval_batch_size,
             },
         )
-
-
-def _csv(rows):
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([*map(repr, cell), repr(value)] for cell, value in rows.items())
-    return content.getvalue()

@@ -2,15 +2,11 @@
 
 import numpy as np
 
+from simclr_tf.evaluation import multi_label, results
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import Choice, tune_logistic
 from simclr_tf.evaluation.metrics import classification_report, mean_per_class, top_k
-from simclr_tf.evaluation.multi_label import (
-    bootstrap_interval,
-    mean_average_precision,
-    tune_multi_label,
-)
 from simclr_tf.evaluation.significance import example_weights, permutation_test
 from simclr_tf.training.input import eval_batches
 
@@ -30,7 +26,8 @@ def measure(config, data, encoders, strategy):
         encoders: {row: images -> h}; strategy: tf.distribute.Strategy.
     Returns:
         {"rows": {row: figures with "value", "interval" and "penalty"}, "p_values": {other row:
-        permutation test of simclr against it}}, none of these without the row "simclr".
+        permutation test of simclr against it}}, none of these without the row "simclr"; and
+        {row: `confusion`}.
     """
 
     def together(images, training):
@@ -39,18 +36,19 @@ def measure(config, data, encoders, strategy):
     size, batch = config.data.image_size, config.transfer.eval_batch_size
     extract = Extractor(together, batch, strategy)
     train, test = (extract(eval_batches(one, size, batch)) for one in (data.train, data.test))
-    rows, hits = {}, {}
+    rows, hits, confusions = {}, {}, {}
     for name in encoders:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(test.h[name])
         scores, penalty = _classify(config, data, pair, train.labels)
         rows[name] = {**figures(data, scores, test.labels), "penalty": penalty}
         hits[name] = _hits(data, scores, test.labels)
+        confusions[name] = confusion(data, scores, test.labels)
     others = [name for name in encoders if name != "simclr"] if "simclr" in encoders else []
     p_values = {
         name: p_value(config, data, test.labels, hits["simclr"], hits[name]) for name in others
     }
-    return {"rows": rows, "p_values": p_values}
+    return {"rows": rows, "p_values": p_values}, confusions
 
 
 def p_value(config, data, labels, hits, other_hits):
@@ -71,14 +69,14 @@ def _classify(config, data, pair, labels):
     """(scores of the test images [n, c], penalty) of one feature space."""
     seed, most = config.run.seed, config.transfer.max_iterations
     if data.targets is not None:
-        scores_of, penalty = tune_multi_label(
+        scores_of, penalty = multi_label.tune_multi_label(
             pair[0], data.targets["train"], data.split, max_iterations=most
         )
         return scores_of(pair[1]), penalty
     kept, out = data.split
     choice = Choice(kept, out, _chosen_by(data))
     tuned = tune_logistic(
-        pair[0], labels, data.num_classes, seed, max_iterations=most, choice=choice
+        pair[0], labels, len(data.class_names), seed, max_iterations=most, choice=choice
     )
     return pair[1] @ tuned.weights + tuned.bias, tuned.penalty
 
@@ -86,9 +84,8 @@ def _classify(config, data, pair, labels):
 def _chosen_by(data):
     """What the held-out share is judged by: scores, labels -> float."""
     if data.about.metric == "mean_per_class":
-        return lambda scores, labels: mean_per_class(
-            scores.argmax(axis=1), labels, data.num_classes
-        )
+        classes = len(data.class_names)
+        return lambda scores, labels: mean_per_class(scores.argmax(axis=1), labels, classes)
     return lambda scores, labels: top_k(scores, labels, 1)
 
 
@@ -101,14 +98,22 @@ def figures(data, scores, labels):
     metric = data.about.metric
     if metric == "map_11":
         targets = data.targets["test"]
-        value = mean_average_precision(scores, targets)
-        interval = bootstrap_interval(
-            lambda picked: mean_average_precision(scores[picked], targets[picked]), len(targets)
+        figure = multi_label.mean_average_precision
+        value = figure(scores, targets)
+        interval = multi_label.bootstrap_interval(
+            lambda picked: figure(scores[picked], targets[picked]), len(targets)
         )
         return {"value": value, "interval": interval, "num_eval": len(targets)}
     report = classification_report(scores, labels)
     figure = {"value": report[metric], "interval": report[metric + "_interval"]}
     return {**figure, **report, "num_eval": len(labels)}
+
+
+def confusion(data, scores, labels):
+    """The confusion matrix of one classifier as CSV; arguments as of `figures`."""
+    if data.targets is not None:
+        return results.label_sets_csv(scores, data.targets["test"], data.class_names)
+    return results.confusion_csv(scores, labels, data.class_names)
 
 
 def _hits(data, scores, labels):

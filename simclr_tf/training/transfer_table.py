@@ -1,8 +1,5 @@
 """The table of a transfer study: our rows, the paper's beside them, significance."""
 
-import csv
-import io
-
 from simclr_tf.evaluation.results import markdown_table
 from simclr_tf.evaluation.transfer_sets import PAPER_ROWS
 
@@ -26,6 +23,8 @@ METRICS = {"top_1": "top-1", "mean_per_class": "mean per class", "map_11": "11-p
 def table_of(results, sets):
     """Header and rows: a column per data set, the paper's rows beside ours, then p-values.
 
+    Between them stands the mean per class of our rows, where it is not the metric itself.
+
     Args:
         results: content of results.json; sets: list of TransferSet.
     """
@@ -35,6 +34,13 @@ def table_of(results, sets):
     for key, title in ROWS.items():
         if any(key in figures for figures in columns.values()):
             lines.append([title] + [_cell(columns[one.name].get(key)) for one in sets])
+    for key, title in ROWS.items():
+        cells = [
+            _cell(columns[one.name].get(key), "mean_per_class") * (one.metric == "top_1")
+            for one in sets
+        ]
+        if any(cells):
+            lines.append([f"{title}, mean per class", *cells])
     for title, key in PAPER_ROWS.items():
         if any(key in one.paper for one in sets):
             figures = [one.paper.get(key) for one in sets]
@@ -46,20 +52,12 @@ def table_of(results, sets):
     return header, lines
 
 
-def _cell(figures):
-    """Per cent and its 95 % interval, as the paper's tables."""
-    if figures is None:
+def _cell(figures, name="value"):
+    """Per cent and its 95 % interval, as the paper's tables; "" if it was not measured."""
+    if figures is None or name not in figures:
         return ""
-    low, high = figures["interval"]
-    return f"{100 * figures['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def csv_of(header, lines):
-    """results.csv of a header and rows of `table_of`."""
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerows([header, *lines])
-    return content.getvalue()
+    low, high = figures["interval" if name == "value" else name + "_interval"]
+    return f"{100 * figures[name]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def markdown_of(results, config, header, lines):
