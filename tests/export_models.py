@@ -83,7 +83,8 @@ def write_reference(path, parts, prepare):
         images=images,
         pixels=pixels,
         pixels_h=features(pixels),
-        encoded=np.array(encoded, object),
+        encoded=np.frombuffer(b"".join(encoded), np.uint8),
+        encoded_ends=np.cumsum([len(one) for one in encoded]),
         encoded_h=features([pixels[0], small]),
         **{f"out_{name}": value for name, value in outputs.items()},
     )
