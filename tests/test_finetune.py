@@ -188,7 +188,7 @@ def test_own_images_few_and_prime_in_number(run_dir, tmp_path):
         ({}, SettingsError, "neither --checkpoint nor --init"),
         ({"init": "scratch"}, SettingsError, "model_dir is not given"),
         ({"init": "a", "checkpoint": "b"}, SettingsError, "two starting points"),
-        ({"ft_proj_selector": 3}, SettingsError, "above the 2 layers"),
+        ({"ft_proj_selector": 3}, SettingsError, "head has 2 layers"),
         ({"init": "nowhere"}, DataError, "does not exist"),
     ],
 )

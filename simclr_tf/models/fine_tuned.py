@@ -68,19 +68,6 @@ class FineTuned(StepParts, keras.Model):
         return self._kernel_decay * tf.nn.l2_loss(self.probe.dense.kernel)
 
 
-def check_selector(selector, head):
-    """Refuses a layer that the projection head does not have.
-
-    Raises:
-        SettingsError: `selector` is above the number of layers of `head`.
-    """
-    if selector > head.depth:
-        raise SettingsError(
-            f"ft_proj_selector={selector} is above the {head.depth} layers of the projection "
-            "head; give 0 for h, up to the number of layers, or -1 for the last one."
-        )
-
-
 def freeze(encoder, head, selector, after_block):
     """Makes parts untrainable: those before the first trained block, and unused head layers.
 
@@ -92,7 +79,8 @@ def freeze(encoder, head, selector, after_block):
         after_block: -1 for nothing, 0 for the stem, 1 to 3 for the block groups up to it too, 4
             for the whole encoder.
     Raises:
-        SettingsError: an encoder without block groups and `after_block` from 0 to 3.
+        SettingsError: an encoder without block groups and `after_block` from 0 to 3, or a head
+            without the selected layer.
     """
     if after_block == 4:
         encoder.trainable = False

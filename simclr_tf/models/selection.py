@@ -21,7 +21,7 @@ def layer_index(head, selector):
     if not -1 <= selector <= depth:
         layers = f"{depth} layer{'s' * (depth != 1)}" if depth else "no layers"
         raise SettingsError(
-            f"ft_proj_selector={selector} is not there: the projection head of this checkpoint "
+            f"ft_proj_selector={selector} is not there: the projection head "
             f"has {layers}; give a number from 0 (the encoder's output) to {depth}, or -1 for the "
             "last."
         )

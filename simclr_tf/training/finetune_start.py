@@ -7,7 +7,7 @@ from simclr_tf.data import sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.models.build import build_encoder, build_head
-from simclr_tf.models.fine_tuned import check_selector
+from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import keras
 from simclr_tf.training import channels, evaluation_run
 
@@ -72,7 +72,7 @@ def find(config, given):
     if scratch:
         return _random(config, f"random weights, architecture of {path}")
     head = trained.head or no_head(trained.encoder)
-    check_selector(config.finetuning.ft_proj_selector, head)
+    layer_index(head, config.finetuning.ft_proj_selector)  # refused now, not after the work
     origin = f"{path}, step {trained.step}"
     return Start(config, trained.encoder, head, origin, False, weights_hash(trained.encoder))
 
@@ -88,7 +88,7 @@ def _resolve(config, given, trained, scratch):
 
 def _random(config, origin):
     encoder, head = random_parts(config)
-    check_selector(config.finetuning.ft_proj_selector, head)
+    layer_index(head, config.finetuning.ft_proj_selector)  # refused now, not after the work
     return Start(config, encoder, head, origin, True, weights_hash(encoder))
 
 
