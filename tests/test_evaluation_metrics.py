@@ -36,8 +36,8 @@ def test_confusion_and_mean_per_class_are_scikit_learns(seed, n, classes):
 def test_the_table_of_label_sets_is_scikit_learns_confusion():
     rng = np.random.default_rng(4)
     scores, targets = rng.normal(size=(50, 3)), rng.random((50, 3)) < 0.4
-    header, *lines = results.label_sets_csv(scores, targets, ("a", "b", "c")).splitlines()
-    assert header == "class,found,missed,false alarm,rightly absent"
+    header, *lines = results.confusion_csv(scores, targets, ("a", "b", "c")).splitlines()
+    assert header == "class,found,missed,wrongly seen,rightly not seen"
     wanted = reference.multilabel_confusion_matrix(targets, scores > 0)
     for line, name, [[absent, alarm], [missed, found]] in zip(lines, "abc", wanted):
         assert line == f"{name},{found},{missed},{alarm},{absent}"

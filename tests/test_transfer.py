@@ -189,7 +189,6 @@ def test_a_dry_run_plans_the_data_sets_of_the_paper(run_dir, tmp_path, capsys):
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"datasets": "voc2007", "transfer_protocol": "both"}, "several labels per image"),
         ({"datasets": "digits", "grid_learning_rates": "fast"}, "not a list of numbers"),
         ({"datasets": "digits", "random_learning_rates": "0,1"}, "contains 0"),
     ],

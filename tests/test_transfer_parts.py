@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
@@ -15,6 +14,7 @@ from simclr_tf.evaluation.logistic import PENALTIES, Choice, tune_logistic
 from simclr_tf.evaluation.metrics import mean_per_class
 from simclr_tf.evaluation.significance import example_weights, permutation_test
 from simclr_tf.training import transfer_data
+from tests import tiny_label_sets
 
 RNG = np.random.default_rng(5)
 
@@ -144,37 +144,12 @@ def test_the_split_to_choose_by_may_be_given():
     assert tuned.penalty == PENALTIES[0] and set(seen) == {(30, tuple(labels[60:]))}
 
 
-class TinyLabelSets(tfds.core.GeneratorBasedBuilder):
-    """17 grey 4x4 images with 0 to 2 of 3 labels, in train and validation."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    code_path = None
-
-    def _info(self):
-        features = {
-            "image": tfds.features.Image(shape=(4, 4, 1)),
-            "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=["a", "b", "c"])),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
-        )
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(0, 11), "validation": self._generate_examples(11, 17)}  # fmt: skip
-
-    def _generate_examples(self, start, end):
-        for key in range(start, end):
-            labels = sorted({key % 3, key % 2})[: key % 3]
-            yield key, {"image": np.full((4, 4, 1), key, np.uint8), "labels": labels}
-
-
 def test_label_sets_are_read_in_the_order_of_the_ids(tmp_path):
-    TinyLabelSets(data_dir=str(tmp_path)).download_and_prepare()
-    data = config.Data(dataset="tiny_label_sets", data_dir=str(tmp_path))
+    data = config.Data(**tiny_label_sets.prepare(tmp_path))
     rows, names = multi_hot(data, "train+validation")
-    assert names == ("a", "b", "c") and rows.shape == (17, 3)
-    want = [set(sorted({key % 3, key % 2})[: key % 3]) for key in range(17)]
-    assert [set(np.flatnonzero(row)) for row in rows] == want
+    assert names == ("a", "b", "c") and rows.shape == (37, 3)
+    for key, row in enumerate(rows):
+        assert set(np.flatnonzero(row)) == tiny_label_sets.labels(key)
 
 
 def test_a_data_set_without_label_sets_is_refused(tmp_path):

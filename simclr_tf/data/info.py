@@ -19,6 +19,7 @@ class SourceInfo:
         fingerprint: hexadecimal; equal if and only if names, splits and labels are equal (image
             contents are not read).
         channels: of the images, 3 (RGB) unless they are .npy files.
+        label_sets: True if num_classes is that of several labels per image (of fine-tuning only).
     """
 
     name: str
@@ -30,6 +31,7 @@ class SourceInfo:
     prepared: bool
     fingerprint: str
     channels: int = 3
+    label_sets: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

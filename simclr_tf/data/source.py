@@ -19,10 +19,12 @@ class Source:
         image_shape: (h, w, 3) if all images are stored as equal-size arrays, else None.
         channels: c of the decoded images, 3 (RGB) unless they are .npy files.
         labels: int32 [n] in the order of the ids (-1: none) where they are in memory, else None.
+        targets: bool [n, c] where images have several labels each (label_sets.LabelSets), else
+            None.
         seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
 
-    labels = None
+    labels = targets = None
     seed = 0
     max_image_pixels = 100_000_000
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from simclr_tf.data.info import Facts, fingerprint_of
+from simclr_tf.data.label_sets import LabelSets
 from simclr_tf.data.source import RandomAccessSource
 from simclr_tf.data.windows import WindowSource
 from simclr_tf.stack import tf
@@ -39,10 +40,15 @@ def all_labels(source):
 
 
 def labelled_subset(source, fraction, seed):
-    """The source with a class-balanced share of its labelled examples; see `labelled_ids`."""
+    """The source with a class-balanced share of its labelled examples; see `labelled_ids`.
+
+    Where images have several labels each, classes overlap, and the share is of all images.
+    """
     if fraction >= 1.0:
         return source
-    return subset(source, labelled_ids(all_labels(source), fraction, seed))
+    several = source.targets is not None
+    labels = np.zeros(source.num_examples, int) if several else all_labels(source)
+    return subset(source, labelled_ids(labels, fraction, seed))
 
 
 def sample(source, count, seed):
@@ -61,6 +67,8 @@ def subset(source, ids):
     Returns:
         Source of m examples; bad images are noted in the quarantine of `source`.
     """
+    if isinstance(source, LabelSets):
+        return LabelSets(subset(source.whole, ids), source.targets[ids], source.class_names)
     facts = Facts(
         name=source.name,
         num_examples=len(ids),

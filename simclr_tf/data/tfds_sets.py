@@ -187,21 +187,26 @@ class TfdsSet:
             ) from error
         return builder
 
+    def choice(self, which):
+        """(split, tfds_reading.Part of it or None for all) of the images `which`; prepared only."""
+        from simclr_tf.data import tfds_reading
+
+        data, splits = self._data, self._prepared().info.splits
+        own_eval = data.eval_split or sizes.default_eval_split(self.name, splits)
+        if own_eval:
+            return own_eval if which == "eval" else data.train_split, None
+        return data.train_split, tfds_reading.Part(which, data.eval_fraction, data.split_seed)
+
     def open(self, which):
         """A `Source`; see `sources.open_source`."""
         from simclr_tf.data import tfds_features, tfds_reading
 
-        builder = self._prepared()
-        data, info = self._data, self.info()
-        own_eval = data.eval_split or sizes.default_eval_split(self.name, builder.info.splits)
-        part = None
-        if not own_eval:
-            part = tfds_reading.Part(which, data.eval_fraction, data.split_seed)
-        split = own_eval if own_eval and which == "eval" else data.train_split
+        builder, info = self._prepared(), self.info()
+        split, part = self.choice(which)
         facts = Facts(
             name=self.name,
             num_examples=info.num_eval if which == "eval" else info.num_train,
             class_names=tfds_features.class_names(builder.info.features),
             fingerprint=fingerprint_of(info.fingerprint, which),
         )
-        return tfds_reading.open_split(builder, split, part, facts, data.cache_dataset)
+        return tfds_reading.open_split(builder, split, part, facts, self._data.cache_dataset)

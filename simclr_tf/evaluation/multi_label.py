@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from simclr_tf.evaluation.logistic import PENALTIES
+from simclr_tf.evaluation.metrics import classification_report
 
 
 def average_precision_11(scores, positives):
@@ -43,6 +44,25 @@ def bootstrap_interval(figure, count, seed=0, samples=200):
     return [float(value) for value in np.percentile(values, [2.5, 97.5])]
 
 
+def report(scores, truth):
+    """The figures of one classifier on one evaluation set, with one label per image or several.
+
+    Args:
+        scores: float [n, c]; truth: int [n] or bool [n, c], n >= 1.
+    Returns:
+        `metrics.classification_report`, or of several labels {"map_11": mean average precision,
+        "map_11_interval": [low, high] by bootstrap over images}.
+    """
+    if np.ndim(truth) == 1:
+        return classification_report(scores, truth)
+
+    def figure(rows):
+        return mean_average_precision(scores[rows], truth[rows])
+
+    everything = figure(np.arange(len(truth)))
+    return {"map_11": everything, "map_11_interval": bootstrap_interval(figure, len(truth))}
+
+
 def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iterations=1000):
     """One logistic regression per class; the penalty with the best mean average precision.
 
@@ -65,8 +85,21 @@ def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iteratio
                 scores[at, :, c] = classifier.decision_function(features[out])
     figures = [mean_average_precision(found, targets[out]) for found in scores]
     penalty = float(penalties[int(np.argmax(figures))])
-    final = [_fit(features, column, penalty, max_iterations) for column in targets.T]
-    return lambda rows: np.stack([one(rows) for one in final], axis=1), penalty
+    return fit_multi_label(features, targets, penalty, max_iterations), penalty
+
+
+def fit_multi_label(features, targets, penalty=1.0, max_iterations=1000):
+    """One logistic regression per class.
+
+    Args:
+        features: float [n, d], standardised; targets: bool [n, c].
+        penalty: on the weights; max_iterations: cap of L-BFGS.
+    Returns:
+        function float [m, d] -> scores float [m, c]; a class that no example or every one has
+        gets -inf or inf.
+    """
+    fitted = [_fit(features, column, penalty, max_iterations) for column in targets.T]
+    return lambda rows: np.stack([one(rows) for one in fitted], axis=1)
 
 
 def _fit(features, positives, penalty, max_iterations):

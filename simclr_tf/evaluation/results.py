@@ -40,25 +40,24 @@ def _aligned(line, widths):
 def confusion_csv(scores, labels, class_names):
     """The confusion matrix as CSV: one row per true class, one column per predicted class.
 
+    Where images have several labels, one row per class says how often it was found, missed,
+    wrongly seen and rightly not seen; a score above 0 says yes.
+
     Args:
-        scores: float [n, num_classes]; labels: int [n]; class_names: num_classes names.
+        scores: float [n, c]; labels: int [n], or bool [n, c]; class_names: c names.
     """
+    if np.ndim(labels) == 2:
+        return _label_sets_csv(np.asarray(scores) > 0, labels, class_names)
     counts = confusion_matrix(np.argmax(scores, axis=1), labels, len(class_names))
     rows = [[name, *row] for name, row in zip(class_names, counts.tolist())]
     return csv_text(["true \\ predicted", *class_names], rows)
 
 
-def label_sets_csv(scores, targets, class_names):
-    """What became of each class where images have several labels, as CSV: one row per class.
-
-    Args:
-        scores: float [n, c], above 0 says yes; targets: bool [n, c]; class_names: c names.
-    """
-    found, targets = np.asarray(scores) > 0, np.asarray(targets, bool)
+def _label_sets_csv(found, targets, class_names):
     kinds = [found & targets, ~found & targets, found & ~targets, ~found & ~targets]
     counts = np.sum(kinds, axis=1).T.tolist()
     rows = [[name, *row] for name, row in zip(class_names, counts)]
-    return csv_text(["class", "found", "missed", "false alarm", "rightly absent"], rows)
+    return csv_text(["class", "found", "missed", "wrongly seen", "rightly not seen"], rows)
 
 
 def csv_text(header, rows):
@@ -78,20 +77,25 @@ def figure_text(figures, name="top_1"):
     return with_interval(figures[name], figures[name + "_interval"])
 
 
-COLUMNS = {"top_1": "top-1", "top_5": "top-5", "mean_per_class": "mean per class"}
+FIGURES = {
+    "top_1": "top-1", "top_5": "top-5", "mean_per_class": "mean per class", "map_11": "11-point mAP"
+}  # fmt: skip
 
 
 def report_table(rows, labels=None):
-    """Header and rows of a table of classification reports, every figure with its interval.
+    """Header and rows of a table of reports, every figure with its interval.
 
     Args:
-        rows: {title: classification report}; labels: {title: number of labels used} or None.
+        rows: {title: report}, the figures of each those of `FIGURES` that its kind has; labels:
+            {title: number of labels used} or None.
     """
-    header = ["features"] + ([] if labels is None else ["labels"]) + list(COLUMNS.values())
+    names = [name for name in FIGURES if all(name in figures for figures in rows.values())]
+    header = ["features"] + ([] if labels is None else ["labels"])
+    header += [FIGURES[name] for name in names]
     lines = []
     for title, figures in rows.items():
         cells = [title] + ([] if labels is None else [f"{labels[title]:,}"])
-        lines.append(cells + [figure_text(figures, name) for name in COLUMNS])
+        lines.append(cells + [figure_text(figures, name) for name in names])
     return header, lines
 
 
@@ -112,8 +116,8 @@ def results_table(results):
         [f"{k} label{'s' * (k != '1')}/class, top-1"] + [_few_shot(one, k) for one in spaces]
         for k in results.get("few_shot", {})
     ]
-    for name, words in COLUMNS.items():
-        rows.append([f"{everything}, {words}"] + [figure_text(one, name) for one in spaces])
+    for name in ("top_1", "top_5", "mean_per_class"):
+        rows.append([f"{everything}, {FIGURES[name]}"] + [figure_text(one, name) for one in spaces])
     if results["linear_form"] == "both":
         rows.append([f"{everything}, L-BFGS, top-1"] + [figure_text(one["fast"]) for one in spaces])
     return ["labels and figure", *titles], rows
@@ -154,7 +158,8 @@ def results_markdown(results):
         "regression on features standardised with the unlabelled training images, mean over "
         f"{draws} seeded class-balanced draws. {_protocol(results['linear_form'])}In brackets, "
         "95 % intervals: Wilson's for the number of evaluation images, of the mean per class a "
-        "bootstrap's, with few labels a bootstrap's over draws and evaluation images. The untrained encoder has the same "
+        "bootstrap's, with few labels a bootstrap's over draws and evaluation images. The "
+        "untrained encoder has the same "
         "architecture and random weights, with its residual branches switched on and its initial "
         "statistics, its strongest form. "
         "Raw pixels above 32x32 are averaged down to 32x32.\n"

@@ -11,7 +11,9 @@ class FineTuned(StepParts, keras.Model):
 
     `call`: images float [b, s, s, 3] in [0, 1] -> logits float32 [b, num_classes]. The classifier
     stands on h (selector 0), on a layer of the head, or on z (the last one). `train_step` takes a
-    batch dict of one replica, as SimCLR's; gradients are of the mean over the global batch.
+    batch dict of one replica, as SimCLR's; gradients are of the mean over the global batch. The
+    loss is the softmax cross entropy of "label" int32 [b], or, with bool [b, num_classes] of
+    several labels per image, the sum over the classes of their sigmoid cross entropies.
     """
 
     def __init__(self, encoder, head, classifier, make_views, selector=0, **kwargs):
@@ -23,14 +25,15 @@ class FineTuned(StepParts, keras.Model):
             classifier: layer, selected layer -> logits float32 [b, num_classes].
             make_views: callable, batch dict -> images float [b, s, s, 3] in [0, 1].
             selector: int, index of `head.outputs`; -1 is z.
-            **kwargs: kernel_decay (0.0): L2 of the classifier's kernel, in the loss. Others go
-                to keras.Model.
+            **kwargs: kernel_decay (0.0): L2 of the classifier's kernel, in the loss.
+                label_sets (False): whether images have several labels. Others go to keras.Model.
         """
         self._kernel_decay = kwargs.pop("kernel_decay", 0.0)
+        self._label_sets = kwargs.pop("label_sets", False)
         super().__init__(**kwargs)
         self.encoder, self.head, self.probe = encoder, head, classifier
         self.make_views, self.selector = make_views, selector
-        names = ["loss", "top_1", "non_finite_steps"]
+        names = ["loss", "label_accuracy" if self._label_sets else "top_1", "non_finite_steps"]
         self.running = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, images, training=None):
@@ -51,15 +54,25 @@ class FineTuned(StepParts, keras.Model):
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_mean(self._cross_entropies(logits, labels))
             objective = self.scaled((loss + self._penalty()) / replicas)
         self.apply(tape.gradient(objective, self.trainable_variables))
-        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
         self.running["loss"].update_state(loss)
-        self.running["top_1"].update_state(hits)
+        if self._label_sets:
+            self.running["label_accuracy"].update_state(tf.equal(logits > 0, labels))
+        else:
+            hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+            self.running["top_1"].update_state(hits)
         self.count_non_finite(loss)
         return {name: metric.result() for name, metric in self.running.items()}
+
+    def _cross_entropies(self, logits, labels):
+        """float32 [b]; classes of several labels are learnt one by one, so their losses add up."""
+        if not self._label_sets:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        targets = tf.cast(labels, logits.dtype)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+        return tf.reduce_sum(losses, axis=-1)
 
     def _penalty(self):
         """wd / 2 |W|^2 of the classifier, where the optimizer does not decay it (PAPER.md 2.3)."""

@@ -63,12 +63,15 @@ def _knn(results):
 def _finetune(results):
     rows, share = results["rows"], f"{100 * results['label_fraction']:g} %"
     labels = f"{results['num_labels']:,}"
+    several = any("map_11" in figures for figures in rows.values())
+    metric, words = ("map_11", " (11-point mAP)") if several else ("top_1", "")
     untrained, supervised, frozen, tuned = (
-        figure_text(rows[name]) if name in rows else "-"
+        figure_text(rows[name], metric) if name in rows else "-"
         for name in ("untrained", "supervised", "frozen", "fine_tuned")
     )
-    lines = [[f"linear, {share} of the labels", labels, untrained, "-", frozen]]
-    lines.append([f"fine-tuned, {share} of the labels", labels, untrained, supervised, tuned])
+    lines = [[f"linear, {share} of the labels{words}", labels, untrained, "-", frozen]]
+    kind = f"fine-tuned, {share} of the labels{words}"
+    lines.append([kind, labels, untrained, supervised, tuned])
     return [line for line in lines if line[4] != "-" or line[3] != "-"]
 
 

@@ -3,10 +3,10 @@
 import time
 
 from simclr_tf.data import subset
-from simclr_tf.evaluation.metrics import classification_report
+from simclr_tf.evaluation.multi_label import report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.stack import tf
-from simclr_tf.training import evaluation_run, finetune_start, frozen_rows, plan
+from simclr_tf.training import evaluation_run, finetune_data, finetune_start, frozen_rows, plan
 from simclr_tf.training.finetune_job import Job, fine_tune
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
@@ -37,16 +37,17 @@ def run(config, given=frozenset()):
     with strategy.scope():
         start = finetune_start.find(config, given)
     config = start.config
-    info = evaluation_run.describe(config, "finetune")
+    info = finetune_data.describe(config)
     if config.run.dry_run:
-        labels = max(info.num_classes, round(config.finetuning.label_fraction * info.num_train))
+        least = 1 if info.label_sets else info.num_classes
+        labels = max(least, round(config.finetuning.label_fraction * info.num_train))
         print(_plan(start, info, labels, strategy), flush=True)
         return None
     folder, resumed = evaluation_run.claim("finetune", config, info)
     if resumed and tf.io.gfile.exists(folder.join("results.json")):
         print(f"{folder.path} is finished: results.json is there, nothing left to do.")
         return read_json(folder.join("results.json"))
-    train, held_out = evaluation_run.open_pair(config)
+    train, held_out = finetune_data.open_pair(config, info)
     settings = config.finetuning
     labelled = subset.labelled_subset(train, settings.label_fraction, settings.label_seed)
     print(_plan(start, info, labelled.num_examples, strategy), flush=True)
@@ -60,7 +61,7 @@ def _run(job, start, train):
         rows.update(_frozen_rows(job, start, train))
     name = "supervised" if start.scratch else "fine_tuned"
     outcome = fine_tune(job, start.encoder, start.head)
-    rows[name] = classification_report(outcome.scores, outcome.labels)
+    rows[name] = report(outcome.scores, outcome.labels)
     if settings.supervised_baseline and not start.scratch:
         rows["supervised"] = _supervised(job)
     results = {
@@ -106,7 +107,7 @@ def _supervised(job):
             encoder, head = finetune_start.random_parts(job.config)
         print("supervised baseline, from random weights:", flush=True)
         outcome = fine_tune(job.elsewhere(folder), encoder, head)
-        write_json(path, classification_report(outcome.scores, outcome.labels))
+        write_json(path, report(outcome.scores, outcome.labels))
     return read_json(path)
 
 
@@ -119,10 +120,11 @@ def _plan(start, info, labels, strategy):
     color = config.views.color_jitter_strength
     more = [f"colour {color:g}"] * (color > 0) + ["blur"] * config.views.use_blur
     flip = ["flip"] * config.views.flip
+    of = "all images, with several labels each" if info.label_sets else "each class"
     rows = [
         ("start", start.origin),
         ("data set", evaluation_run.data_line(info)),
-        ("labels used", f"{labels:,} ({settings.label_fraction:g} of each class)"),
+        ("labels used", f"{labels:,} ({settings.label_fraction:g} of {of})"),
         ("classifier on", layer),
         ("frozen", frozen),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
@@ -146,7 +148,7 @@ def _markdown(results):
     text += markdown_table(*report_table(rows, labels))
     text += (
         "\nAll rows use the same labels and evaluation images. In brackets, 95 % "
-        "intervals: Wilson's, of the mean per class a bootstrap's. Linear classifiers: "
+        "intervals: Wilson's, of the mean per class and the mAP a bootstrap's. Linear classifiers: "
         "logistic regression on standardised features, without augmentation"
     )
     proofs = [figures.get("encoder_sha256") for figures in results["rows"].values()]

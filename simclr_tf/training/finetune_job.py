@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from simclr_tf import config as settings_of
+from simclr_tf.data.label_sets import truth, with_targets
 from simclr_tf.data.source import Source
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.models.classifier import LinearClassifier
@@ -51,8 +52,9 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Attributes: scores float32 [n, num_classes] and labels int32 [n] of the held-out images;
-    step; images_per_second of this process, or None if nothing was left to train."""
+    """Attributes: scores float32 [n, num_classes] and labels int32 [n] of the held-out images, or
+    bool [n, num_classes] where they have several; step; images_per_second of this process, or
+    None if nothing was left to train."""
 
     scores: np.ndarray
     labels: np.ndarray
@@ -73,7 +75,8 @@ def fine_tune(job, encoder, head):
     config, count = job.config, job.labelled.num_examples
     steps = plan.resolve_steps(config.training, config.optimizer, count, whole=False)
     with job.strategy.scope():
-        model = build_model(config, encoder, head, job.labelled.num_classes, steps)
+        classes, several = job.labelled.num_classes, job.labelled.targets is not None
+        model = build_model(config, encoder, head, classes, steps, several)
     keep = config.training.keep_checkpoint_max
     checkpoints = Checkpoints(job.folder.join("checkpoints"), model, keep)
     start = checkpoints.resume()
@@ -85,14 +88,15 @@ def fine_tune(job, encoder, head):
     rate = round(images / (time.monotonic() - began), 2) if images > 0 else None
     with averaged_weights(model.optimizer, model.trainable_variables):
         found = score(model, job)
-    return Outcome(found.h, found.labels, steps.total, rate)
+    return Outcome(found.h, truth(job.held_out, found.labels), steps.total, rate)
 
 
-def build_model(config, encoder, head, num_classes, steps):
+def build_model(config, encoder, head, num_classes, steps, label_sets=False):
     """A built and compiled FineTuned; call it in the scope of the strategy.
 
     Args:
         config: config.Finetune; encoder, head: built; num_classes: int; steps: plan.Steps.
+        label_sets: whether images have several labels.
     """
     settings, seed, size = config.finetuning, config.run.seed, config.data.image_size
     freeze(encoder, head, settings.ft_proj_selector, settings.fine_tune_after_block)
@@ -103,8 +107,8 @@ def build_model(config, encoder, head, num_classes, steps):
     view = make_views(config.views, size, seed, num_views=1)
     lars = config.optimizer.optimizer == "lars"
     decay = config.optimizer.weight_decay if lars else 0.0
-    selector = settings.ft_proj_selector
-    model = FineTuned(encoder, head, classifier, view, selector, kernel_decay=decay)
+    options = {"kernel_decay": decay, "label_sets": label_sets}
+    model = FineTuned(encoder, head, classifier, view, settings.ft_proj_selector, **options)
     model(tf.zeros([1, size, size, config.model.image_channels]), training=False)
     excluded = undecayed_variables(encoder, head, classifier)
     if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss
@@ -121,6 +125,7 @@ def _train(job, model, steps, start, checkpoints):
     size, batch = config.data.image_size, training.train_batch_size
     source.quarantine.attach(job.folder.join("quarantine.txt"))
     batches = train_batches(source, config.views, size, batch, seed, start, num_views=1)
+    batches = with_targets(batches, source)
     runner = StepRunner(model, job.strategy, batches, training.jit_compile or config.run.use_tpu)
     curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
     progress = _Progress(start, steps.total, batch)
@@ -143,7 +148,9 @@ class _Progress(Progress):
 
     def line(self, step, logs):
         rate = self.rate(step)
+        name = "top_1" if "top_1" in logs else "label_accuracy"
+        words = name.replace("top_1", "top-1").replace("_", " ")
         return (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"loss {logs['loss']:.4f}  training top-1 {logs['top_1']:.3f}"
+            f"loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
         )

@@ -1,11 +1,12 @@
 """Rows of a fine-tuning's table that train no encoder: linear classifiers on frozen features."""
 
 from simclr_tf.data import subset
+from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.few_shot import fit_classifier
 from simclr_tf.evaluation.frozen import proved_frozen
-from simclr_tf.evaluation.metrics import classification_report
+from simclr_tf.evaluation.multi_label import fit_multi_label, report
 from simclr_tf.training.input import eval_batches
 
 UNLABELLED = 1024  # training images whose features give mean and deviation; no label is needed
@@ -17,7 +18,7 @@ def measure(job, encoders, train):
     Args:
         job: finetune_job.Job; encoders: {row: built encoder}; train: all training images.
     Returns:
-        {row: classification report with the hash of the encoder under "encoder_sha256"}, for
+        {row: report with the hash of the encoder under "encoder_sha256"}, for
         "untrained" and each of `encoders`.
     Raises:
         FrozenEncoderError: an encoder changed.
@@ -31,10 +32,12 @@ def measure(job, encoders, train):
         with proved_frozen(encoder, job.strategy) as sha256:
             unlabelled, labelled, held_out = (_features(job, encoder, one) for one in sources)
         scale = Standardiser(unlabelled.h)
-        scores = fit_classifier(scale(labelled.h), labelled.labels, train.num_classes)(
-            scale(held_out.h)
-        )
-        rows[name] = classification_report(scores, held_out.labels)
+        labels = truth(job.labelled, labelled.labels)
+        if labels.ndim == 2:
+            scores_of = fit_multi_label(scale(labelled.h), labels)
+        else:
+            scores_of = fit_classifier(scale(labelled.h), labels, train.num_classes)
+        rows[name] = report(scores_of(scale(held_out.h)), truth(job.held_out, held_out.labels))
         rows[name]["encoder_sha256"] = sha256
     return rows
 

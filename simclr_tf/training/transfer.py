@@ -6,14 +6,14 @@ from simclr_tf.data.info import SourceInfo, fingerprint_of
 from simclr_tf.data.subset import all_labels
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import proved_frozen
-from simclr_tf.evaluation.results import csv_text
+from simclr_tf.evaluation.results import FIGURES, csv_text
 from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, plan, restore, transfer_data, transfer_linear
 from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
-from simclr_tf.training.transfer_table import METRICS, markdown_of, table_of
+from simclr_tf.training.transfer_table import markdown_of, table_of
 
 
 def run(config, given=frozenset()):
@@ -36,7 +36,8 @@ def run(config, given=frozenset()):
         trained = evaluation_run.load(config, given)
         compared = restore.load_trained(config.transfer.compare) if config.transfer.compare else None  # fmt: skip
     config = evaluation_run.resolve(config, given, trained, "transfer")
-    _check(config, sets, compared)
+    _check(config, compared)
+    sets = [transfer_data.with_metric(config, one) for one in sets]
     infos = [transfer_data.describe(config, one) for one in sets]
     print(_plan(config, trained, sets, infos, cells, strategy), flush=True)
     if config.run.dry_run:
@@ -63,7 +64,7 @@ def _write(folder, config, sets, results):
     return results
 
 
-def _check(config, sets, compared):
+def _check(config, compared):
     size, channels = config.data.image_size, config.model.image_channels
     if compared is not None and compared.settings["image_size"] != size:
         raise SettingsError(
@@ -80,12 +81,6 @@ def _check(config, sets, compared):
         raise SettingsError(
             "random_init trains from random weights, which --transfer_protocol=linear does not; "
             "add --transfer_protocol=finetune or both."
-        )
-    several = [one.name for one in sets if one.metric == "map_11"]
-    if several and config.transfer.transfer_protocol != "linear":
-        raise SettingsError(
-            f"{several[0]} has several labels per image, which fine-tuning does not train; use "
-            "--transfer_protocol=linear, or leave it out."
         )
 
 
@@ -149,7 +144,7 @@ def _trained_rows(config, data, trained, compared, strategy, place):
     for name, (start, where) in starts.items():
         tf.io.gfile.makedirs(where.path)
         grid = Grid(config, start, strategy, data, where)
-        rows[name], hits[name] = grid.run(), grid.hits().astype(float)
+        rows[name], hits[name] = grid.run(), grid.hits()
     labels, tuned = all_labels(data.test), hits.pop("finetune")
     p_values = {
         name: transfer_linear.p_value(config, data, labels, tuned, other)
@@ -163,7 +158,7 @@ def _plan(config, trained, sets, infos, cells, strategy):
     rows = [("encoder", f"{config.source.checkpoint}, step {trained.step}")]
     for one, info in zip(sets, infos):
         words = "" if info.prepared else ", not downloaded"
-        rows.append((one.name, f"{info.num_train:,} training, {info.num_eval:,} test images, {METRICS[one.metric]}{words}"))  # fmt: skip
+        rows.append((one.name, f"{info.num_train:,} training, {info.num_eval:,} test images, {FIGURES[one.metric]}{words}"))  # fmt: skip
     rows += [("protocol", settings.transfer_protocol)]
     if settings.transfer_protocol != "linear":
         batch = settings.train_batch_size

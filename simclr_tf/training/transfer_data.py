@@ -6,11 +6,12 @@ import numpy as np
 
 from simclr_tf.data import sources, subset
 from simclr_tf.data.info import require_labels
-from simclr_tf.data.multi_label import multi_hot
+from simclr_tf.data.multi_label import with_label_sets
 from simclr_tf.data.source import Source
 from simclr_tf.evaluation.logistic import HELD_OUT, split_held_out
 from simclr_tf.evaluation.transfer_sets import TransferSet
 from simclr_tf.training import channels
+from simclr_tf.training.finetune_data import label_set_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,19 +20,16 @@ class TransferData:
 
     Attributes:
         about: TransferSet.
-        train: Source of all training images, validation included.
-        test: Source.
+        train: Source of all training images, validation included; a LabelSets if images have
+            several labels.
+        test: Source of the same kind.
         split: (kept, held out) positions in `train`: hyper-parameters are chosen on the latter.
-        targets: {"train", "test": bool [n, num_classes]} of several labels per image, or None.
-        class_names: tuple of str.
     """
 
     about: TransferSet
     train: Source
     test: Source
     split: tuple
-    targets: dict
-    class_names: tuple
 
 
 def data_settings(config, about):
@@ -44,6 +42,15 @@ def data_settings(config, about):
         train_split=both,
         eval_split=about.test,
     )
+
+
+def with_metric(config, about):
+    """The TransferSet, with the metric of label sets if its images have several labels each."""
+    if about.metric != "top_1" or not about.dataset:
+        return about
+    data = data_settings(config, about)
+    several = not sources.describe(data).num_classes and label_set_names(data)
+    return dataclasses.replace(about, metric="map_11") if several else about
 
 
 def describe(config, about):
@@ -63,19 +70,18 @@ def open_set(config, about):
     """
     data, seed = data_settings(config, about), config.run.seed
     train, test = (sources.open_source(data, which, seed) for which in ("train", "eval"))
-    targets, names = None, train.class_names
     if about.metric == "map_11":
-        found = {"train": multi_hot(data, data.train_split), "test": multi_hot(data, about.test)}
-        targets, names = {key: rows for key, (rows, _) in found.items()}, found["test"][1]
+        train = with_label_sets(train, data, "train")
+        test = with_label_sets(test, data, "eval")
     if about.validation:
         alone = dataclasses.replace(data, train_split=about.train)
         first = sources.describe(alone).num_train  # train comes before validation
         split = np.arange(first), np.arange(first, train.num_examples)
-    elif targets is not None:
+    elif train.targets is not None:
         split = split_held_out(np.zeros(train.num_examples, int), HELD_OUT, seed)
     else:
         split = split_held_out(subset.all_labels(train), HELD_OUT, seed)
-    return TransferData(about, train, test, split, targets, names)
+    return TransferData(about, train, test, split)
 
 
 def parts(data):

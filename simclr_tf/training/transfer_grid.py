@@ -8,7 +8,7 @@ import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf.errors import DivergedError, SettingsError
-from simclr_tf.evaluation.results import csv_text
+from simclr_tf.evaluation.results import confusion_csv, csv_text
 from simclr_tf.stack import tf
 from simclr_tf.training import finetune_start, restore, transfer_data, transfer_linear
 from simclr_tf.training.finetune_job import Job, fine_tune
@@ -104,7 +104,7 @@ class Grid:
         return read_json(final)
 
     def hits(self):
-        """bool [n]: whether the final run is right about each test image."""
+        """float [n]: accuracy of the final run on each test image."""
         return read_array(self.folder.join("hits.npy"))
 
     def _read(self):
@@ -135,16 +135,16 @@ class Grid:
         """The figures of an Outcome; a diverged training is a worse choice than any."""
         if found is None:
             return {"value": 0.0, "interval": [0.0, 0.0]}
-        return transfer_linear.figures(self.data, found.scores, found.labels)
+        return transfer_linear.figures(self.data.about, found.scores, found.labels)
 
     def _write_test(self, found):
         """Writes what the test images say beside the figures: hits.npy, confusion_finetune.csv."""
         if found is None:
-            write_array(self.folder.join("hits.npy"), np.zeros(self.data.test.num_examples, bool))
+            write_array(self.folder.join("hits.npy"), np.zeros(self.data.test.num_examples))
             return
-        hits = found.scores.argmax(axis=1) == found.labels
+        hits = transfer_linear.hits_of(found.scores, found.labels)
         write_array(self.folder.join("hits.npy"), hits)
-        table = transfer_linear.confusion(self.data, found.scores, found.labels)
+        table = confusion_csv(found.scores, found.labels, self.data.test.class_names)
         write_atomically(self.folder.join("confusion_finetune.csv"), table)
 
     def _weights(self, config):

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from simclr_tf.evaluation import multi_label, results
+from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import Choice, tune_logistic
-from simclr_tf.evaluation.metrics import classification_report, mean_per_class, top_k
+from simclr_tf.evaluation.metrics import mean_per_class, top_k
+from simclr_tf.evaluation.multi_label import report, tune_multi_label
+from simclr_tf.evaluation.results import confusion_csv
 from simclr_tf.evaluation.significance import example_weights, permutation_test
 from simclr_tf.training.input import eval_batches
 
@@ -27,7 +29,7 @@ def measure(config, data, encoders, strategy):
     Returns:
         {"rows": {row: figures with "value", "interval" and "penalty"}, "p_values": {other row:
         permutation test of simclr against it}}, none of these without the row "simclr"; and
-        {row: `confusion`}.
+        {row: confusion matrix as CSV}.
     """
 
     def together(images, training):
@@ -36,14 +38,14 @@ def measure(config, data, encoders, strategy):
     size, batch = config.data.image_size, config.transfer.eval_batch_size
     extract = Extractor(together, batch, strategy)
     train, test = (extract(eval_batches(one, size, batch)) for one in (data.train, data.test))
-    rows, hits, confusions = {}, {}, {}
+    right, rows, hits, confusions = truth(data.test, test.labels), {}, {}, {}
     for name in encoders:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(test.h[name])
-        scores, penalty = _classify(config, data, pair, train.labels)
-        rows[name] = {**figures(data, scores, test.labels), "penalty": penalty}
-        hits[name] = _hits(data, scores, test.labels)
-        confusions[name] = confusion(data, scores, test.labels)
+        scores, penalty = _classify(config, data, pair, truth(data.train, train.labels))
+        rows[name] = {**figures(data.about, scores, right), "penalty": penalty}
+        hits[name] = hits_of(scores, right)
+        confusions[name] = confusion_csv(scores, right, data.test.class_names)
     others = [name for name in encoders if name != "simclr"] if "simclr" in encoders else []
     p_values = {
         name: p_value(config, data, test.labels, hits["simclr"], hits[name]) for name in others
@@ -68,56 +70,41 @@ def p_value(config, data, labels, hits, other_hits):
 def _classify(config, data, pair, labels):
     """(scores of the test images [n, c], penalty) of one feature space."""
     seed, most = config.run.seed, config.transfer.max_iterations
-    if data.targets is not None:
-        scores_of, penalty = multi_label.tune_multi_label(
-            pair[0], data.targets["train"], data.split, max_iterations=most
-        )
+    if labels.ndim == 2:
+        scores_of, penalty = tune_multi_label(pair[0], labels, data.split, max_iterations=most)
         return scores_of(pair[1]), penalty
     kept, out = data.split
     choice = Choice(kept, out, _chosen_by(data))
-    tuned = tune_logistic(
-        pair[0], labels, len(data.class_names), seed, max_iterations=most, choice=choice
-    )
+    classes = data.train.num_classes
+    tuned = tune_logistic(pair[0], labels, classes, seed, max_iterations=most, choice=choice)
     return pair[1] @ tuned.weights + tuned.bias, tuned.penalty
 
 
 def _chosen_by(data):
     """What the held-out share is judged by: scores, labels -> float."""
     if data.about.metric == "mean_per_class":
-        classes = len(data.class_names)
+        classes = data.train.num_classes
         return lambda scores, labels: mean_per_class(scores.argmax(axis=1), labels, classes)
     return lambda scores, labels: top_k(scores, labels, 1)
 
 
-def figures(data, scores, labels):
+def figures(about, scores, right):
     """The figures of one classifier, with "value" and "interval" of the data set's metric.
 
     Args:
-        data: TransferData; scores: float [n, num_classes]; labels: int [n] of the test images.
+        about: TransferSet; scores: float [n, c]; right: int [n] or bool [n, c].
     """
-    metric = data.about.metric
-    if metric == "map_11":
-        targets = data.targets["test"]
-        figure = multi_label.mean_average_precision
-        value = figure(scores, targets)
-        interval = multi_label.bootstrap_interval(
-            lambda picked: figure(scores[picked], targets[picked]), len(targets)
-        )
-        return {"value": value, "interval": interval, "num_eval": len(targets)}
-    report = classification_report(scores, labels)
-    figure = {"value": report[metric], "interval": report[metric + "_interval"]}
-    return {**figure, **report, "num_eval": len(labels)}
+    found = report(scores, right)
+    value = {"value": found[about.metric], "interval": found[about.metric + "_interval"]}
+    return {**value, **found, "num_eval": len(right)}
 
 
-def confusion(data, scores, labels):
-    """The confusion matrix of one classifier as CSV; arguments as of `figures`."""
-    if data.targets is not None:
-        return results.label_sets_csv(scores, data.targets["test"], data.class_names)
-    return results.confusion_csv(scores, labels, data.class_names)
+def hits_of(scores, right):
+    """What the permutation test exchanges: accuracy on each test image, float [n].
 
-
-def _hits(data, scores, labels):
-    """What the permutation test exchanges: accuracy of each test image, float [n]."""
-    if data.targets is not None:
-        return np.mean((scores > 0) == data.targets["test"], axis=1)
-    return (scores.argmax(axis=1) == labels).astype(np.float64)
+    Args:
+        scores: float [n, c]; right: int [n], or bool [n, c]: the share of rightly judged labels.
+    """
+    if right.ndim == 2:
+        return np.mean((scores > 0) == right, axis=1)
+    return (scores.argmax(axis=1) == right).astype(np.float64)

@@ -1,6 +1,6 @@
 """The table of a transfer study: our rows, the paper's beside them, significance."""
 
-from simclr_tf.evaluation.results import markdown_table
+from simclr_tf.evaluation.results import FIGURES, markdown_table
 from simclr_tf.evaluation.transfer_sets import PAPER_ROWS
 
 ROWS = {
@@ -17,7 +17,6 @@ P_VALUES = {
     "random": "p-value, fine-tuned SimCLR against random weights",
     "compared_finetune": "p-value, fine-tuned, SimCLR against the compared encoder",
 }
-METRICS = {"top_1": "top-1", "mean_per_class": "mean per class", "map_11": "11-point mAP"}
 
 
 def table_of(results, sets):
@@ -29,7 +28,7 @@ def table_of(results, sets):
         results: content of results.json; sets: list of TransferSet.
     """
     columns = results["datasets"]
-    header = ["row"] + [f"{one.name} ({METRICS[one.metric]})" for one in sets]
+    header = ["row"] + [f"{one.name} ({FIGURES[one.metric]})" for one in sets]
     lines = [["labels used"] + [f"{columns[one.name]['num_train']:,}" for one in sets]]
     for key, title in ROWS.items():
         if any(key in figures for figures in columns.values()):
