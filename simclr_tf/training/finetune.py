@@ -8,6 +8,7 @@ from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_t
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, finetune_data, finetune_start, frozen_rows, plan
 from simclr_tf.training.finetune_job import Job, fine_tune
+from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
 
@@ -48,10 +49,12 @@ def run(config, given=frozenset()):
         print(f"{folder.path} is finished: results.json is there, nothing left to do.")
         return read_json(folder.join("results.json"))
     train, held_out = finetune_data.open_pair(config, info)
+    train.quarantine.attach(folder.join("quarantine.txt"))
     settings = config.finetuning
     labelled = subset.labelled_subset(train, settings.label_fraction, settings.label_seed)
     print(_plan(start, info, labelled.num_examples, strategy), flush=True)
-    return _run(Job(config, strategy, labelled, held_out, folder), start, train)
+    with bad_images_told(train.quarantine):
+        return _run(Job(config, strategy, labelled, held_out, folder), start, train)
 
 
 def _run(job, start, train):

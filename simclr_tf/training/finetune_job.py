@@ -22,7 +22,7 @@ from simclr_tf.training.gradient_cache import batch_norms
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.training.loop import StepRunner, train
 from simclr_tf.training.progress import Progress
-from simclr_tf.training.recording import bad_images_told, recorder
+from simclr_tf.training.recording import recorder
 from simclr_tf.training.run_folder import RunFolder
 from simclr_tf.views.device import make_views
 
@@ -123,16 +123,14 @@ def _train(job, model, steps, start, checkpoints):
     config, source = job.config, job.labelled
     training, seed = config.training, config.run.seed
     size, batch = config.data.image_size, training.train_batch_size
-    source.quarantine.attach(job.folder.join("quarantine.txt"))
     batches = train_batches(source, config.views, size, batch, seed, start, num_views=1)
     batches = with_targets(batches, source)
     runner = StepRunner(model, job.strategy, batches, training.jit_compile or config.run.use_tpu)
     curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
     progress = _Progress(start, steps.total, batch)
     observers = [progress.show, recorder(job.folder, start, curve)]
-    with bad_images_told(source.quarantine):
-        limits = training.steps_per_execution, training.max_wall_minutes
-        train(runner, steps, start, checkpoints, observers, *limits)
+    limits = training.steps_per_execution, training.max_wall_minutes
+    train(runner, steps, start, checkpoints, observers, *limits)
 
 
 def score(model, job):

@@ -11,6 +11,7 @@ from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_t
 from simclr_tf.models.selection import layer_index
 from simclr_tf.training import evaluation_run, plan
 from simclr_tf.training.input import eval_batches
+from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.strategy import make_strategy
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
@@ -39,7 +40,8 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("knn", config, info)
-    results, main = _evaluate(config, trained, strategy, *pair)
+    with bad_images_told(pair[0].quarantine):
+        results, main = _evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
     evaluation_run.write_results(folder, results, markdown, confusion)

@@ -9,6 +9,7 @@ from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
 from simclr_tf.training import evaluation_run, linear_protocol, plan
+from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.strategy import check_divisible, make_strategy
 
 
@@ -37,7 +38,8 @@ def run(config, given=frozenset()):
         return None
     folder, pair = evaluation_run.start("linear_eval", config, info)
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
-    results, main = _evaluate(evaluation, trained.step)
+    with bad_images_told(pair[0].quarantine):
+        results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
     evaluation_run.write_results(folder, results, markdown, confusion)

@@ -9,6 +9,7 @@ from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.results import figure_text, markdown_table
 from simclr_tf.settings import listed
 from simclr_tf.training import channels, evaluation_run, plan, probe_tasks
+from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.strategy import make_strategy
 
 COLUMNS = {
@@ -43,7 +44,8 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("probe", config, info)
-    results, confusions = _measure(config, trained, strategy, tasks, pair)
+    with bad_images_told(pair[0].quarantine):
+        results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text, confusions)
     print(text)

@@ -32,10 +32,10 @@ def recorder(folder, start, curve):
 
 @contextlib.contextmanager
 def bad_images_told(quarantine):
-    """Around training: bad images end it in the user's words, or are summed up after it.
+    """Around all work on images: bad ones end it in the user's words, or are summed up after it.
 
     Args:
-        quarantine: of the training Source.
+        quarantine: of the Sources; its list is complete afterwards, whatever happened.
     Raises:
         DataError: the input pipeline failed because of an image.
     """
@@ -44,5 +44,7 @@ def bad_images_told(quarantine):
     except tf.errors.OpError:
         quarantine.check()
         raise
+    finally:
+        quarantine.save()
     if len(quarantine):
         print(quarantine.summary(), flush=True)

@@ -10,6 +10,7 @@ from simclr_tf.evaluation.results import FIGURES, csv_text
 from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, plan, restore, transfer_data, transfer_linear
+from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
 from simclr_tf.training.strategy import check_divisible, make_strategy
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
@@ -102,26 +103,26 @@ def _measure(config, one, trained, compared, strategy, folder):
     """{row: figures, "p_values": ...} of one data set."""
     place = RunFolder(folder.join(one.name.replace("/", "_")))
     tf.io.gfile.makedirs(place.path)
-    path, data, found = place.join("linear.json"), None, {}
-    if not tf.io.gfile.exists(path):
+    path, trains = place.join("linear.json"), config.transfer.transfer_protocol != "linear"
+    rows, p_values = {}, {}
+    if trains or not tf.io.gfile.exists(path):
         data = transfer_data.open_set(config, one)
-        print(f"{one.name}: linear protocol", flush=True)
-        figures, confusions = _linear(config, data, trained, compared, strategy)
-        for name, text in confusions.items():
-            write_atomically(place.join(f"confusion_{name}.csv"), text)
-        write_json(path, figures)
+        data.train.quarantine.attach(place.join("quarantine.txt"))
+        with bad_images_told(data.train.quarantine):
+            if not tf.io.gfile.exists(path):
+                _linear(config, data, trained, compared, strategy, place)
+            if trains:
+                rows, p_values = _trained_rows(config, data, trained, compared, strategy, place)
     linear = read_json(path)
-    found.update(linear["rows"], p_values=linear["p_values"])
-    if config.transfer.transfer_protocol != "linear":
-        data = data or transfer_data.open_set(config, one)
-        rows, p_values = _trained_rows(config, data, trained, compared, strategy, place)
-        found.update(rows)
-        found["p_values"].update(p_values)
-    return found
+    return {**linear["rows"], **rows, "p_values": {**linear["p_values"], **p_values}}
 
 
-def _linear(config, data, trained, compared, strategy):
-    """The linear rows; beside fine-tuning alone only the untrained encoder, which costs little."""
+def _linear(config, data, trained, compared, strategy, place):
+    """Writes the linear rows: linear.json and confusion matrices.
+
+    Beside fine-tuning alone only the untrained encoder, which costs little.
+    """
+    print(f"{data.about.name}: linear protocol", flush=True)
     encoders = {}
     if config.transfer.transfer_protocol != "finetune":
         encoders["simclr"] = trained.encoder
@@ -129,7 +130,9 @@ def _linear(config, data, trained, compared, strategy):
     encoders = transfer_linear.feature_functions(config, encoders, strategy)
     with proved_frozen(trained.encoder, strategy) as sha256:
         figures, confusions = transfer_linear.measure(config, data, encoders, strategy)
-    return {**figures, "encoder_sha256": sha256}, confusions
+    for name, text in confusions.items():
+        write_atomically(place.join(f"confusion_{name}.csv"), text)
+    write_json(place.join("linear.json"), {**figures, "encoder_sha256": sha256})
 
 
 def _trained_rows(config, data, trained, compared, strategy, place):

@@ -22,7 +22,7 @@ class TransferData:
         about: TransferSet.
         train: Source of all training images, validation included; a LabelSets if images have
             several labels.
-        test: Source of the same kind.
+        test: Source of the same kind, with the same quarantine.
         split: (kept, held out) positions in `train`: hyper-parameters are chosen on the latter.
     """
 
@@ -70,6 +70,7 @@ def open_set(config, about):
     """
     data, seed = data_settings(config, about), config.run.seed
     train, test = (sources.open_source(data, which, seed) for which in ("train", "eval"))
+    test.quarantine = train.quarantine
     if about.metric == "map_11":
         train = with_label_sets(train, data, "train")
         test = with_label_sets(test, data, "eval")
