@@ -73,6 +73,7 @@ class GradientCache:
         self.model, self.strategy, self.count = model, strategy, z_shape[0]
         self.separate_views = separate_views
         self.norms = batch_norms(model.encoder, model.head)
+        self._tracing, self._decays = 0, contextlib.ExitStack()
         with strategy.scope():
             self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
             self.gradients = [_local(v.shape, "gradient") for v in model.trainable_variables]
@@ -128,9 +129,23 @@ class GradientCache:
         return tf.stack([[index, 0], *([self._second(index), view] for view in others)])
 
     def _project(self, views, decay):
-        with decay_of(self.norms, decay):
+        with self._decay(decay):
             h = self.model.encoder(views, training=True)
             return h, tf.cast(self.model.head(h, training=True), tf.float32)
+
+    @contextlib.contextmanager
+    def _decay(self, decay):
+        """decay_of the norms. Replicas are traced in turns, a collective at a time, all with the
+        same decay: the first to come sets it and the last to go restores it."""
+        if not self._tracing:
+            self._decays.enter_context(decay_of(self.norms, decay))
+        self._tracing += 1
+        try:
+            yield
+        finally:
+            self._tracing -= 1
+            if not self._tracing:
+                self._decays.close()
 
     def _embed(self, batch, index):
         views, _ = self._views(batch, index)
