@@ -22,6 +22,7 @@ from simclr_tf.config_training import (
     FineTuneOptimizer,
     Optimizer,
     Training,
+    Workers,
 )
 from simclr_tf.config_views import FineTuneViews, Sheet, Views
 from simclr_tf.errors import SettingsError
@@ -153,6 +154,7 @@ class Pretrain(Mode):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
+    workers: Workers = Workers()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ Standard library only.
 import dataclasses
 
 from simclr_tf.errors import SettingsError
-from simclr_tf.settings import Section, setting
+from simclr_tf.settings import Section, check_addresses, listed, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,3 +93,24 @@ class FineTuneLength(Length):
     """Batches, length, checkpoints."""
 
     train_epochs: int = setting(60, "Passes over the labelled images.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers(Section):
+    """Several machines, or processes, that train together."""
+
+    workers: str = setting("", "host:port of every process that trains together, the chief first; run the same command on each. Instead of it the environment may hold TF_CONFIG.", free=True)  # fmt: skip
+    worker_index: int = setting(-1, "Which of --workers this process is; 0 is the chief, which writes the run folder.", minimum=-1, free=True)  # fmt: skip
+    workers_wait: int = setting(600, "Seconds to wait at the start until all workers have come up.", minimum=1, maximum=86400, free=True)  # fmt: skip
+
+    @property
+    def addresses(self):
+        """Tuple of "host:port"."""
+        return listed(self.workers)
+
+    def check(self):
+        check_addresses(self.addresses, f"workers={self.workers}")
+        if self.worker_index >= max(1, len(self.addresses)) and self.workers:
+            raise SettingsError(f"worker_index={self.worker_index} is outside the {len(self.addresses)} workers; give 0 to {len(self.addresses) - 1}.")  # fmt: skip
+        if self.workers and self.worker_index < 0:
+            raise SettingsError(f"workers={self.workers} is given without worker_index; say which of them this process is, such as --worker_index=0.")  # fmt: skip

@@ -38,3 +38,7 @@ class PreemptedError(UserError):
     """The run was asked to stop and saved its state; the same command resumes it."""
 
     exit_code = 75
+
+
+class WorkerLostError(PreemptedError):
+    """Another process of the run is gone; the same command goes on from the last checkpoint."""

@@ -143,6 +143,28 @@ def number_list(name, text):
     return found
 
 
+def check_addresses(addresses, given):
+    """Refuses anything that is not a list of different "host:port".
+
+    Args:
+        addresses: iterable of str.
+        given: where they come from, in the user's words, such as "workers=a:1".
+    Raises:
+        SettingsError: a port is missing or impossible, or two are the same.
+    """
+    seen = set()
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise SettingsError(
+                f"{given}: {address} is not host:port with a port from 1 to 65535; write it like "
+                "10.0.0.1:2222."
+            )
+        if address in seen:
+            raise SettingsError(f"{given}: {address} is named twice; give each worker once.")
+        seen.add(address)
+
+
 def sections(mode_class):
     """{section name: section class} of a mode."""
     return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}

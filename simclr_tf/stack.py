@@ -39,6 +39,13 @@ _check_keras()
 no_autograph = tf.autograph.experimental.do_not_convert
 
 
+def eager_context():
+    """TensorFlow's runtime context, for settings of it that have no public name."""
+    from tensorflow.python.eager import context
+
+    return context.context()
+
+
 def load_addons(feature):
     """Imports tensorflow-addons, or says that this stack has none.
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from simclr_tf import config
-from simclr_tf.data import decoding, digits, sources, tfds_reading, windows
+from simclr_tf.data import decoding, digits, order, sources, tfds_reading, windows
 from simclr_tf.data.info import require_labels
 from simclr_tf.errors import DataError
 
@@ -119,6 +119,18 @@ def test_stream_is_a_function_of_seed_and_position(data_dir, monkeypatch, cached
     for start in (1, n - 1, n, n + 5, 2 * n + 3):
         assert places(taken(source.stream(4, start), n // 2)) == places(whole[start:][: n // 2])
     assert places(taken(source.stream(5), n)) != places(whole[:n])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_workers_together_read_every_position_of_the_stream_once(data_dir, monkeypatch, cached):
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 80 * 5)
+    source = tiny(data_dir, cache_dataset=cached)
+    start, batch = 24, 6
+    whole = places(taken(source.stream(4, start), 10 * batch))
+    shares = [order.Share(batch, worker, 3, start=start) for worker in range(3)]
+    parts = [places(taken(source.stream(4, share), 10 * 2)) for share in shares]
+    joined = [part[2 * step : 2 * step + 2] for step in range(10) for part in parts]
+    assert [place for pair in joined for place in pair] == whole
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simclr_tf import config
-from simclr_tf.data import info, preprocess, source
+from simclr_tf.data import info, order, preprocess, source
 from simclr_tf.data.quarantine import Quarantine
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import tf
@@ -63,6 +63,23 @@ def test_a_resumed_run_continues_the_batches(kind):
     for want, got in zip(whole[4:], rest):
         for name in want:
             np.testing.assert_array_equal(got[name], want[name])
+
+
+@pytest.mark.parametrize("kind", ["small", "stream", "encoded"])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_workers_together_read_the_batches_of_one_process(kind, replicas, monkeypatch):
+    examples = encoded_source()[0] if kind == "encoded" else array_source()
+    if kind == "stream":
+        monkeypatch.setattr(examples, "arrays", lambda: None)
+    parts = [order.Share(8, worker, 2, replicas) for worker in range(2)]
+    whole, *own = (
+        list(batches.train_batches(examples, VIEWS, 40, part, 5, 3).take(3 * part_replicas))
+        for part, part_replicas in [(8, 1), *((part, replicas) for part in parts)]
+    )
+    for step, want in enumerate(whole):
+        pieces = [p for part in own for p in part[step * replicas : (step + 1) * replicas]]
+        for name in want:
+            np.testing.assert_array_equal(tf.concat([p[name] for p in pieces], 0), want[name])
 
 
 def test_large_images_come_as_crops_that_do_not_depend_on_the_batch_size():

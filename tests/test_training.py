@@ -16,6 +16,7 @@ from simclr_tf.training import plan, pretrain, restore
 from simclr_tf.training.checkpoints import restore_strictly
 from simclr_tf.training.progress import Progress, chance_loss
 from simclr_tf.training.run_folder import read_json
+from simclr_tf.training.strategy import make_strategy
 
 TINY = dict(
     strategy="default",
@@ -221,7 +222,7 @@ def test_mixed_precision_trains(tmp_path, precision):
         cached = pretrain.run(tiny(tmp_path / "cached", **settings))
         results = pretrain.run(tiny(tmp_path / "plain", **{**settings, "cached_batch_size": 0}))
     finally:
-        pretrain.make_strategy(dataclasses.replace(config.Run(), strategy="default"))
+        make_strategy(dataclasses.replace(config.Run(), strategy="default"))
     assert np.isfinite(results["loss"]) and np.isfinite(cached["loss"])
 
 

@@ -71,7 +71,7 @@ def test_the_time_limit_saves_within_one_step(monkeypatch):
     runner.model = None
     steps = Steps(total=100, warmup=0, per_epoch=10, checkpoint=50, log=1, peak_learning_rate=1.0)
     with pytest.raises(PreemptedError, match="by --max_wall_minutes=25 after step 3 of 100"):
-        loop.train(runner, steps, 0, None, [], max_minutes=25.0)
+        loop.train(runner, steps, 0, None, [], stop=loop.StopRequest(25.0))
     assert saved == [3] and runner.steps == 3
     assert loop.train(runner, steps, 98, None, [])["step"] == 100
     assert saved == [3, 100]

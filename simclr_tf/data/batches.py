@@ -34,7 +34,7 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=Non
             and raises tf.errors.InvalidArgumentError for an image that it cannot decode.
         batch_size: int.
         seed: int for the endless shuffled stream; None for every example once, in order.
-        start: global position at which the stream begins.
+        start: global position at which the stream begins, or order.Share of it.
         padded_shapes: for results of other shapes: what to pad them to with zeros, by name.
         draw: references (dict of [n]) -> dict of [n, ...] for `fn` beside them, made at once.
     Returns:

@@ -1,5 +1,7 @@
 """The order of examples: one seeded permutation per epoch, as a stateless function."""
 
+import dataclasses
+
 from simclr_tf.stack import tf
 
 # 4 rounds (the default of tf.random.experimental.index_shuffle) mix badly: 29 fixed points in a
@@ -41,3 +43,65 @@ def shuffled_ids(positions, num_examples, seed):
     epochs = positions // num_examples
     ids = permuted(positions % num_examples, num_examples, seed, epochs)
     return ids, tf.cast(epochs, tf.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The rows of every global batch that one worker reads: a block of neighbouring positions.
+
+    Worker w of W reads rows w * batch / W and up; each of its replicas takes one piece of them,
+    in order. So the workers together read every position once, and replica r of all sees the same
+    rows whether the replicas live in one process or in several.
+
+    Attributes:
+        batch: images of the global batch, a multiple of workers * replicas.
+        worker, workers: index of the worker, and how many there are.
+        replicas: of this worker.
+        start: global position at which the first batch begins.
+    """
+
+    batch: int
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+    start: int = 0
+
+    @property
+    def rows(self):
+        """Images of a global batch that this worker reads."""
+        return self.batch // self.workers
+
+    @property
+    def piece(self):
+        """Images of a global batch that one replica takes."""
+        return self.rows // self.replicas
+
+    def positions(self, number):
+        """Global positions of the images that this worker reads.
+
+        Args:
+            number: int64 [] or [n], counted from 0 over all images that the worker reads.
+        Returns:
+            int64, the shape of `number`.
+        """
+        number = tf.cast(number, tf.int64)
+        first = self.start + self.worker * self.rows
+        return first + number // self.rows * self.batch + number % self.rows
+
+    def holds(self, position):
+        """bool, the shape of `position` (int64, at least `start`): whether it is read here."""
+        return (position - self.start) % self.batch // self.rows == self.worker
+
+    def at(self, step):
+        """The same from global batch number `step` on."""
+        return dataclasses.replace(self, start=step * self.batch)
+
+
+def share_of(batch):
+    """A Share: `batch` itself, or all of it where it is an int."""
+    return batch if isinstance(batch, Share) else Share(batch)
+
+
+def share_from(start):
+    """A Share: `start` itself, or every position from there where it is an int."""
+    return start if isinstance(start, Share) else Share(1, start=start)

@@ -47,7 +47,8 @@ class Source:
 
         Args:
             seed: int.
-            start: int >= 0; skipping costs no reading of what lies before.
+            start: int >= 0; skipping costs no reading of what lies before. Or order.Share, whose
+                positions alone are then in the stream.
         Returns:
             tf.data.Dataset of {"image": string [] (encoded) or uint8 [h, w, 3], "label": int32
             [] (-1: none), "id": int64 [], "epoch": int32 []}. Element number p of the stream
@@ -135,10 +136,13 @@ class RandomAccessSource(Source):
         return {"image": image, "label": label, "id": example_id, "epoch": epoch}
 
     def references(self, seed, start=0):
-        def at(position):
+        share = order.share_from(start)
+
+        def at(number):
+            position = share.positions(number)
             return self._example(*order.shuffled_ids(position, self.num_examples, seed))
 
-        return tf.data.Dataset.range(start, tf.int64.max).map(at)
+        return tf.data.Dataset.range(tf.int64.max // share.workers).map(at)
 
     def references_in_order(self):
         ids = tf.data.Dataset.range(self.num_examples)

@@ -121,10 +121,16 @@ class WindowSource(Source):
         return epoch * len(ends) + place, rest - (int(ends[place - 1]) if place else 0)
 
     def references(self, seed, start=0):
-        window, inside = self._locate(seed, start)
+        share = order.share_from(start)
+        window, inside = self._locate(seed, share.start)
         windows = tf.data.Dataset.range(window, tf.int64.max)
         windows = windows.map(lambda number: self._read_window(seed, number)).prefetch(1)
-        return windows.flat_map(tf.data.Dataset.from_tensor_slices).skip(inside)
+        examples = windows.flat_map(tf.data.Dataset.from_tensor_slices).skip(inside)
+        if share.workers == 1:
+            return examples
+        # a window is permuted as a whole, so its bytes are read everywhere, but decoded once
+        mine = examples.enumerate(share.start).filter(lambda position, _: share.holds(position))
+        return mine.map(lambda _, example: example)
 
     def references_in_order(self):
         dataset = self._examples().enumerate()

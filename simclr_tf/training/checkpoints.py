@@ -1,7 +1,11 @@
 """Checkpoints of a run: written whole or not at all, bounded in number, restored strictly."""
 
+import os
+import tempfile
+
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
+from simclr_tf.training.workers import LOST
 
 # what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
 READ_ERRORS = (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError)
@@ -14,8 +18,16 @@ class Checkpoints:
     the running metrics and the step are the whole state.
     """
 
-    def __init__(self, directory, model, keep):
-        """Args: directory to write to; a built, compiled SimCLR; how many checkpoints to keep."""
+    def __init__(self, directory, model, keep, crew=None):
+        """Finds what there is; writes nothing.
+
+        Args:
+            directory: of the run's checkpoints.
+            model: built, compiled SimCLR.
+            keep: how many checkpoints to keep.
+            crew: workers.Crew of several. Saving reads variables that live on all of them, so all
+                must save; what others than the chief write goes to a temporary folder.
+        """
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         parts = {"encoder": model.encoder, "head": model.head, "optimizer": model.optimizer}
         if model.probe is not None:
@@ -23,6 +35,14 @@ class Checkpoints:
         parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
+        self._several, self._scratch = crew is not None and crew.count > 1, None
+        if self._several and not crew.is_chief:
+            self._scratch = tempfile.TemporaryDirectory(prefix="simclr_tf_")
+
+    @property
+    def latest(self):
+        """Prefix of the newest complete checkpoint, None without one."""
+        return tf.train.latest_checkpoint(self.manager.directory)
 
     def resume(self):
         """Restores the newest checkpoint, if there is one.
@@ -52,14 +72,19 @@ class Checkpoints:
             its path.
         Raises:
             DataError: it cannot be written, for example because the disk is full.
+            tf.errors.OpError: another worker is gone, see workers.LOST.
         """
         self.step.assign(step)
         try:
+            if self._scratch is not None:
+                return self.checkpoint.write(os.path.join(self._scratch.name, "ckpt"))
             return self.manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
+            if self._several and isinstance(error, LOST):
+                raise  # not the disk: another worker is gone
             raise DataError(
                 f"cannot write a checkpoint of step {step} ({_first_line(error)}); the last good "
-                f"one is {self.manager.latest_checkpoint}; make room, then run the same command."
+                f"one is {self.latest}; make room, then run the same command."
             ) from error
 
 

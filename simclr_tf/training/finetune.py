@@ -34,7 +34,7 @@ def run(config, given=frozenset()):
             training diverged.
     """
     strategy = make_strategy(config.run)
-    check_divisible(config.training.train_batch_size, strategy)
+    check_divisible(config.training.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         start = finetune_start.find(config, given)
     config = start.config

@@ -20,7 +20,7 @@ from simclr_tf.training import plan
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.gradient_cache import batch_norms
 from simclr_tf.training.input import eval_batches, train_batches
-from simclr_tf.training.loop import StepRunner, train
+from simclr_tf.training.loop import StepRunner, StopRequest, train
 from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import recorder
 from simclr_tf.training.run_folder import RunFolder
@@ -129,7 +129,7 @@ def _train(job, model, steps, start, checkpoints):
     curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
     progress = _Progress(start, steps.total, batch)
     observers = [progress.show, recorder(job.folder, start, curve)]
-    limits = training.steps_per_execution, training.max_wall_minutes
+    limits = training.steps_per_execution, StopRequest(training.max_wall_minutes)
     train(runner, steps, start, checkpoints, observers, *limits)
 
 

@@ -17,7 +17,8 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         views: config.Views.
         image_size: int, s.
         global_batch_size: int, b, images per step over all replicas;
-            `strategy.experimental_distribute_dataset` splits the batches.
+            `strategy.experimental_distribute_dataset` splits the batches. Or data.order.Share of
+            it, of one worker: b is then its piece, and replicas take the batches in turns.
         seed: int, the run's seed.
         start_step: int; the batches of a resumed run continue those of the first.
         num_views: int, v.
@@ -28,16 +29,16 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         [b, v, 4]; with augment_on=host all come as finished views float32 [b, v, s, s, 3].
         Images of `source.channels` other than 3 have those in place of 3.
     """
-    start = start_step * global_batch_size
+    share = order.share_of(global_batch_size).at(start_step)
     if cropped_on_device(source) and not policy.wanted(views):
-        batches = _whole_batches(source, global_batch_size, seed, start_step)
+        batches = _whole_batches(source, share, seed)
     else:
         shapes, crop = _cropper(source.channels, views, image_size, seed, num_views)
 
         def draw(examples):
             return host.window_draws(examples, seed, views, num_views)
 
-        batches = mapped_batches(source, crop, global_batch_size, seed, start, shapes, draw)
+        batches = mapped_batches(source, crop, share.piece, seed, share, shapes, draw)
     if views.augment_on == "host":
         finish = _finisher(source.channels, views, image_size, seed, num_views)
         batches = batches.map(finish, tf.data.AUTOTUNE, deterministic=True)
@@ -75,23 +76,23 @@ def _finisher(channels, views, image_size, seed, num_views):
     return finish
 
 
-def _whole_batches(source, global_batch_size, seed, start_step):
+def _whole_batches(source, share, seed):
     """Batches of small images as they are stored; `device.make_views` crops them."""
-    shape = [global_batch_size, *source.image_shape]
+    shape = [share.piece, *source.image_shape]
     if source.arrays() is None:
-        examples = source.stream(seed, start=start_step * global_batch_size)
-        batches = examples.batch(global_batch_size, drop_remainder=True)
+        examples = source.stream(seed, share)
+        batches = examples.batch(share.piece, drop_remainder=True)
         return batches.map(lambda e: _batch_of(tf.ensure_shape(e["image"], shape), e))
     labels = tf.constant(source.labels)
 
-    def at(step):  # one gather per batch: a quarter of the cost of one per image
-        positions = step * global_batch_size + tf.range(global_batch_size, dtype=tf.int64)
-        ids, epochs = order.shuffled_ids(positions, source.num_examples, seed)
+    def at(piece):  # one gather per batch: a quarter of the cost of one per image
+        numbers = piece * share.piece + tf.range(share.piece, dtype=tf.int64)
+        ids, epochs = order.shuffled_ids(share.positions(numbers), source.num_examples, seed)
         example = {"id": ids, "epoch": epochs, "label": tf.gather(labels, ids)}
         return _batch_of(tf.ensure_shape(source.load(ids), shape), example)
 
-    steps = tf.data.Dataset.range(start_step, tf.int64.max // global_batch_size)
-    return steps.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    pieces = tf.data.Dataset.range(tf.int64.max // share.batch)
+    return pieces.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def cropped_on_device(source):

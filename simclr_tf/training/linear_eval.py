@@ -27,7 +27,7 @@ def run(config, given=frozenset()):
         FrozenEncoderError: the encoder changed; nothing is written.
     """
     strategy = make_strategy(config.run)
-    check_divisible(config.protocol.train_batch_size, strategy)
+    check_divisible(config.protocol.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
         encoder = trained.select(config.source.ft_proj_selector)

@@ -8,6 +8,7 @@ import time
 from simclr_tf.errors import DivergedError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import tf
+from simclr_tf.training.workers import distributed
 
 
 class StepRunner:
@@ -17,13 +18,13 @@ class StepRunner:
         """Args:
         model: compiled SimCLR.
         strategy: the tf.distribute.Strategy it was built in.
-        dataset: infinite tf.data.Dataset of global batches.
+        dataset: infinite tf.data.Dataset of global batches, see workers.distributed.
         jit_compile: compile the replica's whole step with XLA.
         cache: gradient_cache.GradientCache that takes the steps, or None for plain ones.
         rank_steps: the effective rank of h is measured at steps that this divides; 0: never.
         """
         self.model, self.rank_steps = model, rank_steps
-        self.iterator = iter(strategy.experimental_distribute_dataset(dataset))
+        self.iterator = iter(distributed(strategy, dataset))
         step = model.train_step
         if jit_compile:
             step = tf.function(step, jit_compile=True, autograph=False)
@@ -83,15 +84,15 @@ class StopRequest:
         if self._main:
             signal.signal(signal.SIGTERM, self._old)
 
-    def reason(self):
-        """What asks for a stop, in words; "" if nothing does."""
+    def reason(self, step):
+        """What asks for a stop after `step`, in words; "" if nothing does."""
         if self._terminated:
             return "SIGTERM"
         over = time.monotonic() >= self._deadline
         return f"--max_wall_minutes={self.max_minutes:g}" if over else ""
 
 
-def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1, max_minutes=0.0):  # fmt: skip
+def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1, stop=None):  # fmt: skip
     """Trains from `start_step` to `steps.total`.
 
     Args:
@@ -101,7 +102,7 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
         checkpoints: checkpoints.Checkpoints.
         observers: callables (step, {name: float}) of logged steps, which may add figures.
         steps_per_execution: most steps of one call to the device.
-        max_minutes: of training, see StopRequest.
+        stop: StopRequest, by default one for SIGTERM.
     Returns:
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
     Raises:
@@ -109,10 +110,10 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
         PreemptedError: SIGTERM arrived or the time is over; the state of this step is saved.
     """
     step, logs = start_step, {}
-    with StopRequest(max_minutes) as stop:
+    with stop or StopRequest() as stop:
         while step < steps.total:
             step += runner.run(min(steps_per_execution, _to_next_stop(step, steps)))
-            reason = stop.reason()
+            reason = stop.reason(step)
             saving = step % steps.checkpoint == 0 or step == steps.total or reason
             if step % steps.log == 0 or step == steps.total:
                 logs = runner.take_metrics(step)
@@ -148,7 +149,7 @@ def _to_next_stop(step, steps):
 
 def _check_finite(logs, step, checkpoints):
     if logs["non_finite_steps"] > 0:
-        last = checkpoints.manager.latest_checkpoint or "none was saved yet"
+        last = checkpoints.latest or "none was saved yet"
         raise DivergedError(
             f"the loss became NaN or infinite at or before step {step}; last good checkpoint: "
             f"{last}; lower --learning_rate or raise --warmup_epochs (pretraining: --temperature)."

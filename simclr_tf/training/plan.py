@@ -56,12 +56,21 @@ def resolve_steps(training, optimizer, num_train, whole=True):
     )
 
 
-def strategy_line(strategy, use_tpu=False):
-    """The strategy in words, such as "MirroredStrategy, 2 replicas"."""
-    count = strategy.num_replicas_in_sync
+def strategy_line(strategy, workers=1, replicas=None):
+    """The strategy in words, such as "MirroredStrategy, 2 replicas".
+
+    Args:
+        strategy: tf.distribute.Strategy of this process.
+        workers: processes that train together.
+        replicas: of all of them; None: those of the strategy.
+    """
+    count = replicas or strategy.num_replicas_in_sync
+    words = f"{count} replica{'s' if count > 1 else ''}"
+    if workers > 1:
+        return f"MultiWorkerMirroredStrategy, {workers} workers, {words}"
     name = type(strategy).__name__
     name = "one device" if name == "_DefaultDistributionStrategy" else name
-    return f"{name}, {count} replica{'s' if count > 1 else ''}"
+    return f"{name}, {words}"
 
 
 def format_plan(title, rows):

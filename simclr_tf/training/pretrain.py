@@ -13,6 +13,7 @@ from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
 from simclr_tf.training import channels, gradient_cache, plan
+from simclr_tf.training.agreed_stop import stop_request
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.health import HealthWatch
 from simclr_tf.training.input import train_batches
@@ -22,7 +23,7 @@ from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import bad_images_told, recorder
 from simclr_tf.training.restore import build_parts
 from simclr_tf.training.run_folder import RunFolder, write_json
-from simclr_tf.training.strategy import check_divisible, make_strategy
+from simclr_tf.training.strategy import check_divisible, make_crew
 from simclr_tf.views.device import make_views
 
 
@@ -39,24 +40,39 @@ def run(config, given=frozenset()):
     """
     if not (config.run.model_dir or config.run.dry_run):
         raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
-    strategy = make_strategy(config.run)
-    per_replica = check_divisible(config.training.train_batch_size, strategy)
+    crew = make_crew(config.run, config.workers)
+    if config.run.dry_run:
+        return _run(config, given, crew)
+    with crew.lasting():
+        return _run(config, given, crew)
+
+
+def _run(config, given, crew):
+    per_replica = check_divisible(config.training.train_batch_size, crew.replicas)
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     if _loss(config).needs_labels and not info.num_classes:
         raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
-    source = None if config.run.dry_run else sources.open_source(config.data, "train", config.run.seed)  # fmt: skip
+    if not config.run.dry_run:
+        source = crew.together(lambda: sources.open_source(config.data, "train", config.run.seed))
+        folder = _claim(config, info, crew)
+    with crew.strategy.scope():
+        model = build_model(config, info.num_classes, steps)
+    crew.say(_plan(config, info, steps, crew, per_replica, model))
+    return None if config.run.dry_run else _train(config, crew, model, source, steps, folder)
+
+
+def _claim(config, info, crew):
+    """The run folder, claimed by the chief; the other workers check that it is their run."""
     dataset = {"name": info.name, "fingerprint": info.fingerprint, "num_train": info.num_train, "num_classes": info.num_classes}  # fmt: skip
     folder = RunFolder(config.run.model_dir)
-    if not config.run.dry_run:
-        fields = settings_of.fields_of(type(config))
-        free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
-        folder.claim("pretrain", settings_of.flatten(config), free, dataset)
-    with strategy.scope():
-        model = build_model(config, info.num_classes, steps)
-    print(_plan(config, info, steps, strategy, per_replica, model), flush=True)
-    return None if config.run.dry_run else _train(config, strategy, model, source, steps, folder)
+    fields = settings_of.fields_of(type(config))
+    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
+    this_run = "pretrain", settings_of.flatten(config), free, dataset
+    crew.together(lambda: folder.claim(*this_run) if crew.is_chief else None)
+    crew.together(lambda: None if crew.is_chief else folder.check_same(*this_run))
+    return folder
 
 
 def build_model(config, num_classes, steps):
@@ -92,7 +108,7 @@ def _curve(steps):
     return schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
 
 
-def _plan(config, info, steps, strategy, per_replica, model):
+def _plan(config, info, steps, crew, per_replica, model):
     training, size = config.training, config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
@@ -105,7 +121,7 @@ def _plan(config, info, steps, strategy, per_replica, model):
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
         ("temperature", f"{config.loss.temperature:g}"),
-        ("strategy", plan.strategy_line(strategy)),
+        ("strategy", plan.strategy_line(crew.strategy, crew.count, crew.replicas)),
         ("precision", config.run.precision),
         ("encoder", f"{plan.count_parameters(model.encoder)} trainable parameters"),
         ("head", f"{plan.count_parameters(model.head)} trainable parameters"),
@@ -114,27 +130,28 @@ def _plan(config, info, steps, strategy, per_replica, model):
     return plan.format_plan("plan: pretrain", rows)
 
 
-def _train(config, strategy, model, source, steps, folder):
-    checkpoints = Checkpoints(folder.join("checkpoints"), model, config.training.keep_checkpoint_max)  # fmt: skip
-    start = checkpoints.resume()
-    source.quarantine.attach(folder.join("quarantine.txt"))
+def _train(config, crew, model, source, steps, folder):
+    training, seed = config.training, config.run.seed
+    checkpoints = Checkpoints(folder.join("checkpoints"), model, training.keep_checkpoint_max, crew)  # fmt: skip
+    start = crew.together(checkpoints.resume)
+    crew.check_equal(start, "a checkpoint of step")
+    bad_images = "quarantine.txt" if crew.is_chief else f"quarantine.{crew.index}.txt"
+    source.quarantine.attach(folder.join(bad_images))
     if start:
-        print(f"resuming at step {start} of {steps.total}", flush=True)
-    batch, size, seed = config.training.global_batch_size, config.data.image_size, config.run.seed
-    batches = train_batches(source, config.views, size, batch, seed, start, config.training.num_views)  # fmt: skip
-    cache = _gradient_cache(config.training, model, strategy)
-    training = config.training
-    runner = StepRunner(model, strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
-    progress = Progress(start, steps.total, batch)
-    health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
-    observers = [progress.show, recorder(folder, start, _curve(steps)), health.look]
-    observers = online_knn(config, model.encoder, source, strategy, steps) + observers
+        crew.say(f"resuming at step {start} of {steps.total}")
+    batch, size = training.global_batch_size, config.data.image_size
+    batches = train_batches(source, config.views, size, crew.share(batch), seed, start, training.num_views)  # fmt: skip
+    cache = _gradient_cache(training, model, crew)
+    runner = StepRunner(model, crew.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
+    observers = online_knn(config, model.encoder, source, crew.strategy, steps)
+    if crew.is_chief:
+        observers += _observers(config, steps, start, folder)
     began = time.monotonic()
     with bad_images_told(source.quarantine):
-        limits = training.steps_per_execution, training.max_wall_minutes
+        limits = training.steps_per_execution, stop_request(training.max_wall_minutes, crew)
         logs = train(runner, steps, start, checkpoints, observers, *limits)
     if start >= steps.total:
-        print(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
+        crew.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
         return None
     seconds = time.monotonic() - began
     results = {
@@ -147,20 +164,28 @@ def _train(config, strategy, model, source, steps, folder):
         "wall_seconds": round(seconds, 2),
         **logs,
     }
-    write_json(folder.join("results.json"), results)
+    if crew.is_chief:
+        write_json(folder.join("results.json"), results)
     return results
 
 
-def _gradient_cache(training, model, strategy):
+def _observers(config, steps, start, folder):
+    """What the chief shows and writes at logged steps."""
+    progress = Progress(start, steps.total, config.training.global_batch_size)
+    health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
+    return [progress.show, recorder(folder, start, _curve(steps)), health.look]
+
+
+def _gradient_cache(training, model, crew):
     """The two-pass step of --cached_batch_size, or None."""
     if not training.cached_batch_size:
         return None
     parts = training.cached_batch_size // training.train_batch_size
-    rows = training.train_batch_size // strategy.num_replicas_in_sync
+    rows = training.train_batch_size // crew.replicas
     warning = gradient_cache.small_norm_warning(model, training)
     if warning:
-        print(warning, flush=True)
+        crew.say(warning)
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
     shape = (parts, training.num_views, rows, z.shape[-1])
     separate = training.cached_separate_views
-    return gradient_cache.GradientCache(model, strategy, shape, training.jit_compile, separate)
+    return gradient_cache.GradientCache(model, crew.strategy, shape, training.jit_compile, separate)

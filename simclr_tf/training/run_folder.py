@@ -136,7 +136,7 @@ class RunFolder:
         config_path = self.join("config.json")
         resumed = tf.io.gfile.exists(config_path)
         if resumed:
-            self._check_same(read_json(config_path), mode, settings, free, dataset)
+            self.check_same(mode, settings, free, dataset)
         else:
             self._make()
         content = {"mode": mode, "settings": settings, "dataset": dataset, "versions": versions()}
@@ -156,7 +156,9 @@ class RunFolder:
         except tf.errors.OpError as error:
             raise DataError(f"cannot make {self.path} ({error.message}); {_NO_REMEDY}") from error
 
-    def _check_same(self, stored, mode, settings, free, dataset):
+    def check_same(self, mode, settings, free, dataset):
+        """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""
+        stored = read_json(self.join("config.json"))
         if stored.get("mode") != mode:
             raise SettingsError(
                 f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "

@@ -1,11 +1,14 @@
 """Which devices a run uses: the tf.distribute strategy, precision and determinism."""
 
+import os
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.stack import keras, tf
+from simclr_tf.training import cluster, workers
 
 
 def make_strategy(run):
-    """Sets up the devices; call it once, before any other TensorFlow work.
+    """Sets up the devices of one process; call it once, before any other TensorFlow work.
 
     Args:
         run: config.Run.
@@ -13,16 +16,49 @@ def make_strategy(run):
         a tf.distribute.Strategy: TPUStrategy with `use_tpu`, MirroredStrategy over all GPUs (or
         logical CPUs) where there are several, else the default strategy.
     Raises:
-        SettingsError: no TPU is found, or a mirrored strategy has fewer than two devices.
+        SettingsError: no TPU is found, a mirrored strategy has fewer than two devices, or
+            TF_CONFIG names several workers.
     """
+    cluster.refuse_workers(os.environ)
+    return _set_up(run, lambda: _tpu(run) if run.use_tpu else _local(run))
+
+
+def make_crew(run, settings):
+    """Sets up the devices of this process and connects it to the others, if there are any.
+
+    Args:
+        run: config.Run; settings: config.Workers.
+    Returns:
+        workers.Crew; its strategy is that of `make_strategy`, or MultiWorkerMirroredStrategy. For
+        a dry run it is not connected and holds the devices of this process alone.
+    Raises:
+        SettingsError: as `make_strategy`, or the workers cannot be used.
+    """
+    found = cluster.find_cluster(settings, os.environ)
+    if found.count == 1:
+        return workers.Crew(_set_up(run, lambda: _tpu(run) if run.use_tpu else _local(run)))
+    if run.use_tpu or run.strategy != "auto":
+        other = "use_tpu" if run.use_tpu else f"strategy={run.strategy}"
+        raise SettingsError(
+            f"{other} is given with {found.count} workers, whose strategy is "
+            "MultiWorkerMirroredStrategy; leave one of the two out."
+        )
+    if run.dry_run:
+        return workers.Crew(_set_up(run, lambda: _local(run)), found)
+    wait = settings.workers_wait
+    return _set_up(run, lambda: workers.connect(found, run.logical_cpus, wait))
+
+
+def _set_up(run, make):
+    """What `make` returns, with CPU split, determinism and precision set."""
     if run.logical_cpus:
         _split_cpu(run.logical_cpus)
+    made = make()  # first: the runtime starts with it and cannot join other workers later
     if run.deterministic:
         keras.utils.set_random_seed(run.seed)
         tf.config.experimental.enable_op_determinism()
-    strategy = _tpu(run) if run.use_tpu else _local(run)
     keras.mixed_precision.set_global_policy(run.precision)
-    return strategy
+    return made
 
 
 def _split_cpu(count):
@@ -86,13 +122,14 @@ def _tpu(run):
     return tf.distribute.TPUStrategy(resolver)
 
 
-def check_divisible(global_batch_size, strategy):
+def check_divisible(global_batch_size, replicas):
     """The per-replica batch size.
 
+    Args:
+        global_batch_size: int; replicas: int, of all workers.
     Raises:
         SettingsError: the global batch cannot be split evenly over the replicas.
     """
-    replicas = strategy.num_replicas_in_sync
     if global_batch_size % replicas:
         raise SettingsError(
             f"train_batch_size={global_batch_size} does not divide evenly over {replicas} "

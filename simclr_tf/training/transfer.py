@@ -32,7 +32,7 @@ def run(config, given=frozenset()):
     sets = find_sets(config.transfer.datasets)
     cells = [len(grid_of(config, random)) for random in (False, True)]
     strategy = make_strategy(config.run)
-    check_divisible(config.transfer.train_batch_size, strategy)
+    check_divisible(config.transfer.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
         compared = restore.load_trained(config.transfer.compare) if config.transfer.compare else None  # fmt: skip
