@@ -1,6 +1,7 @@
 """The table of modes: one module each, in the order of a usual project."""
 
 from flags import (
+    data_service,
     embed,
     export,
     finetune,
@@ -30,6 +31,7 @@ MODES = {
     "views": views,
     "report": report,
     "selftest": selftest,
+    "data_service": data_service,
 }
 
 

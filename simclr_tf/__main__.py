@@ -29,6 +29,7 @@ RUNNERS = {
     "views": "simclr_tf.report.sheet:run",
     "report": "simclr_tf.report.run:run",
     "selftest": "simclr_tf.selftest.run:run",
+    "data_service": "simclr_tf.training.serve:run",
 }
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 DAMAGE = re.compile(r"(corrupted|truncated) record at \d+")

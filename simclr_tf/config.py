@@ -18,6 +18,7 @@ from simclr_tf.config_evaluation import (
     TransferSettings,
 )
 from simclr_tf.config_training import (
+    DataServiceSettings,
     FineTuneLength,
     FineTuneOptimizer,
     Optimizer,
@@ -270,6 +271,13 @@ class Selftest(Mode):
     selftest: SelftestSettings = SelftestSettings()
 
 
+@dataclasses.dataclass(frozen=True)
+class DataService(Mode):
+    """`--mode=data_service`."""
+
+    data_service: DataServiceSettings = DataServiceSettings()
+
+
 MODES = {
     "pretrain": Pretrain,
     "finetune": Finetune,
@@ -283,4 +291,5 @@ MODES = {
     "views": ViewsSheet,
     "report": Report,
     "selftest": Selftest,
+    "data_service": DataService,
 }

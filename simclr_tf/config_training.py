@@ -41,12 +41,27 @@ class Length(Section):
     log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
     max_wall_minutes: float = setting(0.0, "Save and stop with exit code 75 after this many minutes of training; the same command goes on. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
+    data_service: str = setting("", "Let a tf.data service prepare the batches, such as grpc://host:5050 (see --mode=data_service); the batches and their order stay the same.", free=True)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
 
     @property
     def global_batch_size(self):
         """Images per optimizer step: what the learning rate scales with."""
         return self.train_batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class DataServiceSettings(Section):
+    """A tf.data service: a dispatcher and a worker, which sees the files of the training."""
+
+    role: str = setting("dispatcher", "dispatcher: what a training connects to; worker: what prepares the batches, one per dispatcher.", allowed=("dispatcher", "worker"))  # fmt: skip
+    port: int = setting(5050, "Where it listens; 0 is any free port, which is printed.", minimum=0, maximum=65535)  # fmt: skip
+    dispatcher: str = setting("", "Of a worker: its dispatcher, such as grpc://host:5050.")
+    worker_address: str = setting("", "Of a worker: host:port at which the training reaches it (default: localhost, for trainings on this machine).")  # fmt: skip
+
+    def check(self):
+        if self.role == "worker" and not self.dispatcher:
+            raise SettingsError("role=worker needs the address of its dispatcher; give --dispatcher=grpc://host:5050.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

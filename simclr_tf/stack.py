@@ -34,6 +34,9 @@ def _check_keras():
 
 _check_keras()
 
+# How TensorFlow's cluster coordinator ends a call that waits for another machine.
+from tensorflow.python.eager import cancellation  # noqa: E402, F401
+
 # For functions that build tf.data pipelines or graphs: their control flow is spelled out (tf.cond,
 # tf.while_loop), so AutoGraph has nothing to convert, and its search took a third of every start.
 no_autograph = tf.autograph.experimental.do_not_convert

@@ -33,7 +33,7 @@ class LabelSets(Source):
         self.whole, self.targets = whole, np.asarray(targets, bool)
         self.labels = np.arange(self.num_examples, dtype=np.int32)
         self.seed, self.max_image_pixels = whole.seed, whole.max_image_pixels
-        self.quarantine = whole.quarantine
+        self.quarantine, self.needs_python = whole.quarantine, whole.needs_python
 
     def arrays(self):
         return self.whole.arrays()

@@ -21,10 +21,12 @@ class Source:
         labels: int32 [n] in the order of the ids (-1: none) where they are in memory, else None.
         targets: bool [n, c] where images have several labels each (label_sets.LabelSets), else
             None.
+        needs_python: whether images are read by Python, in the process that made the source.
         seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
 
     labels = targets = None
+    needs_python = False
     seed = 0
     max_image_pixels = 100_000_000
 
@@ -191,7 +193,7 @@ class FileSource(RandomAccessSource):
 
     def __init__(self, facts, paths, labels):
         super().__init__(facts, labels)
-        self._any_stack = any(path.lower().endswith(_STACK) for path in paths)
+        self.needs_python = any(path.lower().endswith(_STACK) for path in paths)
         with tf.device("CPU:0"):
             self._paths = tf.constant(paths, tf.string)
 
@@ -199,7 +201,7 @@ class FileSource(RandomAccessSource):
         return tf.gather(self._paths, example_id)
 
     def resolve(self, reference):
-        if not self._any_stack:
+        if not self.needs_python:
             return tf.io.read_file(reference)
 
         def limited():

@@ -90,6 +90,7 @@ class _Subset(RandomAccessSource):
     def __init__(self, whole, ids, facts):
         super().__init__(facts, whole.labels[ids])
         self._whole, self._ids = whole, ids
+        self.needs_python = whole.needs_python
         with tf.device("CPU:0"):
             self._ids_tensor = tf.constant(ids)
 

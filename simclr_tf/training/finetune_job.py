@@ -16,7 +16,7 @@ from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import plan
+from simclr_tf.training import data_service, plan
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.gradient_cache import batch_norms
 from simclr_tf.training.input import eval_batches, train_batches
@@ -73,6 +73,8 @@ def fine_tune(job, encoder, head):
         UserError: the folder cannot be used, training diverged or was preempted.
     """
     config, count = job.config, job.labelled.num_examples
+    if config.training.data_service:
+        data_service.check(config.training.data_service)
     steps = plan.resolve_steps(config.training, config.optimizer, count, whole=False)
     with job.strategy.scope():
         classes, several = job.labelled.num_classes, job.labelled.targets is not None
@@ -83,7 +85,8 @@ def fine_tune(job, encoder, head):
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
     began = time.monotonic()
-    _train(job, model, steps, start, checkpoints)
+    with data_service.watched(config.training.data_service):
+        _train(job, model, steps, start, checkpoints)
     images = (steps.total - start) * config.training.train_batch_size
     rate = round(images / (time.monotonic() - began), 2) if images > 0 else None
     with averaged_weights(model.optimizer, model.trainable_variables):
@@ -124,6 +127,8 @@ def _train(job, model, steps, start, checkpoints):
     training, seed = config.training, config.run.seed
     size, batch = config.data.image_size, training.train_batch_size
     batches = train_batches(source, config.views, size, batch, seed, start, num_views=1)
+    if training.data_service:
+        batches = data_service.prepared_by(training.data_service, batches, start, source)
     batches = with_targets(batches, source)
     runner = StepRunner(model, job.strategy, batches, training.jit_compile or config.run.use_tpu)
     curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)

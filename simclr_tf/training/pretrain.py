@@ -12,7 +12,7 @@ from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import channels, gradient_cache, plan
+from simclr_tf.training import channels, data_service, gradient_cache, plan
 from simclr_tf.training.agreed_stop import stop_request
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.health import HealthWatch
@@ -54,13 +54,18 @@ def _run(config, given, crew):
     if _loss(config).needs_labels and not info.num_classes:
         raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
+    service = config.training.data_service
     if not config.run.dry_run:
+        crew.together(lambda: data_service.check(service) if service else None)
         source = crew.together(lambda: sources.open_source(config.data, "train", config.run.seed))
         folder = _claim(config, info, crew)
     with crew.strategy.scope():
         model = build_model(config, info.num_classes, steps)
     crew.say(_plan(config, info, steps, crew, per_replica, model))
-    return None if config.run.dry_run else _train(config, crew, model, source, steps, folder)
+    if config.run.dry_run:
+        return None
+    with data_service.watched(service):
+        return _train(config, crew, model, source, steps, folder)
 
 
 def _claim(config, info, crew):
@@ -141,6 +146,8 @@ def _train(config, crew, model, source, steps, folder):
         crew.say(f"resuming at step {start} of {steps.total}")
     batch, size = training.global_batch_size, config.data.image_size
     batches = train_batches(source, config.views, size, crew.share(batch), seed, start, training.num_views)  # fmt: skip
+    if training.data_service:
+        batches = data_service.prepared_by(training.data_service, batches, start, source)
     cache = _gradient_cache(training, model, crew)
     runner = StepRunner(model, crew.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers = online_knn(config, model.encoder, source, crew.strategy, steps)
