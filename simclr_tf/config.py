@@ -25,7 +25,13 @@ from simclr_tf.config_training import (
     Training,
     Workers,
 )
-from simclr_tf.config_views import FineTuneViews, Sheet, Views
+from simclr_tf.config_views import (  # noqa: F401
+    FineTuneViews,
+    LocalViews,
+    MultiCrop,
+    Sheet,
+    Views,
+)
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import (  # noqa: F401
     PATH,
@@ -151,6 +157,7 @@ class Pretrain(Mode):
     run: Run = Run()
     data: Data = Data()
     views: Views = Views()
+    multi_crop: MultiCrop = MultiCrop()
     model: Model = Model()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -253,6 +260,7 @@ class ViewsSheet(Mode):
     run: Run = Run()
     data: Data = Data()
     views: Views = Views()
+    multi_crop: MultiCrop = MultiCrop()
     sheet: Sheet = Sheet()
 
 

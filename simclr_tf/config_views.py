@@ -13,6 +13,9 @@ from simclr_tf.settings import Section, setting
 class Views(Section):
     """The random views of an image (paper appendix A)."""
 
+    # no setting: min_object_covered of the official code, a crop of the simclr dialects covers more
+    covered_min = 0.1
+
     aug_impl: str = setting("simclr_v2", "Dialect of the recipe: simclr_v2 multiplies brightness, simclr_v1 adds it, torchvision draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
     crop_area_min: float = setting(0.08, "Smallest crop as a share of the image area. The simclr dialects never go below 0.1, as in the official code.", above=0.0, maximum=1.0)  # fmt: skip
     crop_area_max: float = setting(1.0, "Largest crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
@@ -67,6 +70,30 @@ class FineTuneViews(Views):
 
     color_jitter_strength: float = setting(0.0, "Strength of colour distortion: 0 none, 1 as SimCLR pretrains on ImageNet.", minimum=0.0, maximum=2.5)  # fmt: skip
     use_blur: bool = setting(False, "Blur with a Gaussian of random width.")
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalViews(Views):
+    """The local views of multi-crop, which may cover less than a tenth of the image."""
+
+    covered_min = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiCrop(Section):
+    """Small local views beside those of full size (multi-crop, arXiv:2006.09882)."""
+
+    local_views: int = setting(0, "Further small views of each image in a step: the encoder embeds them at their own size, and the loss is its mean over the pairs with a view of full size. 0 is off.", minimum=0, maximum=16)  # fmt: skip
+    local_size: int = setting(0, "Side of the local views in pixels; 0 is three sevenths of image_size (96 of 224), at least 8.", minimum=0)  # fmt: skip
+    local_crop_area_min: float = setting(0.05, "Smallest crop of a local view as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+    local_crop_area_max: float = setting(0.14, "Largest crop of a local view as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
+
+    def check(self):
+        low, high = self.local_crop_area_min, self.local_crop_area_max
+        if low > high:
+            raise SettingsError(
+                f"local_crop_area_min={low} is above local_crop_area_max={high}; swap them."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,8 @@ class SimCLR(StepParts, keras.Model):
             loss: losses.base.ContrastiveLoss such as NTXent: z float [v * b, p] (all first views,
                 then all second views) -> float [], the mean over this replica's anchors against
                 the views of all replicas.
-            make_views: callable, batch dict -> views float [v * b, s, s, 3] in [0, 1].
+            make_views: callable, batch dict -> views float [v * b, s, s, 3] in [0, 1], or a pair
+                of those and of local views [n * b, l, l, 3] of another size.
             probe: classifier, h -> logits [b, num_classes], or None for no online probe.
             effective_rank: whether to follow the effective rank of h, in d * d floats of memory.
             **kwargs: of keras.Model.
@@ -64,8 +65,8 @@ class SimCLR(StepParts, keras.Model):
         views = self.make_views(batch)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
-            h = self.encoder(views, training=True)
-            z = tf.cast(self.head(h, training=True), tf.float32)
+            h, every_h = self.embed(views)
+            z = tf.cast(self.head(every_h, training=True), tf.float32)
             loss, figures = self.loss_of(z, batch["label"])
             probe_loss = self.probe_loss(h, batch["label"])
             objective = self.scaled((loss + probe_loss) / replicas)
@@ -73,6 +74,17 @@ class SimCLR(StepParts, keras.Model):
         self.update_metrics(loss, figures)
         self.update_rank(h)
         return {name: metric.result() for name, metric in self.running.items()}
+
+    def embed(self, views):
+        """h float [v * b, d] of the views of full size, and of all views, local ones last.
+
+        BatchNormalization sees the views of one size together, as they go through the encoder.
+        """
+        if not isinstance(views, tuple):
+            h = self.encoder(views, training=True)
+            return h, h
+        h, local = (self.encoder(one, training=True) for one in views)
+        return h, tf.concat([h, local], axis=0)
 
     def loss_of(self, z, label):
         """The contrastive loss and its figures of this replica's z float32 [v * b, p].

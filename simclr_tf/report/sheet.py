@@ -11,7 +11,7 @@ from simclr_tf.report.files import make_folder_of, write_file
 from simclr_tf.report.sample import Sample
 from simclr_tf.settings import listed
 from simclr_tf.stack import tf
-from simclr_tf.training import channels, plan
+from simclr_tf.training import channels, multi_crop, plan
 from simclr_tf.training.input import eval_batches, train_batches
 from simclr_tf.views import blur
 from simclr_tf.views.device import make_views
@@ -32,13 +32,14 @@ def run(config, given=frozenset()):
     Raises:
         UserError: the images cannot be read, or the file cannot be written.
     """
+    multi_crop.check(config)
     info = sources.describe(config.data)
     config = channels.restrict(config, info.channels)
     size = config.data.image_size
     rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
     rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
-    settings = dataclasses.asdict(config.views).items()
-    rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings]
+    settings = {**dataclasses.asdict(config.views), **dataclasses.asdict(config.multi_crop)}
+    rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings.items()]
     print(plan.format_plan("views", rows + [("output", config.sheet.sheet)]), flush=True)
     if config.run.dry_run:
         return None
@@ -73,13 +74,16 @@ def variants(views, image_size, rgb=True):
 
 
 def sheet_rows(source, config, count):
-    """[(name, uint8 [count, s, s, 3])] for the first `count` images of the shuffled stream."""
+    """[(name, uint8 [count, s, s, 3])] for the first `count` images of the shuffled stream.
+
+    Local views are of their own size.
+    """
     size, seed = config.data.image_size, config.run.seed
     views = dataclasses.replace(config.views, augment_on="device", resize_on="host")
     plain = dataclasses.replace(views, auto_augment="none")
-    crops, whole = (
-        next(iter(train_batches(source, some, size, count, seed))) for some in (plain, views)
-    )
+    config = dataclasses.replace(config, views=views)
+    crops = next(iter(train_batches(source, plain, size, count, seed)))
+    whole = next(iter(multi_crop.batches(source, config, 2, count)))
     original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     rows = [("original", original["images"].numpy())]
     for name, changed in variants(plain, size, source.channels == channels.RGB):
@@ -87,9 +91,13 @@ def sheet_rows(source, config, count):
     if views != plain:
         alone = dataclasses.replace(views, operators="")
         rows.append(("AutoAugment", make_views(alone, size, seed)(whole).numpy()[:count]))
-    first, second = np.split(make_views(views, size, seed)(whole).numpy(), 2)
+    made = multi_crop.make_all_views(config, 2)(whole)
+    pair, local = made if isinstance(made, tuple) else (made, None)
     used = " + ".join(listed(views.operators)) or "no operator"
-    rows += [(f"view 1\n({used})", first), (f"view 2\n({used})", second)]
+    rows += [(f"view {k + 1}\n({used})", one) for k, one in enumerate(np.split(pair.numpy(), 2))]
+    if local is not None:
+        each = np.split(local.numpy(), config.multi_crop.local_views)
+        rows += [(f"local view {k + 1}", one) for k, one in enumerate(each)]
     return [(name, np.uint8(np.rint(stacks.as_rgb(images) * 255.0))) for name, images in rows]
 
 
@@ -97,7 +105,7 @@ def write_sheet(rows, path):
     """Draws rows of images with their names on the left and writes the picture.
 
     Args:
-        rows: [(name, uint8 [n, s, s, 3])].
+        rows: [(name, uint8 [n, s, s, 3])]; s of the first row is the largest.
         path: of the picture: JPEG if it ends in .jpg or .jpeg, else PNG.
     Returns:
         the path.
@@ -114,7 +122,8 @@ def write_sheet(rows, path):
         lines = name.replace(" + ", " +\n").splitlines()[: max(1, step // (_FONT_SIZE + 4))]
         draw.multiline_text((8, top + 2), "\n".join(lines), fill="black", font=font)
         for column, image in enumerate(images):
-            cell = Image.fromarray(image).resize([size * factor] * 2, Image.Resampling.NEAREST)
+            cell = Image.fromarray(image)
+            cell = cell.resize([len(image) * factor] * 2, Image.Resampling.NEAREST)
             sheet.paste(cell, (_LABEL_WIDTH + column * step, top))
     content = io.BytesIO()
     sheet.save(content, "JPEG" if path.lower().endswith((".jpg", ".jpeg")) else "PNG", quality=90)

@@ -30,7 +30,7 @@ def train_batches(source, views, image_size, global_batch_size, seed, start_step
         Images of `source.channels` other than 3 have those in place of 3.
     """
     share = order.share_of(global_batch_size).at(start_step)
-    if cropped_on_device(source) and not policy.wanted(views):
+    if stored_whole(source, views):
         batches = _whole_batches(source, share, seed)
     else:
         shapes, crop = _cropper(source.channels, views, image_size, seed, num_views)
@@ -93,6 +93,11 @@ def _whole_batches(source, share, seed):
 
     pieces = tf.data.Dataset.range(tf.int64.max // share.batch)
     return pieces.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def stored_whole(source, views):
+    """Whether train batches hold the images of a source as they are; views: config.Views."""
+    return cropped_on_device(source) and not policy.wanted(views)
 
 
 def cropped_on_device(source):

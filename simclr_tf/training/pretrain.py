@@ -12,11 +12,10 @@ from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import channels, data_service, gradient_cache, plan
+from simclr_tf.training import channels, data_service, gradient_cache, multi_crop, plan
 from simclr_tf.training.agreed_stop import stop_request
 from simclr_tf.training.checkpoints import Checkpoints
 from simclr_tf.training.health import HealthWatch
-from simclr_tf.training.input import train_batches
 from simclr_tf.training.loop import StepRunner, train
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
@@ -24,7 +23,6 @@ from simclr_tf.training.recording import bad_images_told, recorder
 from simclr_tf.training.restore import build_parts
 from simclr_tf.training.run_folder import RunFolder, write_json
 from simclr_tf.training.strategy import check_divisible, make_crew
-from simclr_tf.views.device import make_views
 
 
 def run(config, given=frozenset()):
@@ -40,6 +38,7 @@ def run(config, given=frozenset()):
     """
     if not (config.run.model_dir or config.run.dry_run):
         raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
+    multi_crop.check(config, config.training.cached_batch_size)
     crew = make_crew(config.run, config.workers)
     if config.run.dry_run:
         return _run(config, given, crew)
@@ -91,8 +90,8 @@ def build_model(config, num_classes, steps):
         SimCLR, ready for `train_step`.
     """
     encoder, head, probe = build_parts(config, num_classes)
-    size, seed = config.data.image_size, config.run.seed
-    views = make_views(config.views, size, seed, config.training.num_views)
+    multi_crop.check_encoder(encoder, config)
+    views = multi_crop.make_all_views(config, config.training.num_views)
     rank = bool(config.training.effective_rank_steps)
     model = SimCLR(encoder, head, _loss(config), views, probe, rank)
     excluded = undecayed_variables(encoder, head)
@@ -105,8 +104,9 @@ def build_model(config, num_classes, steps):
 def _loss(config):
     # under a whole compiled step the kernels are compiled with it, otherwise on their own
     whole = config.training.jit_compile or config.run.use_tpu
-    loss, num_views = make_loss(config.loss, jit_compile=not whole), config.training.num_views
-    return OverPairs(loss, num_views) if num_views > 2 else loss
+    loss = make_loss(config.loss, jit_compile=not whole)
+    views, local = config.training.num_views, config.multi_crop.local_views
+    return OverPairs(loss, views, local) if views > 2 or local else loss
 
 
 def _curve(steps):
@@ -118,10 +118,12 @@ def _plan(config, info, steps, crew, per_replica, model):
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
     bands = f"{info.channels} channels, " if info.channels != channels.RGB else ""
+    side, count = multi_crop.local_size(config), config.multi_crop.local_views
+    local = f", {count} of {side} x {side} pixels" if count else ""
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
-        ("input", f"{size} x {size} pixels, {bands}{training.num_views} views"),
+        ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
@@ -136,7 +138,7 @@ def _plan(config, info, steps, crew, per_replica, model):
 
 
 def _train(config, crew, model, source, steps, folder):
-    training, seed = config.training, config.run.seed
+    training = config.training
     checkpoints = Checkpoints(folder.join("checkpoints"), model, training.keep_checkpoint_max, crew)  # fmt: skip
     start = crew.together(checkpoints.resume)
     crew.check_equal(start, "a checkpoint of step")
@@ -144,8 +146,8 @@ def _train(config, crew, model, source, steps, folder):
     source.quarantine.attach(folder.join(bad_images))
     if start:
         crew.say(f"resuming at step {start} of {steps.total}")
-    batch, size = training.global_batch_size, config.data.image_size
-    batches = train_batches(source, config.views, size, crew.share(batch), seed, start, training.num_views)  # fmt: skip
+    batch = training.global_batch_size
+    batches = multi_crop.batches(source, config, training.num_views, crew.share(batch), start)
     if training.data_service:
         batches = data_service.prepared_by(training.data_service, batches, start, source)
     cache = _gradient_cache(training, model, crew)

@@ -5,9 +5,8 @@ import os
 from simclr_tf import config
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.training.input import train_batches
+from simclr_tf.training import multi_crop
 from simclr_tf.training.run_folder import read_json
-from simclr_tf.views.device import make_views
 
 
 def views_of_step(run_dir, step):
@@ -18,7 +17,8 @@ def views_of_step(run_dir, step):
         step: int, 1 for the first step; `metrics.jsonl` counts in the same way.
     Returns:
         {"views": float32 [v * b, s, s, 3] in [0, 1], all first views first, "id": int64 [b],
-        "epoch": int32 [b], "label": int32 [b] (-1: none)}, b the global batch. The pixels are
+        "epoch": int32 [b], "label": int32 [b] (-1: none)}, b the global batch; with
+        `--local_views` also "local_views" float32 [n * b, l, l, 3]. The pixels are
         those of the step (within 2e-6 where another kind of device made them).
     Raises:
         DataError: the folder holds no pretraining run, or its images cannot be read.
@@ -31,8 +31,8 @@ def views_of_step(run_dir, step):
         raise DataError(f"{run_dir} is not the folder of a pretraining run; give one.")
     run = config.build(config.Pretrain, stored["settings"])
     source = sources.open_source(run.data, "train", run.run.seed)
-    size, batch = run.data.image_size, run.training.global_batch_size
-    count, seed = run.training.num_views, run.run.seed
-    found = next(iter(train_batches(source, run.views, size, batch, seed, step - 1, count)))
-    views = make_views(run.views, size, seed, count)(found)
-    return {"views": views, **{name: found[name] for name in ("id", "epoch", "label")}}
+    count, batch = run.training.num_views, run.training.global_batch_size
+    found = next(iter(multi_crop.batches(source, run, count, batch, step - 1)))
+    made = multi_crop.make_all_views(run, count)(found)
+    views = zip(("views", "local_views"), made if isinstance(made, tuple) else (made,))
+    return {**dict(views), **{name: found[name] for name in ("id", "epoch", "label")}}

@@ -15,7 +15,7 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         views: config.Views.
         image_size: int, s.
         seed: int, the run's seed.
-        num_views: int, v.
+        num_views: int, v, or the range of the numbers of v views.
         form: "switch" (fastest on a CPU), "select" (for accelerators) or "auto".
     Returns:
         a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first; with

@@ -39,12 +39,15 @@ class Draws(typing.NamedTuple):
 def rows_of(batch, num_views):
     """Rows of the views of a batch, all first views first; "id" int64 [b], "epoch" int32 [b].
 
+    `num_views` is an int, or the range of the numbers of the views where they do not begin at 0.
     With "view" int32 [b] in the batch: one row per image, its view of that number.
     """
     if "view" in batch:
         return Rows(batch["epoch"], batch["id"], batch["view"])
-    view = tf.repeat(tf.range(num_views), batch["id"].shape[0])
-    return Rows(tf.tile(batch["epoch"], [num_views]), tf.tile(batch["id"], [num_views]), view)
+    numbers = num_views if isinstance(num_views, range) else range(num_views)
+    view = tf.repeat(tf.range(numbers.start, numbers.stop), batch["id"].shape[0])
+    times = [len(numbers)]
+    return Rows(tf.tile(batch["epoch"], times), tf.tile(batch["id"], times), view)
 
 
 def crop_rows(views, rows):

@@ -5,7 +5,6 @@ import math
 from simclr_tf.stack import tf
 from simclr_tf.views.products import matmul
 
-COVERED_MIN = 0.1  # min_object_covered of the official code: a simclr crop covers at least this
 _TABLE = 1024.0  # TensorFlow's ResizeBicubic rounds sample positions to 1 / 1024 pixel
 _EPSILON = 1e-7
 
@@ -57,7 +56,7 @@ def _simclr_try(u, tall, wide, views):
     long = tf.round(high * aspect)
     covered = high * long
     fits = (covered >= area_min) & (covered <= area_max) & (high <= tall) & (long <= wide)
-    fits &= covered >= COVERED_MIN * area
+    fits &= covered >= views.covered_min * area
     return fits & (high > 0) & (long > 0), high, long
 
 
