@@ -8,6 +8,8 @@ import dataclasses
 from simclr_tf.errors import SettingsError
 from simclr_tf.settings import Section, check_addresses, listed, setting
 
+BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(Section):
@@ -40,6 +42,7 @@ class Length(Section):
     keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
     log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
     max_wall_minutes: float = setting(0.0, "Save and stop with exit code 75 after this many minutes of training; the same command goes on. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
+    on_nan: str = setting("stop", "When the loss or a gradient is NaN or infinite: stop with exit code 4, or skip: go on as if the step had not been (it counts for the schedule), and stop after 20 skipped steps in a row. Looked at when a line is logged or a checkpoint saved.", allowed=("stop", "skip"), free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
     data_service: str = setting("", "Let a tf.data service prepare the batches, such as grpc://host:5050 (see --mode=data_service); the batches and their order stay the same.", free=True)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
@@ -73,6 +76,8 @@ class Training(Length):
     effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
     num_views: int = setting(2, "Random views of each image in a step; above 2 the loss is its mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
+    keep_best: str = setting("", "Also keep the checkpoint with the best figure of metrics.jsonl (the lowest loss, else the highest) in the folder best of the run, for --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
+    extend_epochs: int = setting(0, "Train a finished run so many epochs longer, counted from its first end. Each extension is one more round of the schedule: warm-up over at most a tenth of it, then half a cosine from the peak to 0.", minimum=0, free=True)  # fmt: skip
     knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
 
     @property
@@ -85,6 +90,9 @@ class Training(Length):
             raise SettingsError(f"num_views={self.num_views} does not work with cached_separate_views; leave one.")  # fmt: skip
         if self.cached_batch_size % self.train_batch_size:
             raise SettingsError(f"cached_batch_size={self.cached_batch_size} is not a multiple of train_batch_size={self.train_batch_size}; give one, such as {8 * self.train_batch_size}.")  # fmt: skip
+        needed = {"probe_top_1": "lineareval_while_pretraining", "knn_top_1": "knn_while_pretraining"}  # fmt: skip
+        if self.keep_best in needed and not getattr(self, needed[self.keep_best]):
+            raise SettingsError(f"keep_best={self.keep_best} is not measured without {needed[self.keep_best]}; turn it on, or choose another figure.")  # fmt: skip
         if self.cached_separate_views and self.cached_batch_size < 2 * self.train_batch_size:
             raise SettingsError(
                 "cached_separate_views=true needs at least two micro-batches; give "

@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from simclr_tf.stack import tf
 from simclr_tf.training import strategy
+from tests import forking
 
 
 def pytest_configure(config):
@@ -31,3 +32,10 @@ def two_replicas():
 @pytest.fixture(scope="session")
 def four_replicas():
     return mirrored(4)
+
+
+@pytest.fixture(scope="session")
+def launcher():
+    """Starts command lines in processes that need no seconds to import TensorFlow."""
+    with forking.Launcher() as one:
+        yield one

@@ -10,7 +10,14 @@ from simclr_tf.training import loop
 from simclr_tf.training.health import PATIENCE, YOUNG, HealthWatch
 from simclr_tf.training.plan import Steps
 
-HEALTHY = {"loss": 2.0, "negative_similarity": 0.1, "effective_rank": 30.0}
+HEALTHY = {
+    "loss": 2.0,
+    "negative_similarity": 0.1,
+    "positive_similarity": 0.8,
+    "alignment": 0.4,
+    "uniformity": -3.0,
+    "effective_rank": 30.0,
+}
 
 
 def warnings_of(logs, count=YOUNG + 3 * PATIENCE, loss_name="nt_xent", warmup=0):
@@ -25,7 +32,8 @@ def warnings_of(logs, count=YOUNG + 3 * PATIENCE, loss_name="nt_xent", warmup=0)
     "logs, text",
     [
         ({"loss": math.log(511) - 0.01}, "the loss stays at 6.2"),
-        ({"negative_similarity": 0.995}, "mean cosine of 0.995, they collapse to a point"),
+        ({"negative_similarity": 0.995}, "mean cosine of 0.995 (uniformity -3.000), they collapse"),
+        ({"positive_similarity": 0.1}, "cosine of 0.100 (alignment 0.400), no more than those"),
         ({"effective_rank": 1.2}, "effective rank of h is 1.20, the representation collapses"),
     ],
 )
@@ -44,7 +52,8 @@ def test_health_is_silent():
     watch = HealthWatch("nt_xent", math.log(511), 0, stream)
     for step in range(1, 200):  # never PATIENCE times in a row
         sick = step % PATIENCE != 0
-        watch.look(step, {"loss": math.log(511) if sick else 2.0, "negative_similarity": 0.0})
+        watch.look(step, {**HEALTHY, "loss": math.log(511) if sick else 2.0})
+        watch.look(step, {"non_finite_steps": 5.0})  # all skipped: nothing to look at
     assert not stream.getvalue()
 
 
@@ -60,7 +69,14 @@ class Runner:
         return count
 
     def take_metrics(self, step):
-        return {"non_finite_steps": 0.0, "step": step}
+        return {"step": step}
+
+
+class NoFaults:
+    """A FaultWatch of a run in which nothing goes wrong."""
+
+    def look(self, step, saving):
+        pass
 
 
 def test_the_time_limit_saves_within_one_step(monkeypatch):
@@ -71,7 +87,7 @@ def test_the_time_limit_saves_within_one_step(monkeypatch):
     runner.model = None
     steps = Steps(total=100, warmup=0, per_epoch=10, checkpoint=50, log=1, peak_learning_rate=1.0)
     with pytest.raises(PreemptedError, match="by --max_wall_minutes=25 after step 3 of 100"):
-        loop.train(runner, steps, 0, None, [], stop=loop.StopRequest(25.0))
+        loop.train(runner, steps, 0, None, [], NoFaults(), loop.Limits(1, loop.StopRequest(25.0)))
     assert saved == [3] and runner.steps == 3
-    assert loop.train(runner, steps, 98, None, [])["step"] == 100
+    assert loop.train(runner, steps, 98, None, [], NoFaults())["step"] == 100
     assert saved == [3, 100]

@@ -1,6 +1,7 @@
 """Encoder, projection head up to one layer and a linear classifier, trained with labels."""
 
 from simclr_tf.errors import SettingsError
+from simclr_tf.models.non_finite import NonFiniteSteps
 from simclr_tf.models.selection import layer_index
 from simclr_tf.models.step_parts import StepParts
 from simclr_tf.stack import keras, tf
@@ -33,8 +34,9 @@ class FineTuned(StepParts, keras.Model):
         super().__init__(**kwargs)
         self.encoder, self.head, self.probe = encoder, head, classifier
         self.make_views, self.selector = make_views, selector
-        names = ["loss", "label_accuracy" if self._label_sets else "top_1", "non_finite_steps"]
+        names = ["loss", "label_accuracy" if self._label_sets else "top_1"]
         self.running = {name: keras.metrics.Mean(name=name) for name in names}
+        self.running["non_finite_steps"] = NonFiniteSteps()
 
     def call(self, images, training=None):
         h = self.encoder(images, training=training)
@@ -50,20 +52,19 @@ class FineTuned(StepParts, keras.Model):
         Returns:
             {name: float []}: the running means since the metrics were last reset.
         """
-        images, labels = self.make_views(batch), batch["label"]
+        before, images, labels = self.snapshot(), self.make_views(batch), batch["label"]
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             loss = tf.reduce_mean(self._cross_entropies(logits, labels))
             objective = self.scaled((loss + self._penalty()) / replicas)
-        self.apply(tape.gradient(objective, self.trainable_variables))
         self.running["loss"].update_state(loss)
         if self._label_sets:
             self.running["label_accuracy"].update_state(tf.equal(logits > 0, labels))
         else:
             hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
             self.running["top_1"].update_state(hits)
-        self.count_non_finite(loss)
+        self.apply(tape.gradient(objective, self.trainable_variables), loss, before)
         return {name: metric.result() for name, metric in self.running.items()}
 
     def _cross_entropies(self, logits, labels):

@@ -2,6 +2,7 @@
 
 from simclr_tf.losses.embedding import EffectiveRank, LogMean
 from simclr_tf.losses.metrics import FIGURES
+from simclr_tf.models.non_finite import NonFiniteSteps
 from simclr_tf.models.step_parts import StepParts
 from simclr_tf.stack import keras, tf
 
@@ -39,10 +40,11 @@ class SimCLR(StepParts, keras.Model):
         super().__init__(**kwargs)
         self.encoder, self.head, self.probe = encoder, head, probe
         self.contrastive_loss, self.make_views = loss, make_views
-        names = ["loss", *FIGURES, "non_finite_steps"]
+        names = ["loss", *FIGURES]
         if probe is not None:
             names += ["probe_loss", "probe_top_1"]
         self.running = {name: keras.metrics.Mean(name=name) for name in names}
+        self.running["non_finite_steps"] = NonFiniteSteps()
         # the log of the mean, not the mean of the logs
         self.running["uniformity"] = LogMean(name="uniformity")
         del self.running["nearness"]
@@ -62,7 +64,7 @@ class SimCLR(StepParts, keras.Model):
             {name: float []}: the running means since the metrics were last reset; the effective
             rank, an eigendecomposition, is left to `rank.result()`.
         """
-        views = self.make_views(batch)
+        before, views = self.snapshot(), self.make_views(batch)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             h, every_h = self.embed(views)
@@ -70,9 +72,9 @@ class SimCLR(StepParts, keras.Model):
             loss, figures = self.loss_of(z, batch["label"])
             probe_loss = self.probe_loss(h, batch["label"])
             objective = self.scaled((loss + probe_loss) / replicas)
-        self.apply(tape.gradient(objective, self.trainable_variables))
         self.update_metrics(loss, figures)
         self.update_rank(h)
+        self.apply(tape.gradient(objective, self.trainable_variables), loss, before)
         return {name: metric.result() for name, metric in self.running.items()}
 
     def embed(self, views):
@@ -114,7 +116,6 @@ class SimCLR(StepParts, keras.Model):
         for name, value in figures.items():
             self.running["uniformity" if name == "nearness" else name].update_state(value)
         self.running["loss"].update_state(loss)
-        self.count_non_finite(loss)
 
     def update_rank(self, h):
         """Adds h float [m, d] of this replica to the effective rank, if it is followed."""

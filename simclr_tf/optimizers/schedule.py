@@ -64,3 +64,31 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
         }
+
+
+@keras.saving.register_keras_serializable("simclr_tf")
+class InRounds(keras.optimizers.schedules.LearningRateSchedule):
+    """One warm-up and cosine after the other, each from where the one before ends.
+
+    Args:
+        rounds: list of WarmUpCosine, at least one.
+    """
+
+    def __init__(self, rounds):
+        self.rounds = list(rounds)
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        rate, start = self.rounds[0](step), 0
+        for before, after in zip(self.rounds, self.rounds[1:]):
+            start += before.total_steps
+            rate = tf.where(step < start, rate, after(step - start))
+        return rate
+
+    def get_config(self):
+        return {"rounds": [one.get_config() for one in self.rounds]}
+
+    @classmethod
+    def from_config(cls, config):
+        """A schedule with the rounds of get_config."""
+        return cls([WarmUpCosine(**one) for one in config["rounds"]])

@@ -5,6 +5,7 @@ import tempfile
 
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
+from simclr_tf.training.best import BestKeeper
 from simclr_tf.training.workers import LOST
 
 # what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
@@ -36,6 +37,7 @@ class Checkpoints:
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
         self._several, self._scratch = crew is not None and crew.count > 1, None
+        self.best = None
         if self._several and not crew.is_chief:
             self._scratch = tempfile.TemporaryDirectory(prefix="simclr_tf_")
 
@@ -43,6 +45,11 @@ class Checkpoints:
     def latest(self):
         """Prefix of the newest complete checkpoint, None without one."""
         return tf.train.latest_checkpoint(self.manager.directory)
+
+    def keep_best(self, directory, metric):
+        """Keeps the best checkpoint by a logged figure too; returns an observer of that figure."""
+        self.best = BestKeeper(self.checkpoint, directory, metric)
+        return self.best.observe
 
     def resume(self):
         """Restores the newest checkpoint, if there is one.
@@ -78,6 +85,9 @@ class Checkpoints:
         try:
             if self._scratch is not None:
                 return self.checkpoint.write(os.path.join(self._scratch.name, "ckpt"))
+            if self.best is not None:
+                # first: killed in between, the run comes by here again
+                self.best.save(step)
             return self.manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
             if self._several and isinstance(error, LOST):

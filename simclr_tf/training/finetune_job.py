@@ -1,6 +1,7 @@
 """One supervised training: builds the model, trains and resumes it, scores the held-out images."""
 
 import dataclasses
+import functools
 import time
 
 import numpy as np
@@ -11,18 +12,19 @@ from simclr_tf.data.source import Source
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.fine_tuned import FineTuned, freeze
-from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
 from simclr_tf.training import data_service, plan
 from simclr_tf.training.checkpoints import Checkpoints
+from simclr_tf.training.faults import FaultWatch
 from simclr_tf.training.gradient_cache import batch_norms
 from simclr_tf.training.input import eval_batches, train_batches
-from simclr_tf.training.loop import StepRunner, StopRequest, train
+from simclr_tf.training.loop import Limits, StepRunner, StopRequest, train
 from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import recorder
+from simclr_tf.training.replay import examples_of_step
 from simclr_tf.training.run_folder import RunFolder
 from simclr_tf.views.device import make_views
 
@@ -116,9 +118,10 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
     excluded = undecayed_variables(encoder, head, classifier)
     if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss
         excluded.append(classifier.dense.kernel)
-    curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
+    curve = plan.learning_rate(steps)
     model.compile(optimizer=make_optimizer(config.optimizer, curve, excluded))
     model.optimizer.build(model.trainable_variables)
+    model.skips_non_finite = config.training.on_nan == "skip"
     return model
 
 
@@ -131,11 +134,13 @@ def _train(job, model, steps, start, checkpoints):
         batches = data_service.prepared_by(training.data_service, batches, start, source)
     batches = with_targets(batches, source)
     runner = StepRunner(model, job.strategy, batches, training.jit_compile or config.run.use_tpu)
-    curve = schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
     progress = _Progress(start, steps.total, batch)
-    observers = [progress.show, recorder(job.folder, start, curve)]
-    limits = training.steps_per_execution, StopRequest(training.max_wall_minutes)
-    train(runner, steps, start, checkpoints, observers, *limits)
+    observers = [progress.show, recorder(job.folder, start, plan.learning_rate(steps))]
+    examples_of = functools.partial(examples_of_step, source, seed, batch)
+    faults = FaultWatch(model, checkpoints, job.folder, examples_of)
+    limits = Limits(training.steps_per_execution, StopRequest(training.max_wall_minutes))
+    train(runner, steps, start, checkpoints, observers, faults, limits)
+    faults.tell_total(steps.total)
 
 
 def score(model, job):

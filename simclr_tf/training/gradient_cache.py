@@ -85,10 +85,11 @@ class GradientCache:
     def run(self, batch):
         """One step on a (distributed) global batch; call it inside a tf.function."""
         embed, loss, backward, apply = self._parts
+        before = self.strategy.run(self.model.snapshot)
         self._for_each_part(lambda i: self.strategy.run(embed, args=(batch, i)))
-        self.strategy.run(loss, args=(batch,))
+        loss_value = self.strategy.run(loss, args=(batch,))
         self._for_each_part(lambda i: self.strategy.run(backward, args=(batch, i)))
-        self.strategy.run(apply)
+        self.strategy.run(apply, args=(loss_value, before))
 
     def _for_each_part(self, body):
         def step(i):
@@ -167,6 +168,7 @@ class GradientCache:
         gradient = tf.reshape(tape.gradient(objective, z), [views, parts, rows, z_dim])
         self.state["z_gradient"].assign(tf.transpose(gradient, [1, 0, 2, 3]))
         self.model.update_metrics(loss, figures)
+        return loss
 
     def _backward(self, batch, index):
         views, label = self._views(batch, index)
@@ -183,8 +185,8 @@ class GradientCache:
         for total, gradient in zip(self.gradients, found):
             total.assign_add(tf.cast(gradient, total.dtype))
 
-    def _apply(self):
-        self.model.apply([total.read_value() for total in self.gradients])
+    def _apply(self, loss, before):
+        self.model.apply([total.read_value() for total in self.gradients], loss, before)
         for total in self.gradients:
             total.assign(tf.zeros_like(total))
 

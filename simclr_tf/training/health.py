@@ -13,6 +13,8 @@ class HealthWatch:
     - The loss stays within 0.5 % of its chance value, ln(2N - 1) for NT-Xent.
     - The projections collapse to a point: views of different images have a mean cosine above 0.99.
     - The representation collapses to a line: the effective rank of h is below 1.5.
+    - The views of an image are no nearer than those of others: positives and negatives differ by
+      less than 0.01 in mean cosine, although they are no point and the loss is not at chance.
 
     Each must hold at PATIENCE logged steps in a row, after the warm-up and the first YOUNG steps.
     """
@@ -30,7 +32,7 @@ class HealthWatch:
 
     def look(self, step, logs):
         """Looks at the logs {name: float} of a step."""
-        if step <= self.first:
+        if step <= self.first or "loss" not in logs:
             return
         for name, sick, text in self._sicknesses(logs):
             self.counts[name] = self.counts.get(name, 0) + 1 if sick else 0
@@ -42,9 +44,10 @@ class HealthWatch:
     def _sicknesses(self, logs):
         """(name, whether it shows, what to say) of each."""
         loss, chance = logs["loss"], self.chance
+        stuck = chance is not None and abs(loss - chance) < 0.005 * chance
         yield (
             STUCK,
-            chance is not None and abs(loss - chance) < 0.005 * chance,
+            stuck,
             f"the loss stays at {loss:.3f}, the value of equal embeddings; raise "
             "--learning_rate, lower --temperature, or weaken the augmentation.",
         )
@@ -52,9 +55,17 @@ class HealthWatch:
         yield (
             "point",
             cosine > 0.99,
-            f"the projections of different images have a mean cosine of {cosine:.3f}, they "
-            "collapse to a point; lower --learning_rate or --weight_decay, or lengthen "
-            "--warmup_epochs.",
+            f"the projections of different images have a mean cosine of {cosine:.3f} (uniformity "
+            f"{logs['uniformity']:.3f}), they collapse to a point; lower --learning_rate or "
+            "--weight_decay, or lengthen --warmup_epochs.",
+        )
+        positive = logs["positive_similarity"]
+        yield (
+            "apart",
+            positive - cosine < 0.01 and cosine <= 0.99 and not stuck,
+            f"the two views of an image have a mean cosine of {positive:.3f} (alignment "
+            f"{logs['alignment']:.3f}), no more than those of different images ({cosine:.3f}); "
+            "weaken the augmentation, raise --train_batch_size or --learning_rate.",
         )
         if "effective_rank" in logs:
             rank = logs["effective_rank"]

@@ -1,13 +1,14 @@
 """The training loop: device steps in chunks, logs, checkpoints, an orderly stop."""
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
 
-from simclr_tf.errors import DivergedError, PreemptedError
+from simclr_tf.errors import PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
-from simclr_tf.stack import tf
+from simclr_tf.stack import no_autograph, tf
 from simclr_tf.training.workers import distributed
 
 
@@ -51,10 +52,16 @@ class StepRunner:
             self._many(self.iterator, tf.constant(count))
         return count
 
+    @no_autograph  # it would convert every metric's `result`, for a second of each start
     def take_metrics(self, step):
-        """{name: float}, the metrics since the last call; waits for the device."""
+        """{name: float}, the metrics since the last call; waits for the device.
+
+        Where every step since then was skipped, "non_finite_steps" is all there is.
+        """
         wanted = dict(self.model.running)
-        if self.rank_steps and step % self.rank_steps == 0:
+        if not float(wanted["loss"].count.numpy()):
+            wanted = {"non_finite_steps": wanted["non_finite_steps"]}
+        elif self.rank_steps and step % self.rank_steps == 0:
             wanted["effective_rank"] = self.model.rank
         values = {name: float(metric.result().numpy()) for name, metric in wanted.items()}
         for metric in self.model.metrics:
@@ -92,7 +99,19 @@ class StopRequest:
         return f"--max_wall_minutes={self.max_minutes:g}" if over else ""
 
 
-def train(runner, steps, start_step, checkpoints, observers, steps_per_execution=1, stop=None):  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Attributes: steps_per_execution, most steps of one call to the device; stop, a StopRequest,
+    by default one for SIGTERM."""
+
+    steps_per_execution: int = 1
+    stop: StopRequest = None
+
+
+NO_LIMITS = Limits()
+
+
+def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_LIMITS):
     """Trains from `start_step` to `steps.total`.
 
     Args:
@@ -101,28 +120,27 @@ def train(runner, steps, start_step, checkpoints, observers, steps_per_execution
         start_step: steps already done.
         checkpoints: checkpoints.Checkpoints.
         observers: callables (step, {name: float}) of logged steps, which may add figures.
-        steps_per_execution: most steps of one call to the device.
-        stop: StopRequest, by default one for SIGTERM.
+        faults: faults.FaultWatch.
+        limits: Limits.
     Returns:
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
     Raises:
-        DivergedError: the loss is not finite; the last good checkpoint is kept.
+        DivergedError: see FaultWatch.look; the last good checkpoint is kept.
         PreemptedError: SIGTERM arrived or the time is over; the state of this step is saved.
     """
     step, logs = start_step, {}
-    with stop or StopRequest() as stop:
+    with limits.stop or StopRequest() as stop:
         while step < steps.total:
-            step += runner.run(min(steps_per_execution, _to_next_stop(step, steps)))
+            step += runner.run(min(limits.steps_per_execution, _to_next_stop(step, steps)))
             reason = stop.reason(step)
-            saving = step % steps.checkpoint == 0 or step == steps.total or reason
-            if step % steps.log == 0 or step == steps.total:
+            logging = step % steps.log == 0 or step == steps.total
+            saving = step % steps.checkpoint == 0 or step == steps.total or bool(reason)
+            if logging or saving:
+                faults.look(step, saving)
+            if logging:
                 logs = runner.take_metrics(step)
-                _check_finite(logs, step, checkpoints)
                 for observe in observers:
                     observe(step, logs)
-            elif saving:
-                bad = runner.model.running["non_finite_steps"].result()
-                _check_finite({"non_finite_steps": float(bad)}, step, checkpoints)
             if saving:
                 _save(runner.model, checkpoints, step, last=step == steps.total)
             if reason and step < steps.total:
@@ -145,12 +163,3 @@ def _to_next_stop(step, steps):
     return min(
         steps.total - step, steps.log - step % steps.log, steps.checkpoint - step % steps.checkpoint
     )
-
-
-def _check_finite(logs, step, checkpoints):
-    if logs["non_finite_steps"] > 0:
-        last = checkpoints.latest or "none was saved yet"
-        raise DivergedError(
-            f"the loss became NaN or infinite at or before step {step}; last good checkpoint: "
-            f"{last}; lower --learning_rate or raise --warmup_epochs (pretraining: --temperature)."
-        )

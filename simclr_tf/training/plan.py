@@ -8,7 +8,10 @@ from simclr_tf.optimizers import schedule
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """Lengths in steps and the learning rate they lead to."""
+    """Lengths in steps and the learning rate they lead to.
+
+    `total` includes the lengths of the `rounds` by which a finished run was extended.
+    """
 
     total: int
     warmup: int
@@ -16,6 +19,23 @@ class Steps:
     checkpoint: int
     log: int
     peak_learning_rate: float
+    rounds: tuple = ()
+
+
+def learning_rate(steps):
+    """The schedule of a run: warm-up and half a cosine, and the same again for each extension.
+
+    Args:
+        steps: Steps.
+    Returns:
+        Keras learning-rate schedule, a function of the steps done.
+    """
+    peak = steps.peak_learning_rate
+    first = schedule.WarmUpCosine(peak, steps.warmup, steps.total - sum(steps.rounds))
+    if not steps.rounds:
+        return first
+    more = [schedule.WarmUpCosine(peak, min(steps.warmup, n // 10), n) for n in steps.rounds]
+    return schedule.InRounds([first, *more])
 
 
 def resolve_steps(training, optimizer, num_train, whole=True):

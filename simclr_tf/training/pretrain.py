@@ -1,5 +1,6 @@
 """`--mode=pretrain`: from images without labels to a checkpointed encoder."""
 
+import functools
 import time
 
 from simclr_tf import config as settings_of
@@ -8,20 +9,28 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.table import make_loss
 from simclr_tf.models.simclr import SimCLR
-from simclr_tf.optimizers import schedule
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import channels, data_service, gradient_cache, multi_crop, plan
+from simclr_tf.training import (
+    channels,
+    data_service,
+    extension,
+    gradient_cache,
+    multi_crop,
+    plan,
+)
 from simclr_tf.training.agreed_stop import stop_request
 from simclr_tf.training.checkpoints import Checkpoints
+from simclr_tf.training.faults import FaultWatch
 from simclr_tf.training.health import HealthWatch
-from simclr_tf.training.loop import StepRunner, train
+from simclr_tf.training.loop import Limits, StepRunner, train
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
-from simclr_tf.training.recording import bad_images_told, recorder
+from simclr_tf.training.recording import bad_images_told, last_line, recorder
+from simclr_tf.training.replay import examples_of_step
 from simclr_tf.training.restore import build_parts
-from simclr_tf.training.run_folder import RunFolder, write_json
+from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 from simclr_tf.training.strategy import check_divisible, make_crew
 
 
@@ -50,14 +59,18 @@ def _run(config, given, crew):
     per_replica = check_divisible(config.training.train_batch_size, crew.replicas)
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
-    if _loss(config).needs_labels and not info.num_classes:
-        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
+    _check_labels(config, info)
+    if config.training.keep_best and crew.count > 1:
+        raise SettingsError(f"keep_best={config.training.keep_best} works in one process, not with several --workers; leave it out.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
+    folder = RunFolder(config.run.model_dir)
+    steps, extensions = crew.together(lambda: extension.extended(folder, config.training.extend_epochs, steps))  # fmt: skip
     service = config.training.data_service
     if not config.run.dry_run:
         crew.together(lambda: data_service.check(service) if service else None)
         source = crew.together(lambda: sources.open_source(config.data, "train", config.run.seed))
-        folder = _claim(config, info, crew)
+        _claim(config, info, crew, folder)
+        crew.together(lambda: extension.record(folder, extensions) if crew.is_chief else None)
     with crew.strategy.scope():
         model = build_model(config, info.num_classes, steps)
     crew.say(_plan(config, info, steps, crew, per_replica, model))
@@ -67,16 +80,23 @@ def _run(config, given, crew):
         return _train(config, crew, model, source, steps, folder)
 
 
-def _claim(config, info, crew):
-    """The run folder, claimed by the chief; the other workers check that it is their run."""
+def _claim(config, info, crew, folder):
+    """The chief claims the run folder; the other workers check that it is their run."""
     dataset = {"name": info.name, "fingerprint": info.fingerprint, "num_train": info.num_train, "num_classes": info.num_classes}  # fmt: skip
-    folder = RunFolder(config.run.model_dir)
     fields = settings_of.fields_of(type(config))
     free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
     this_run = "pretrain", settings_of.flatten(config), free, dataset
     crew.together(lambda: folder.claim(*this_run) if crew.is_chief else None)
     crew.together(lambda: None if crew.is_chief else folder.check_same(*this_run))
-    return folder
+
+
+def _check_labels(config, info):
+    if info.num_classes:
+        return
+    if _loss(config).needs_labels:
+        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
+    if config.training.keep_best == "probe_top_1":
+        raise SettingsError(f"keep_best=probe_top_1 needs labels and {info.name} has none; choose --keep_best=loss.")  # fmt: skip
 
 
 def build_model(config, num_classes, steps):
@@ -96,8 +116,9 @@ def build_model(config, num_classes, steps):
     model = SimCLR(encoder, head, _loss(config), views, probe, rank)
     excluded = undecayed_variables(encoder, head)
     excluded += list(probe.trainable_variables) if probe is not None else []
-    model.compile(optimizer=make_optimizer(config.optimizer, _curve(steps), excluded))
+    model.compile(optimizer=make_optimizer(config.optimizer, plan.learning_rate(steps), excluded))
     model.optimizer.build(model.trainable_variables)
+    model.skips_non_finite = config.training.on_nan == "skip"
     return model
 
 
@@ -107,10 +128,6 @@ def _loss(config):
     loss = make_loss(config.loss, jit_compile=not whole)
     views, local = config.training.num_views, config.multi_crop.local_views
     return OverPairs(loss, views, local) if views > 2 or local else loss
-
-
-def _curve(steps):
-    return schedule.WarmUpCosine(steps.peak_learning_rate, steps.warmup, steps.total)
 
 
 def _plan(config, info, steps, crew, per_replica, model):
@@ -138,15 +155,17 @@ def _plan(config, info, steps, crew, per_replica, model):
 
 
 def _train(config, crew, model, source, steps, folder):
-    training = config.training
+    training, seed, batch = config.training, config.run.seed, config.training.global_batch_size
     checkpoints = Checkpoints(folder.join("checkpoints"), model, training.keep_checkpoint_max, crew)  # fmt: skip
     start = crew.together(checkpoints.resume)
     crew.check_equal(start, "a checkpoint of step")
+    if start >= steps.total and _is_written(folder, steps):
+        crew.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
+        return None
     bad_images = "quarantine.txt" if crew.is_chief else f"quarantine.{crew.index}.txt"
     source.quarantine.attach(folder.join(bad_images))
     if start:
         crew.say(f"resuming at step {start} of {steps.total}")
-    batch = training.global_batch_size
     batches = multi_crop.batches(source, config, training.num_views, crew.share(batch), start)
     if training.data_service:
         batches = data_service.prepared_by(training.data_service, batches, start, source)
@@ -154,14 +173,18 @@ def _train(config, crew, model, source, steps, folder):
     runner = StepRunner(model, crew.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers = online_knn(config, model.encoder, source, crew.strategy, steps)
     if crew.is_chief:
-        observers += _observers(config, steps, start, folder)
+        observers += _observers(config, steps, start, folder, checkpoints)
+    faults = FaultWatch(model, checkpoints, folder, functools.partial(examples_of_step, source, seed, batch))  # fmt: skip
+    limits = Limits(training.steps_per_execution, stop_request(training.max_wall_minutes, crew))
     began = time.monotonic()
     with bad_images_told(source.quarantine):
-        limits = training.steps_per_execution, stop_request(training.max_wall_minutes, crew)
-        logs = train(runner, steps, start, checkpoints, observers, *limits)
-    if start >= steps.total:
-        crew.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
-        return None
+        logs = train(runner, steps, start, checkpoints, observers, faults, limits)
+    return _finish(config, crew, source, steps, folder, (start, began, faults, logs))
+
+
+def _finish(config, crew, source, steps, folder, done):
+    """Writes results.json; done: (first step, its time, FaultWatch, figures of the last line)."""
+    start, began, faults, logs = done
     seconds = time.monotonic() - began
     results = {
         "mode": "pretrain",
@@ -169,20 +192,31 @@ def _train(config, crew, model, source, steps, folder):
         "dataset": source.name,
         "num_train": source.num_examples,
         "num_eval": 0,
-        "images_per_second": round((steps.total - start) * batch / seconds, 2),
+        "images_per_second": round((steps.total - start) * config.training.global_batch_size / seconds, 2),
         "wall_seconds": round(seconds, 2),
-        **logs,
+        "skipped_steps": faults.tell_total(steps.total),
+        **(logs or last_line(folder)),
     }
     if crew.is_chief:
         write_json(folder.join("results.json"), results)
     return results
 
 
-def _observers(config, steps, start, folder):
+def _is_written(folder, steps):
+    """Whether results.json is there; a kill may come between the last checkpoint and it."""
+    path = folder.join("results.json")
+    return tf.io.gfile.exists(path) and read_json(path).get("step") == steps.total
+
+
+def _observers(config, steps, start, folder, checkpoints):
     """What the chief shows and writes at logged steps."""
-    progress = Progress(start, steps.total, config.training.global_batch_size)
+    training = config.training
+    progress = Progress(start, steps.total, training.global_batch_size)
     health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
-    return [progress.show, recorder(folder, start, _curve(steps)), health.look]
+    observers = [progress.show, recorder(folder, start, plan.learning_rate(steps)), health.look]
+    if training.keep_best:
+        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
+    return observers
 
 
 def _gradient_cache(training, model, crew):

@@ -46,9 +46,11 @@ class Progress:
     def show(self, step, logs):
         """Refreshes the line; where output is not a terminal, prints one every ten seconds."""
         now, last = time.monotonic(), step >= self.total
+        skipped = f"step {step}/{self.total}  all steps since the last line were skipped"
+        line = self.line(step, logs) if "loss" in logs else skipped
         if self.live:
-            self.stream.write("\r\x1b[K" + self.line(step, logs) + ("\n" if last else ""))
+            self.stream.write("\r\x1b[K" + line + ("\n" if last else ""))
         elif last or now - self.printed >= 10:
             self.printed = now
-            self.stream.write(self.line(step, logs) + "\n")
+            self.stream.write(line + "\n")
         self.stream.flush()

@@ -1,6 +1,7 @@
 """What a run leaves behind while it trains: metrics.jsonl, TensorBoard, its bad images."""
 
 import contextlib
+import json
 
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import MetricsLog
@@ -28,6 +29,13 @@ def recorder(folder, start, curve):
         writer.flush()
 
     return record
+
+
+def last_line(folder):
+    """{name: float} of the last line of a run's metrics.jsonl, {} if it has none."""
+    lines = MetricsLog(folder.join("metrics.jsonl"), float("inf")).lines
+    logs = json.loads(lines[-1]) if lines else {}
+    return {name: value for name, value in logs.items() if name not in ("step", "learning_rate")}
 
 
 @contextlib.contextmanager

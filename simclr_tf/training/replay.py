@@ -5,6 +5,7 @@ import os
 from simclr_tf import config
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.stack import no_autograph
 from simclr_tf.training import multi_crop
 from simclr_tf.training.run_folder import read_json
 
@@ -36,3 +37,20 @@ def views_of_step(run_dir, step):
     made = multi_crop.make_all_views(run, count)(found)
     views = zip(("views", "local_views"), made if isinstance(made, tuple) else (made,))
     return {**dict(views), **{name: found[name] for name in ("id", "epoch", "label")}}
+
+
+@no_autograph
+def examples_of_step(source, seed, global_batch_size, step):
+    """Which examples the batch of a training step holds; reads no image.
+
+    Args:
+        source: data.source.Source that is trained on.
+        seed: int, of the run; global_batch_size: int, b.
+        step: int, 1 for the first step.
+    Returns:
+        (ids, names): lists of b int and of b str.
+    """
+    references = source.references(seed, (step - 1) * global_batch_size)
+    batches = references.map(lambda one: one["id"]).batch(global_batch_size)
+    ids = [int(example_id) for example_id in next(iter(batches)).numpy()]
+    return ids, [source.name_of(example_id) for example_id in ids]

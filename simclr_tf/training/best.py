@@ -1,0 +1,45 @@
+"""The best checkpoint of a run by one of its logged figures: the setting `keep_best`."""
+
+import os
+
+from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import read_json, write_json
+
+_LOWER_IS_BETTER = {"loss"}
+
+
+class BestKeeper:
+    """Keeps one checkpoint in a folder of its own, beside best.json, which says how good it is.
+
+    Candidates are the steps at which the run saves a checkpoint; what counts is the newest figure
+    that was logged since the checkpoint before. What best.json holds survives a resume: a resumed
+    run comes to the same figures again, and only a better one replaces it.
+    """
+
+    def __init__(self, checkpoint, directory, metric):
+        """Args: tf.train.Checkpoint to save; folder, str; metric: name of a logged figure."""
+        self.metric, self._path = metric, os.path.join(directory, "best.json")
+        self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
+        self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
+        self._latest = None
+        stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
+        self._best = stored.get("value") if stored.get("metric") == metric else None
+
+    def observe(self, step, logs):
+        """An observer of `loop.train`."""
+        self._latest = logs.get(self.metric, self._latest)
+
+    def save(self, step):
+        """Saves the checkpoint of `step` too, if it is the best one so far.
+
+        Raises:
+            tf.errors.OpError, DataError: it cannot be written.
+        """
+        value, self._latest = self._latest, None
+        if value is None or (
+            self._best is not None and not self._sign * value > self._sign * self._best
+        ):
+            return
+        self._manager.save(checkpoint_number=step)
+        write_json(self._path, {"metric": self.metric, "value": value, "step": step})
+        self._best = value

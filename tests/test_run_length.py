@@ -1,0 +1,116 @@
+"""Which checkpoints a run keeps, and how a finished run is made longer."""
+
+import json
+
+import numpy as np
+import pytest
+
+from simclr_tf import config
+from simclr_tf.errors import SettingsError
+from simclr_tf.optimizers import schedule
+from simclr_tf.stack import keras, tf
+from simclr_tf.training import extension, plan, pretrain, restore
+from simclr_tf.training.best import BestKeeper
+from simclr_tf.training.run_folder import RunFolder
+from tests.test_training import tiny
+
+STEPS = plan.Steps(total=7, warmup=2, per_epoch=22, checkpoint=2, log=1, peak_learning_rate=1.0)
+
+
+def small(folder, **changes):
+    return tiny(folder, encoder="tests.tiny_encoder:encoder", **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("length") / "run"
+    pretrain.run(small(folder, keep_best="loss", train_steps=6, keep_checkpoint_max=2))
+    return folder
+
+
+def test_the_best_checkpoint_outlives_the_newer_ones(finished):
+    lines = [json.loads(x) for x in (finished / "metrics.jsonl").read_text().splitlines()]
+    saved = {line["step"]: line["loss"] for line in lines if line["step"] % 2 == 0}
+    best = json.loads((finished / "best/best.json").read_text())
+    assert best == {"metric": "loss", "value": min(saved.values()), "step": min(saved, key=saved.get)}  # fmt: skip
+    assert len(list((finished / "checkpoints").glob("*.index"))) == 2
+    assert len(list((finished / "best").glob("*.index"))) == 1
+    trained = restore.load_trained(str(finished / "best"))
+    assert trained.step == best["step"] and trained.run_dir == str(finished)
+
+
+def keeper(folder, metric="probe_top_1"):
+    return BestKeeper(tf.train.Checkpoint(x=tf.Variable(1.0)), str(folder), metric)
+
+
+def saved_steps(one, figures):
+    """{step: figure, or None where none was logged} -> the steps that were kept, in order."""
+    kept = []
+    for step, figure in figures.items():
+        if figure is not None:
+            one.observe(step, {one.metric: figure})
+        one.save(step)
+        kept.append(int(tf.train.latest_checkpoint(one._manager.directory).split("-")[-1]))
+    return kept
+
+
+def test_only_a_better_figure_replaces_the_best_and_a_resume_remembers_it(tmp_path):
+    assert saved_steps(keeper(tmp_path), {1: 0.5, 2: 0.4, 3: None, 4: 0.6, 5: 0.6}) == [1, 1, 1, 4, 4]  # fmt: skip
+    assert saved_steps(keeper(tmp_path), {5: 0.6, 6: 0.59, 7: 0.7}) == [4, 4, 7]
+    assert saved_steps(keeper(tmp_path, "loss"), {8: 0.9, 9: 0.8, 10: 0.85}) == [8, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(keep_best="knn_top_1"), "keep_best=knn_top_1 is not measured without knn_while"),
+        (
+            dict(keep_best="probe_top_1", lineareval_while_pretraining=False),
+            "keep_best=probe_top_1 is not measured without lineareval_while_pretraining",
+        ),
+        (dict(keep_best="accuracy"), "keep_best=accuracy is not allowed"),
+    ],
+)
+def test_a_figure_that_is_not_measured_is_refused(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        config.Training(**changes)
+
+
+def test_each_extension_is_one_more_round_of_the_schedule():
+    steps = plan.dataclasses.replace(STEPS, total=7 + 30 + 5, rounds=(30, 5))
+    rate = plan.learning_rate(steps)
+    first, second, third = (schedule.WarmUpCosine(1.0, *n) for n in ((2, 7), (2, 30), (0, 5)))
+    want = [*map(first, range(7)), *map(second, range(30)), *map(third, range(5)), 0.0]
+    np.testing.assert_allclose([float(rate(s)) for s in range(43)], want, atol=1e-7)
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
+    assert float(again(20)) == float(rate(20))
+    compiled = tf.function(rate, jit_compile=True, autograph=False)
+    assert float(compiled(tf.constant(38, tf.int64))) == pytest.approx(float(rate(38)))
+
+
+def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
+    folder = tmp_path / "run"
+    short = dict(train_steps=3, train_batch_size=700, log_steps=1)
+    first = pretrain.run(small(folder, **short))
+    assert first["step"] == 3
+    longer = pretrain.run(small(folder, **short, extend_epochs=2))  # 2 steps an epoch
+    assert longer["step"] == 7
+    assert pretrain.run(small(folder, **short, extend_epochs=2)) is None
+    assert "step 7 of 7, nothing left to do" in capsys.readouterr().out
+    assert pretrain.run(small(folder, **short, extend_epochs=3))["step"] == 9
+    assert json.loads((folder / "extensions.json").read_text()) == {"extend_epochs": [2, 3]}
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    rates = [line["learning_rate"] for line in lines]
+    assert rates[2] == rates[6] == rates[8] == 0.0 and rates[3] > rates[4] > 0
+    for less in (0, 1):
+        with pytest.raises(SettingsError, match=f"extend_epochs={less} is less than the 3 epochs"):
+            pretrain.run(small(folder, **short, extend_epochs=less))
+
+
+def test_only_finished_runs_are_extended(tmp_path, finished):
+    with pytest.raises(SettingsError, match="extend_epochs=2 continues a finished run and .* none"):
+        pretrain.run(small(tmp_path / "new", extend_epochs=2))
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(SettingsError, match="is at step 6 of 7; finish it by its own command"):
+        extension.extended(RunFolder(str(finished)), 2, STEPS)
