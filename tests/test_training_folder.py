@@ -8,7 +8,12 @@ from PIL import Image
 
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.training import pretrain
-from simclr_tf.training.run_folder import MetricsLog, RunFolder, write_atomically
+from simclr_tf.training.run_folder import (
+    MetricsLog,
+    RunFolder,
+    clear_half_written,
+    write_atomically,
+)
 from tests.test_training import tiny
 
 
@@ -83,3 +88,12 @@ def test_strict_data_stops_with_the_path(tmp_path, photos):
     with pytest.raises(DataError, match="7.png cannot be used") as caught:
         pretrain.run(tiny(tmp_path / "run", **settings, strict_data=True))
     assert "\n" not in str(caught.value) and caught.value.exit_code == 3
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path):
+    (tmp_path / "ckpt-3_temp").mkdir()
+    (tmp_path / "ckpt-3_temp" / "part-00000").write_text("half")
+    (tmp_path / "ckpt-2.index").write_text("whole")
+    clear_half_written(str(tmp_path))
+    clear_half_written(str(tmp_path / "absent"))
+    assert os.listdir(tmp_path) == ["ckpt-2.index"]

@@ -3,7 +3,7 @@
 import os
 
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import read_json, write_json
+from simclr_tf.training.run_folder import clear_half_written, read_json, write_json
 
 _LOWER_IS_BETTER = {"loss"}
 
@@ -22,6 +22,7 @@ class BestKeeper:
         self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
         self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
         self._latest = None
+        clear_half_written(directory)
         stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
         self._best = stored.get("value") if stored.get("metric") == metric else None
 

@@ -6,6 +6,7 @@ import tempfile
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 from simclr_tf.training.best import BestKeeper
+from simclr_tf.training.run_folder import clear_half_written
 from simclr_tf.training.workers import LOST
 
 # what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
@@ -59,6 +60,7 @@ class Checkpoints:
         Raises:
             DataError: the checkpoint is damaged or does not fit the model.
         """
+        clear_half_written(self.manager.directory)
         path = self.manager.latest_checkpoint
         if path is None:
             return 0

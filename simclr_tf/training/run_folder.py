@@ -3,6 +3,7 @@
 Works on every file system of tf.io.gfile (local disk, gs://, ram://).
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -93,6 +94,18 @@ def read_array(path):
     except (tf.errors.OpError, ValueError, EOFError) as error:
         reason = str(getattr(error, "message", error)).splitlines()[0]
         raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+
+
+def clear_half_written(folder):
+    """Removes what a killed save left in a folder of checkpoints: its temporary folders.
+
+    TensorFlow uses them again only if the same step is saved again.
+    """
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    for name in names:
+        if name.rstrip("/").endswith("_temp"):
+            with contextlib.suppress(tf.errors.NotFoundError):  # another worker was faster
+                tf.io.gfile.rmtree(os.path.join(folder, name))
 
 
 def versions():
