@@ -1,7 +1,6 @@
 """A training that is killed again and again ends as one that nothing disturbs, bit for bit."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import read_json
 from tests.tiny_run import images_in_folders
 
 STEPS, EVERY = 72, 3
@@ -92,7 +92,7 @@ def assert_same_run(one, two):
         assert want.keys() == got.keys() and len(want) > 30
         for key in want:
             np.testing.assert_array_equal(got[key], want[key], err_msg=f"{folder}: {key}")
-    figures = [json.loads((run / "results.json").read_text()) for run in (one, two)]
+    figures = [read_json(str(run / "results.json")) for run in (one, two)]
     for result in figures:
         del result["images_per_second"], result["wall_seconds"]
     assert figures[0] == figures[1]

@@ -11,7 +11,7 @@ from simclr_tf.optimizers import schedule
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import extension, plan, pretrain, restore
 from simclr_tf.training.best import BestKeeper
-from simclr_tf.training.run_folder import RunFolder
+from simclr_tf.training.run_folder import RunFolder, read_json
 from tests.test_training import tiny
 
 STEPS = plan.Steps(total=7, warmup=2, per_epoch=22, checkpoint=2, log=1, peak_learning_rate=1.0)
@@ -31,7 +31,7 @@ def finished(tmp_path_factory):
 def test_the_best_checkpoint_outlives_the_newer_ones(finished):
     lines = [json.loads(x) for x in (finished / "metrics.jsonl").read_text().splitlines()]
     saved = {line["step"]: line["loss"] for line in lines if line["step"] % 2 == 0}
-    best = json.loads((finished / "best/best.json").read_text())
+    best = read_json(str(finished / "best/best.json"))
     assert best == {"metric": "loss", "value": min(saved.values()), "step": min(saved, key=saved.get)}  # fmt: skip
     assert len(list((finished / "checkpoints").glob("*.index"))) == 2
     assert len(list((finished / "best").glob("*.index"))) == 1
@@ -98,7 +98,7 @@ def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     assert pretrain.run(small(folder, **short, extend_epochs=2)) is None
     assert "step 7 of 7, nothing left to do" in capsys.readouterr().out
     assert pretrain.run(small(folder, **short, extend_epochs=3))["step"] == 9
-    assert json.loads((folder / "extensions.json").read_text()) == {"extend_epochs": [2, 3]}
+    assert read_json(str(folder / "extensions.json")) == {"extend_epochs": [2, 3]}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 10))
     rates = [line["learning_rate"] for line in lines]
