@@ -64,7 +64,7 @@ def _run(config, given, crew):
         raise SettingsError(f"keep_best={config.training.keep_best} works in one process, not with several --workers; leave it out.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
     folder = RunFolder(config.run.model_dir)
-    steps, extensions = crew.together(lambda: extension.extended(folder, config.training.extend_epochs, steps))  # fmt: skip
+    steps, extensions = extension.extended(folder, config.training.extend_epochs, steps)
     service = config.training.data_service
     if not config.run.dry_run:
         crew.together(lambda: data_service.check(service) if service else None)
@@ -186,13 +186,14 @@ def _finish(config, crew, source, steps, folder, done):
     """Writes results.json; done: (first step, its time, FaultWatch, figures of the last line)."""
     start, began, faults, logs = done
     seconds = time.monotonic() - began
+    images = (steps.total - start) * config.training.global_batch_size
     results = {
         "mode": "pretrain",
         "step": steps.total,
         "dataset": source.name,
         "num_train": source.num_examples,
         "num_eval": 0,
-        "images_per_second": round((steps.total - start) * config.training.global_batch_size / seconds, 2),
+        "images_per_second": round(images / seconds, 2),
         "wall_seconds": round(seconds, 2),
         "skipped_steps": faults.tell_total(steps.total),
         **(logs or last_line(folder)),
