@@ -12,7 +12,7 @@ from simclr_tf.models import non_finite
 from simclr_tf.models.simclr import SimCLR
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import tf
-from simclr_tf.training import faults, pretrain, replay
+from simclr_tf.training import faults, multi_crop, pretrain, replay
 from simclr_tf.training.gradient_cache import GradientCache
 from simclr_tf.training.loop import StepRunner
 from tests import test_gradient_cache as parts
@@ -116,7 +116,7 @@ def poisoned_run(monkeypatch, folder, step, **changes):
     settings = tiny(folder, encoder="tests.tiny_encoder:encoder", train_steps=8, **changes)
     source = sources.open_source(settings.data, "train", 0)
     bad = replay.examples_of_step(source, 0, 64, step)[0][5]
-    plain = pretrain.make_views
+    plain = multi_crop.make_views
 
     def make_views(*args):
         make = plain(*args)
@@ -127,7 +127,7 @@ def poisoned_run(monkeypatch, folder, step, **changes):
 
         return poisoned
 
-    monkeypatch.setattr(pretrain, "make_views", make_views)
+    monkeypatch.setattr(multi_crop, "make_views", make_views)
     return settings
 
 
