@@ -1,10 +1,12 @@
 """Runs on images that are not RGB: every mode takes the channels from the pretraining."""
 
+import glob
 import json
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from export import run as export_run
 from simclr_tf import config
@@ -12,9 +14,19 @@ from simclr_tf.data import sources
 from simclr_tf.embedding import run as embed_run
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.models.build import build_encoder
-from simclr_tf.report import sheet
+from simclr_tf.report import pictures, sheet
 from simclr_tf.stack import tf
-from simclr_tf.training import finetune, input, knn, linear_eval, pretrain, replay, restore
+from simclr_tf.training import (
+    finetune,
+    input,
+    knn,
+    linear_eval,
+    pretrain,
+    probe,
+    replay,
+    restore,
+    transfer,
+)
 from simclr_tf.views.channels import without_color
 from simclr_tf.views.device import make_views
 
@@ -128,6 +140,28 @@ def test_the_export_takes_arrays_and_no_bytes(trained, capsys):
     np.testing.assert_allclose(again.encoder(images, training=False), want, atol=1e-5)
     with open(os.path.join(report.path, "README.md")) as file:
         assert "[batch, height, width, 4], 4 channels" in file.read()
+
+
+def test_probe_transfer_pictures_and_tflite_take_the_channels(trained, tmp_path):
+    images, run_dir = trained
+    common = {"checkpoint": run_dir, "eval_batch_size": 8}
+    found = probe.run(
+        settings("probe", model_dir=str(tmp_path / "p"), probe_epochs=1, probe_hidden=0, **common)
+    )
+    assert sorted(found["tasks"]) == ["label", "noise", "rotation", "sobel"]  # no colour to tell
+    short = {"max_iterations": 5, "permutations": 10}
+    column = transfer.run(
+        settings("transfer", model_dir=str(tmp_path / "t"), datasets=images, **short, **common)
+    )["datasets"]["images"]
+    assert column["simclr"]["num_eval"] + column["num_train"] == 24
+    with Image.open(pictures.draw_overview(restore.load_trained(run_dir))) as picture:
+        assert picture.size[0] > 600
+    export_run.run(settings("export", checkpoint=run_dir, export_formats="tflite"))
+    (path,) = glob.glob(os.path.join(run_dir, "converted", "2", "*.tflite"))
+    runner = tf.lite.Interpreter(path).get_signature_runner("serving_default")
+    rows = np.random.default_rng(1).random((2, SIZE, SIZE, C), np.float32)
+    want = restore.load_trained(run_dir).encoder(rows, training=False)
+    np.testing.assert_allclose(runner(images=rows)["h"], want, atol=1e-4)
 
 
 def test_images_of_another_kind_are_refused_in_one_sentence(trained, tmp_path):
