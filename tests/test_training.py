@@ -14,6 +14,7 @@ from simclr_tf.errors import DataError, DivergedError, SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.training import plan, pretrain, restore
 from simclr_tf.training.checkpoints import restore_strictly
+from simclr_tf.training.input import train_batches
 from simclr_tf.training.progress import Progress, chance_loss
 from simclr_tf.training.run_folder import read_json
 from simclr_tf.training.strategy import make_strategy
@@ -207,7 +208,7 @@ def test_keras_fit_runs_the_same_step(tmp_path):
     small = tiny(tmp_path)
     steps = plan.resolve_steps(small.training, small.optimizer, 1437)
     source = pretrain.sources.open_source(small.data, "train", 0)
-    batches = pretrain.train_batches(source, small.views, 16, 64, 0)
+    batches = train_batches(source, small.views, 16, 64, 0)
     model = pretrain.build_model(small, 10, steps)
     history = model.fit(batches, epochs=1, steps_per_epoch=2, verbose=0).history
     assert 0 < history["loss"][0] < 2 * chance_loss(64)
