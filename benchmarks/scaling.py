@@ -79,6 +79,7 @@ def count(depth, image_size, batch, replicas):
         sizes = [size for name, size in recorder.payloads if name == part]
         found[part] = {"operations": len(sizes), "payload": sum(sizes)}
     sizes = [size_of(variable) for variable in model.trainable_variables]
+    sizes.append(4)  # the loss, summed with them: see models.non_finite.summed
     found["gradient"] = {"operations": len(sizes), "payload": sum(sizes)}
     channels = sum(v.shape[0] for v in model.variables if "moving_mean" in v.name)
     z_of_others = 2 * (batch - share) * WIDTH_OF_Z * 4
