@@ -166,6 +166,7 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
         (dict(train_batch_size=5000), "larger than the 1437 training images"),
         (dict(warmup_epochs=50.0), "warm-up"),
         (dict(strategy="mirrored", train_batch_size=63), "does not divide evenly over 4"),
+        (dict(strategy="mirrored", jit_compile=True), "jit_compile is set with 4 replicas on CPUs"),
         (dict(dataset="digit"), "digits"),
     ],
 )

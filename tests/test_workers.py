@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.local_workers import LocalWorkers, worker_commands
 from simclr_tf.stack import tf
+from simclr_tf.training.run_folder import read_json
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
@@ -80,9 +81,9 @@ def wait_for_step(workers, model_dir, step):
     raise AssertionError(f"no step {step} in 240 s: {workers.output(0, 'err')[-2000:]}")
 
 
-def assert_same_weights(one, two, atol):
+def assert_same_weights(one, two, atol, inside="checkpoints"):
     """Every variable of the newest checkpoints of two runs, optimizer and metrics included."""
-    readers = [tf.train.load_checkpoint(str(path / "checkpoints")) for path in (one, two)]
+    readers = [tf.train.load_checkpoint(str(path / inside)) for path in (one, two)]
     shapes = [reader.get_variable_to_shape_map() for reader in readers]
     assert shapes[0] == shapes[1]
     keys = [key for key in shapes[0] if key.endswith("VARIABLE_VALUE")]
@@ -104,8 +105,9 @@ def assert_same_runs(alone, run):
 
 @pytest.mark.slow
 def test_two_workers_train_like_one_process(tmp_path):
-    """Six steps of momentum SGD, of two workers stopped after the first."""
-    settings = {"train_steps": 6, "checkpoint_steps": 3}
+    """Six steps of momentum SGD with a local view, of two workers stopped after the first."""
+    settings = {"train_steps": 6, "checkpoint_steps": 3, "keep_best": "loss"}
+    settings.update(local_views=1, local_size=16)
     run, pair = tmp_path / "run", tmp_path / "pair"
     run_alone(tmp_path / "alone", **settings)
     with start(pair, run, max_wall_minutes=1e-4, **settings) as workers:
@@ -116,10 +118,13 @@ def test_two_workers_train_like_one_process(tmp_path):
         said, other = workers.output(0), workers.output(1)
     assert "MultiWorkerMirroredStrategy, 2 workers, 2 replicas" in said and other == ""
     assert_same_runs(tmp_path / "alone", run)
-    names = {"config.json", "metrics.jsonl", "results.json", "checkpoints", "logs"}
+    names = {"best", "config.json", "metrics.jsonl", "results.json", "checkpoints", "logs"}
     assert set(os.listdir(run)) == names
     assert os.listdir(pair / "tmp1") == []  # where the other worker had to write
     assert json.loads((run / "results.json").read_text())["step"] == 6
+    best = [read_json(str(folder / "best/best.json")) for folder in (run, tmp_path / "alone")]
+    assert best[0]["step"] == best[1]["step"] == 6
+    assert_same_weights(tmp_path / "alone", run, atol=1e-5, inside="best")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import os
 
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import clear_half_written, read_json, write_json
+from simclr_tf.training.workers import Crew
 
 _LOWER_IS_BETTER = {"loss"}
 
@@ -16,12 +17,19 @@ class BestKeeper:
     run comes to the same figures again, and only a better one replaces it.
     """
 
-    def __init__(self, checkpoint, directory, metric):
-        """Args: tf.train.Checkpoint to save; folder, str; metric: name of a logged figure."""
+    def __init__(self, checkpoint, directory, metric, crew=None):
+        """Finds the best one so far; writes nothing.
+
+        Args:
+            checkpoint: tf.train.Checkpoint to save; directory: its folder, str.
+            metric: name of a logged figure.
+            crew: workers.Crew of several, whose chief alone observes and decides.
+        """
         self.metric, self._path = metric, os.path.join(directory, "best.json")
         self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
+        self._checkpoint = checkpoint
         self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
-        self._latest = None
+        self._latest, self._crew = None, crew or Crew(None)
         clear_half_written(directory)
         stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
         self._best = stored.get("value") if stored.get("metric") == metric else None
@@ -30,17 +38,26 @@ class BestKeeper:
         """An observer of `loop.train`."""
         self._latest = logs.get(self.metric, self._latest)
 
-    def save(self, step):
+    def save(self, step, scratch=None):
         """Saves the checkpoint of `step` too, if it is the best one so far.
 
+        Args:
+            step: int.
+            scratch: on a worker that is not the chief, the prefix of a file that may be written.
         Raises:
             tf.errors.OpError, DataError: it cannot be written.
         """
         value, self._latest = self._latest, None
-        if value is None or (
-            self._best is not None and not self._sign * value > self._sign * self._best
-        ):
+        if not self._crew.exchange(self._is_better(value))[0, 0]:
+            return
+        if scratch is not None:
+            self._checkpoint.write(scratch)
             return
         self._manager.save(checkpoint_number=step)
         write_json(self._path, {"metric": self.metric, "value": value, "step": step})
         self._best = value
+
+    def _is_better(self, value):
+        if value is None or self._best is None:
+            return value is not None
+        return self._sign * value > self._sign * self._best

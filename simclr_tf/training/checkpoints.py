@@ -37,10 +37,11 @@ class Checkpoints:
         parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
-        self._several, self._scratch = crew is not None and crew.count > 1, None
-        self.best = None
+        self._crew, self._several = crew, crew is not None and crew.count > 1
+        self._folder = self._scratch = self.best = None
         if self._several and not crew.is_chief:
-            self._scratch = tempfile.TemporaryDirectory(prefix="simclr_tf_")
+            self._folder = tempfile.TemporaryDirectory(prefix="simclr_tf_")
+            self._scratch = os.path.join(self._folder.name, "ckpt")
 
     @property
     def latest(self):
@@ -48,8 +49,11 @@ class Checkpoints:
         return tf.train.latest_checkpoint(self.manager.directory)
 
     def keep_best(self, directory, metric):
-        """Keeps the best checkpoint by a logged figure too; returns an observer of that figure."""
-        self.best = BestKeeper(self.checkpoint, directory, metric)
+        """Keeps the best checkpoint by a logged figure too; returns an observer of that figure.
+
+        All workers must ask for it; the chief's observer counts.
+        """
+        self.best = BestKeeper(self.checkpoint, directory, metric, self._crew)
         return self.best.observe
 
     def resume(self):
@@ -85,11 +89,11 @@ class Checkpoints:
         """
         self.step.assign(step)
         try:
-            if self._scratch is not None:
-                return self.checkpoint.write(os.path.join(self._scratch.name, "ckpt"))
             if self.best is not None:
                 # first: killed in between, the run comes by here again
-                self.best.save(step)
+                self.best.save(step, self._scratch)
+            if self._scratch is not None:
+                return self.checkpoint.write(self._scratch)
             return self.manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
             if self._several and isinstance(error, LOST):

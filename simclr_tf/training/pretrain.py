@@ -31,7 +31,7 @@ from simclr_tf.training.recording import bad_images_told, last_line, recorder
 from simclr_tf.training.replay import examples_of_step
 from simclr_tf.training.restore import build_parts
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
-from simclr_tf.training.strategy import check_divisible, make_crew
+from simclr_tf.training.strategy import check_compilable, check_divisible, make_crew
 
 
 def run(config, given=frozenset()):
@@ -57,11 +57,10 @@ def run(config, given=frozenset()):
 
 def _run(config, given, crew):
     per_replica = check_divisible(config.training.train_batch_size, crew.replicas)
+    check_compilable(config.training.jit_compile, crew.strategy, crew.replicas)
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     _check_labels(config, info)
-    if config.training.keep_best and crew.count > 1:
-        raise SettingsError(f"keep_best={config.training.keep_best} works in one process, not with several --workers; leave it out.")  # fmt: skip
     steps = plan.resolve_steps(config.training, config.optimizer, info.num_train)
     folder = RunFolder(config.run.model_dir)
     steps, extensions = extension.extended(folder, config.training.extend_epochs, steps)
@@ -172,8 +171,10 @@ def _train(config, crew, model, source, steps, folder):
     cache = _gradient_cache(training, model, crew)
     runner = StepRunner(model, crew.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers = online_knn(config, model.encoder, source, crew.strategy, steps)
+    if training.keep_best:
+        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
     if crew.is_chief:
-        observers += _observers(config, steps, start, folder, checkpoints)
+        observers += _observers(config, steps, start, folder)
     faults = FaultWatch(model, checkpoints, folder, functools.partial(examples_of_step, source, seed, batch))  # fmt: skip
     limits = Limits(training.steps_per_execution, stop_request(training.max_wall_minutes, crew))
     began = time.monotonic()
@@ -209,15 +210,12 @@ def _is_written(folder, steps):
     return tf.io.gfile.exists(path) and read_json(path).get("step") == steps.total
 
 
-def _observers(config, steps, start, folder, checkpoints):
+def _observers(config, steps, start, folder):
     """What the chief shows and writes at logged steps."""
     training = config.training
     progress = Progress(start, steps.total, training.global_batch_size)
     health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
-    observers = [progress.show, recorder(folder, start, plan.learning_rate(steps)), health.look]
-    if training.keep_best:
-        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
-    return observers
+    return [progress.show, recorder(folder, start, plan.learning_rate(steps)), health.look]
 
 
 def _gradient_cache(training, model, crew):

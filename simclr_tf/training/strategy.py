@@ -137,3 +137,23 @@ def check_divisible(global_batch_size, replicas):
             f"{max(1, round(global_batch_size / replicas)) * replicas}."
         )
     return global_batch_size // replicas
+
+
+def check_compilable(jit_compile, strategy, replicas):
+    """Refuses what ends in a crash of TensorFlow: a compiled step on several CPU replicas.
+
+    XLA on CPU reaches neither the variables of another device nor the collectives between them.
+
+    Args:
+        jit_compile: bool, the setting; strategy: tf.distribute.Strategy; replicas: int, of all
+            workers.
+    Raises:
+        SettingsError: as said.
+    """
+    accelerated = isinstance(strategy, tf.distribute.TPUStrategy)
+    accelerated = accelerated or bool(tf.config.list_physical_devices("GPU"))
+    if jit_compile and replicas > 1 and not accelerated:
+        raise SettingsError(
+            f"jit_compile is set with {replicas} replicas on CPUs, between which a step compiled "
+            "by XLA cannot exchange anything; leave it out, or train on one device."
+        )
