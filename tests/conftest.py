@@ -17,6 +17,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than about ten seconds")
     four = [tf.config.LogicalDeviceConfiguration()] * 4
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], four)
+    # a quarter of a tiny training is optimizing its graph; processes that tests start still do it
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def mirrored(replicas):
