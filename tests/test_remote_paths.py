@@ -14,6 +14,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.selftest.resume import draw_images
 from simclr_tf.stack import tf
 from tests.test_rooms import SHIPPED, imported_modules, label, parse
+from tests.tiny_run import images_in_folders, save_tiny_run
 
 ROOM = "ram://remote-paths"
 LOCAL_ONLY = {
@@ -134,6 +135,22 @@ def test_it_is_refused_before_tensorflow_looks_for_a_tpu(capsys):
     flags = "--mode=pretrain --preset=cifar10 --model_dir=runs/x --use_tpu --tpu_name=pod-7"
     assert main(flags.split()) == 2
     assert "--model_dir=runs/x is a local path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["finetune", "knn", "linear_eval", "probe", "embed"])
+def test_so_are_those_that_come_from_the_checkpoint(mode, inherited, capsys):
+    where = "--output=ram://e.npz" if mode == "embed" else "--model_dir=ram://out"
+    flags = [f"--mode={mode}", f"--checkpoint={inherited}", where, "--use_tpu", "--tpu_name=pod-7"]
+    assert main(flags) == 2
+    assert "is a local path, which the workers of the Cloud TPU pod-7" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def inherited(tmp_path_factory):
+    """A remote run that was trained on local images."""
+    pictures = tmp_path_factory.mktemp("pictures")
+    images_in_folders(pictures, {"bars": 8, "dots": 8})
+    return save_tiny_run("ram://inherited", image_dir=str(pictures))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.stack import tf
 from simclr_tf.training import channels, evaluation_run, plan, restore
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
-from simclr_tf.training.strategy import make_strategy
 
 _WRITERS = {".npz": tables.write_npz, ".parquet": tables.write_parquet}
 
@@ -79,7 +78,7 @@ def run(config, given=frozenset()):
     output = Output.of(config.embed.output)
     if ".parquet" in output.files:
         tables.check_parquet()
-    strategy = make_strategy(config.run)
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
     config = restore.inherit(config, given, trained.settings)

@@ -5,11 +5,26 @@ import os
 from simclr_tf import config as settings_of
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
-from simclr_tf.training import channels, restore
+from simclr_tf.training import channels, restore, strategy
 from simclr_tf.training.run_folder import RunFolder, write_atomically, write_json
 
 # how the pretraining cropped, beside flip and crop_area_min, which are settings of other modes too
 CROP = ("aug_impl", "crop_area_max", "crop_aspect_min", "crop_aspect_max", "resize")
+
+
+def make_strategy(config, given, checkpoint):
+    """`strategy.make_strategy`; first, paths that come from the checkpoint are looked at.
+
+    Args:
+        config: a mode's config; given: names that the user gave; checkpoint: its path, or "".
+    Raises:
+        SettingsError: see `strategy.make_strategy`; or a Cloud TPU, which is not asked for yet,
+            could not reach the images of the pretraining.
+        DataError: as of `restore.stored_settings`.
+    """
+    if config.run.use_tpu and checkpoint:
+        restore.inherit(config, given, restore.stored_settings(checkpoint))
+    return strategy.make_strategy(config.run)
 
 
 def load(config, given):

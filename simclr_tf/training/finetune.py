@@ -10,7 +10,7 @@ from simclr_tf.training import evaluation_run, finetune_data, finetune_start, fr
 from simclr_tf.training.finetune_job import Job, fine_tune
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
-from simclr_tf.training.strategy import check_divisible, make_strategy
+from simclr_tf.training.strategy import check_compilable, check_divisible
 
 TITLES = {
     "untrained": "untrained encoder, linear classifier",
@@ -33,8 +33,10 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the run folder cannot be used, or
             training diverged.
     """
-    strategy = make_strategy(config.run)
-    check_divisible(config.training.train_batch_size, strategy.num_replicas_in_sync)
+    strategy = evaluation_run.make_strategy(config, given, finetune_start.checkpoint_of(config))
+    replicas = strategy.num_replicas_in_sync
+    check_divisible(config.training.train_batch_size, replicas)
+    check_compilable(config.training.jit_compile, strategy, replicas)
     with strategy.scope():
         start = finetune_start.find(config, given)
     config = start.config

@@ -51,7 +51,7 @@ def find(config, given):
     """
     init = config.finetuning.init
     scratch = init == "scratch"
-    path = config.source.checkpoint if scratch or not init else init
+    path = checkpoint_of(config)
     if init and not scratch and config.source.checkpoint not in ("", init):
         raise SettingsError(
             f"init={init} and checkpoint={config.source.checkpoint} name two starting points; "
@@ -75,6 +75,12 @@ def find(config, given):
     layer_index(head, config.finetuning.ft_proj_selector)  # refused now, not after the work
     origin = f"{path}, step {trained.step}"
     return Start(config, trained.encoder, head, origin, False, weights_hash(trained.encoder))
+
+
+def checkpoint_of(config):
+    """The path that --init or --checkpoint names, "" for none; config: config.Finetune."""
+    init = config.finetuning.init
+    return config.source.checkpoint if init in ("", "scratch") else init
 
 
 def _resolve(config, given, trained, scratch):

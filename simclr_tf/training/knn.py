@@ -12,7 +12,6 @@ from simclr_tf.models.selection import layer_index
 from simclr_tf.training import evaluation_run, plan
 from simclr_tf.training.input import eval_batches
 from simclr_tf.training.recording import bad_images_told
-from simclr_tf.training.strategy import make_strategy
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
 
@@ -30,7 +29,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = make_strategy(config.run)
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
         layer_index(trained.head, config.source.ft_proj_selector)  # known now, not after the work

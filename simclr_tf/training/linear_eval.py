@@ -10,7 +10,7 @@ from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
 from simclr_tf.training import evaluation_run, linear_protocol, plan
 from simclr_tf.training.recording import bad_images_told
-from simclr_tf.training.strategy import check_divisible, make_strategy
+from simclr_tf.training.strategy import check_divisible
 
 
 def run(config, given=frozenset()):
@@ -26,7 +26,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = make_strategy(config.run)
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     check_divisible(config.protocol.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)

@@ -10,7 +10,6 @@ from simclr_tf.evaluation.results import figure_text, markdown_table
 from simclr_tf.settings import listed
 from simclr_tf.training import channels, evaluation_run, plan, probe_tasks
 from simclr_tf.training.recording import bad_images_told
-from simclr_tf.training.strategy import make_strategy
 
 COLUMNS = {
     "color": "colour or grey",
@@ -34,7 +33,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = make_strategy(config.run)
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     tasks = _tasks(config)
     with strategy.scope():
         trained = evaluation_run.load(config, given)

@@ -92,15 +92,7 @@ def load_trained(checkpoint, given=None):
     if checkpoint and official.is_saved_model(checkpoint):
         return _load_official(checkpoint, given or {})
     prefix, run_dir = locate(checkpoint)
-    stored = read_json(os.path.join(run_dir, "config.json"))
-    try:
-        known = config.fields_of(config.Pretrain)
-        settings = {name: value for name, value in stored["settings"].items() if name in known}
-        pretrain = config.build(config.Pretrain, settings)
-        dataset = dict(stored["dataset"])
-        probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
-        raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
+    pretrain, dataset, probe_layer = _stored_run(run_dir)
     _check_architecture(given or {}, config.flatten(pretrain), prefix)
     encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), probe_layer)
     parts = {"encoder": encoder, "head": head}
@@ -111,6 +103,37 @@ def load_trained(checkpoint, given=None):
     reads = layer_index(head, probe_layer)
     settings = {**config.flatten(pretrain), "ft_proj_selector": reads}
     return Trained(encoder, head, probe, settings, dataset, step, run_dir)
+
+
+def stored_settings(checkpoint):
+    """The settings that a checkpoint was trained with, read without building anything.
+
+    Args:
+        checkpoint: as of `load_trained`.
+    Returns:
+        {setting name: value}; {} for an official release.
+    Raises:
+        DataError: nothing usable is there, or it is damaged.
+    """
+    exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
+    if exported:
+        return saved_model_reader.read_manifest(exported)["settings"]
+    if checkpoint and official.is_saved_model(checkpoint):
+        return {}
+    run_dir = locate(checkpoint)[1]
+    return config.flatten(_stored_run(run_dir)[0])
+
+
+def _stored_run(run_dir):
+    """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder."""
+    stored = read_json(os.path.join(run_dir, "config.json"))
+    try:
+        known = config.fields_of(config.Pretrain)
+        settings = {name: value for name, value in stored["settings"].items() if name in known}
+        probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
+        return config.build(config.Pretrain, settings), dict(stored["dataset"]), probe_layer
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
+        raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
 
 
 def _load_exported(folder, given):
