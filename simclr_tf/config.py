@@ -51,7 +51,7 @@ from simclr_tf.settings import (  # noqa: F401
 class Run(Section):
     """Where a run lives and how it is executed."""
 
-    model_dir: str = setting("", "Run folder: checkpoints, logs, results. Running the same command again resumes.", path=PATH)  # fmt: skip
+    model_dir: str = setting("", "Run folder: checkpoints, logs, results. Running the same command again resumes.", free=True, path=PATH)  # fmt: skip
     seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**31 - 1)
     deterministic: bool = setting(False, "Use deterministic kernels: a resumed run equals the uninterrupted one bit for bit.")  # fmt: skip
     dry_run: bool = setting(False, "Print the resolved plan and exit.", free=True)

@@ -1,16 +1,19 @@
 """Which checkpoints a run keeps, and how a finished run is made longer."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from simclr_tf import config
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import PreemptedError, SettingsError
 from simclr_tf.optimizers import schedule
+from simclr_tf.selftest.resume import stored_values
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import extension, plan, pretrain, restore
 from simclr_tf.training.best import BestKeeper
+from simclr_tf.training.checkpoints import latest_in
 from simclr_tf.training.run_folder import RunFolder, read_json
 from tests.test_training import tiny
 
@@ -93,8 +96,10 @@ def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     short = dict(train_steps=3, train_batch_size=700, log_steps=1)
     first = pretrain.run(small(folder, **short))
     assert first["step"] == 3
+    shutil.copytree(folder, tmp_path / "other")
     longer = pretrain.run(small(folder, **short, extend_epochs=2))  # 2 steps an epoch
     assert longer["step"] == 7
+    check_stopped_extension(tmp_path / "other", folder, **short, extend_epochs=2)
     assert pretrain.run(small(folder, **short, extend_epochs=2)) is None
     assert "step 7 of 7, nothing left to do" in capsys.readouterr().out
     assert pretrain.run(small(folder, **short, extend_epochs=3))["step"] == 9
@@ -106,6 +111,17 @@ def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     for less in (0, 1):
         with pytest.raises(SettingsError, match=f"extend_epochs={less} is less than the 3 epochs"):
             pretrain.run(small(folder, **short, extend_epochs=less))
+
+
+def check_stopped_extension(folder, whole, **settings):
+    """An extension that is stopped and started again ends like the one that was not."""
+    with pytest.raises(PreemptedError, match="after step 4 of 7"):
+        pretrain.run(small(folder, **settings, max_wall_minutes=1e-6))
+    assert pretrain.run(small(folder, **settings))["step"] == 7
+    ends = [stored_values(latest_in(str(path / "checkpoints"))) for path in (folder, whole)]
+    assert ends[0].keys() == ends[1].keys()
+    for key, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][key], rtol=1e-5, atol=1e-6, err_msg=key)
 
 
 def test_only_finished_runs_are_extended(tmp_path, finished):
