@@ -4,9 +4,11 @@ import os
 
 import pytest
 
-# Two test processes share two cores: more threads for an operation only get in each other's way.
+# Two test processes share two cores: more threads for an operation only get in each other's way,
+# most of all those of BLAS, which spin while they wait.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
 
 from simclr_tf.stack import tf
 from simclr_tf.training import strategy

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from simclr_tf import config
 from simclr_tf.errors import DataError, DivergedError, SettingsError
+from simclr_tf.selftest import parity
 from simclr_tf.stack import tf
 from simclr_tf.training import plan, pretrain, restore
 from simclr_tf.training.checkpoints import restore_strictly
@@ -41,6 +40,11 @@ def tiny(model_dir, **changes):
     return config.build(config.Pretrain, {**TINY, "model_dir": str(model_dir), **changes})
 
 
+def light(model_dir, **changes):
+    """With an encoder that is traced sooner, where it is not the subject."""
+    return tiny(model_dir, encoder="tests.tiny_encoder:encoder", **changes)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A tiny finished pretraining run: (folder, its results)."""
@@ -48,11 +52,8 @@ def finished(tmp_path_factory):
     return folder, pretrain.run(tiny(folder))
 
 
-def test_four_replicas_give_the_loss_and_gradients_of_one():
-    arguments = [sys.executable, "-m", "tests.replica_parity", "4"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-2000:]
-    errors = json.loads(done.stdout.splitlines()[-1])
+def test_four_replicas_give_the_loss_and_gradients_of_one(four_replicas):
+    errors = parity.replica_errors(four_replicas)
     assert errors["loss"] <= 1e-5 and errors["gradient"] <= 1e-5, errors
 
 
@@ -148,7 +149,7 @@ def test_a_damaged_checkpoint_is_one_sentence(finished, tmp_path):
 
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path):
-    wild = tiny(tmp_path / "wild", optimizer="momentum", learning_rate=1e30, train_steps=6)
+    wild = light(tmp_path / "wild", optimizer="momentum", learning_rate=1e30, train_steps=6)
     words = "last good checkpoint: .*ckpt|none was saved"
     with pytest.raises(DivergedError, match=words) as caught:
         pretrain.run(wild)
@@ -193,9 +194,9 @@ def test_the_progress_line_says_everything():
     assert chance_loss(64) == pytest.approx(np.log(127))
 
 
-def test_the_step_compiles_with_xla(tmp_path, finished):
-    compiled = pretrain.run(tiny(tmp_path / "jit", jit_compile=True))
-    assert compiled["loss"] == pytest.approx(finished[1]["loss"], rel=1e-3)
+def test_the_step_compiles_with_xla(tmp_path):
+    runs = [pretrain.run(light(tmp_path / f"{jit}", jit_compile=jit)) for jit in (False, True)]
+    assert runs[1]["loss"] == pytest.approx(runs[0]["loss"], rel=1e-3)
 
 
 def test_many_steps_per_call_change_nothing(tmp_path, finished):
@@ -206,13 +207,13 @@ def test_many_steps_per_call_change_nothing(tmp_path, finished):
 
 
 def test_keras_fit_runs_the_same_step(tmp_path):
-    small = tiny(tmp_path)
+    small = light(tmp_path)
     steps = plan.resolve_steps(small.training, small.optimizer, 1437)
     source = pretrain.sources.open_source(small.data, "train", 0)
     batches = train_batches(source, small.views, 16, 64, 0)
     model = pretrain.build_model(small, 10, steps)
     history = model.fit(batches, epochs=1, steps_per_epoch=2, verbose=0).history
-    assert 0 < history["loss"][0] < 2 * chance_loss(64)
+    assert 0 < history["loss"][0] < 3 * chance_loss(64)
     assert 0 <= history["probe_top_1"][0] <= 1
 
 
@@ -221,7 +222,7 @@ def test_mixed_precision_trains(tmp_path, precision):
     try:
         settings = dict(precision=precision, train_steps=2, train_batch_size=16, on_nan="skip")
         settings["cached_batch_size"] = 32
-        cached = pretrain.run(tiny(tmp_path / "cached", **settings))
+        cached = pretrain.run(light(tmp_path / "cached", **settings))
         results = pretrain.run(tiny(tmp_path / "plain", **{**settings, "cached_batch_size": 0}))
     finally:
         make_strategy(dataclasses.replace(config.Run(), strategy="default"))
@@ -253,7 +254,7 @@ def test_the_seed_decides_the_first_weights(tmp_path):
 def test_gradient_caching_is_a_setting(tmp_path, capsys, changes):
     changes = {"temperature": 1.0, "train_steps": 2, **changes}
     settings = dict(train_batch_size=32, cached_batch_size=96, **changes)
-    results = pretrain.run(tiny(tmp_path / "run", **settings))
+    results = pretrain.run(light(tmp_path / "run", **settings))
     printed = capsys.readouterr().out
     assert "96 images, cut into micro-batches of 32" in printed
     assert "BatchNormalization layers see only 64 views" in printed
