@@ -18,6 +18,7 @@ from simclr_tf.stack import no_autograph, tf
 import tensorflow_datasets as tfds  # isort: skip
 
 MEMORY_LIMIT_BYTES = 2**30  # encoded or decoded size up to which a split is kept in memory
+_AT_ONCE = 1024  # examples that go from TensorFlow to Python together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _fixed_shape(builder, name):
 @no_autograph
 def _in_memory(facts, examples, chosen, shape):
     encoded, labels = [], []
-    for batch in examples.batch(1024).as_numpy_iterator():
+    for batch in examples.batch(_AT_ONCE).as_numpy_iterator():
         encoded.extend(batch["image"])
         labels.extend(batch["label"])
     keep = np.flatnonzero(chosen)
@@ -97,6 +98,8 @@ def _in_memory(facts, examples, chosen, shape):
     decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
         decoding.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    for i, image in enumerate(decoded.as_numpy_iterator()):
-        images[i] = image
+    done = 0
+    for batch in decoded.batch(_AT_ONCE).as_numpy_iterator():
+        images[done : done + len(batch)] = batch
+        done += len(batch)
     return ArraySource(dataclasses.replace(facts, image_shape=shape), images, labels)
