@@ -87,7 +87,40 @@ def test_damaged_runs_are_refused_or_the_same(name, place, intact, tmp_path, cap
         refused += code != 0
         if code == 0:
             np.testing.assert_array_equal(h, intact)
-    assert refused
+    # without the name of the newest checkpoint it is found by its step
+    assert bool(refused) == (name != "checkpoints/checkpoint")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(a finished pretraining, the command that made it)."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    command = """--mode=pretrain --preset=none --dataset=digits --image_size=16 --strategy=default
+        --encoder=tests.tiny_encoder:encoder --operators= --train_batch_size=32 --warmup_epochs=0
+        --train_steps=2 --checkpoint_steps=1 --log_steps=1""".split()
+    assert main([*command, f"--model_dir={run}"]) == 0
+    return run, command
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "results.json", *(f"checkpoints/{part}" for part in (
+        "checkpoint", "ckpt-2.index", "ckpt-2.data-00000-of-00001"
+    ))]
+)  # fmt: skip
+def test_damaged_runs_are_not_trained_over(name, finished, tmp_path, capsys):
+    rng = random.Random(name)
+    for number in range(3):
+        run = tmp_path / f"run{number}"
+        shutil.copytree(finished[0], run)
+        flip(run / name, rng)
+        before = files_of(run)
+        code = main([*finished[1], f"--model_dir={run}"])
+        said = capsys.readouterr().err
+        assert code in (0, 2, 3) and "Traceback" not in said
+        assert len(re.findall(r"^simclr_tf: .*", said, re.M)) == (code != 0), said
+        after = files_of(run)
+        kept = [path for path in before if path.name not in ("config.json", "checkpoint")]
+        assert [path.name for path in kept if after[path] != before[path]] == []
 
 
 def test_damaged_images_are_used_or_listed(place, tmp_path, capsys):

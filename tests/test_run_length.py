@@ -42,6 +42,20 @@ def test_the_best_checkpoint_outlives_the_newer_ones(finished):
     assert trained.step == best["step"] and trained.run_dir == str(finished)
 
 
+def test_a_stop_makes_no_candidate_and_forgets_no_figure(tmp_path):
+    """Saved at 3 and 6, logged at 2, 4 and 6; the other run is stopped after 1 and after 2."""
+    settings = dict(keep_best="loss", train_steps=6, checkpoint_steps=3, log_steps=2)
+    for folder, stops in ((tmp_path / "whole", 0), (tmp_path / "stopped", 2)):
+        for _ in range(stops):
+            with pytest.raises(PreemptedError):
+                pretrain.run(small(folder, **settings, max_wall_minutes=1e-6))
+            assert not (folder / "best").exists()
+        pretrain.run(small(folder, **settings))
+    found = [read_json(str(tmp_path / name / "best/best.json")) for name in ("whole", "stopped")]
+    assert found[0].pop("value") == pytest.approx(found[1].pop("value"), rel=1e-5)
+    assert found[0] == found[1]
+
+
 def keeper(folder, metric="probe_top_1"):
     return BestKeeper(tf.train.Checkpoint(x=tf.Variable(1.0)), str(folder), metric)
 
@@ -53,7 +67,7 @@ def saved_steps(one, figures):
         if figure is not None:
             one.observe(step, {one.metric: figure})
         one.save(step)
-        kept.append(int(tf.train.latest_checkpoint(one._manager.directory).split("-")[-1]))
+        kept.append(int(tf.train.latest_checkpoint(one._directory).split("-")[-1]))
     return kept
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from simclr_tf import config
 from simclr_tf.errors import DataError, DivergedError, SettingsError
 from simclr_tf.selftest import parity
 from simclr_tf.stack import tf
-from simclr_tf.training import plan, pretrain, restore
+from simclr_tf.training import checkpoint_state, plan, pretrain, restore
 from simclr_tf.training.checkpoints import restore_strictly
 from simclr_tf.training.input import train_batches
 from simclr_tf.training.progress import Progress, chance_loss
@@ -131,6 +132,22 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path, name, content, messa
         folder.mkdir()
     with pytest.raises(DataError, match=message):
         restore.load_trained(str(folder))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x00garbage {", b'model_checkpoint_path: "x"'])
+def test_without_the_name_of_the_newest_it_is_found(finished, tmp_path, capsys, content):
+    copy = tmp_path / "run"
+    shutil.copytree(finished[0], copy)
+    state = copy / "checkpoints" / "checkpoint"
+    state.unlink() if content is None else state.write_bytes(content)
+    assert restore.load_trained(str(copy)).step == 4
+    assert pretrain.run(tiny(copy)) is None  # not anew over the old one
+    assert "step 4 of 4, nothing left to do" in capsys.readouterr().out
+    checkpoint_state.mend(str(copy / "checkpoints"))
+    assert "ckpt-4, the newest" in capsys.readouterr().err
+    assert tf.train.latest_checkpoint(str(copy / "checkpoints")).endswith("ckpt-4")
+    checkpoint_state.mend(str(copy / "checkpoints"))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_damaged_checkpoint_is_one_sentence(finished, tmp_path):

@@ -3,6 +3,7 @@
 import os
 
 from simclr_tf.stack import tf
+from simclr_tf.training import checkpoint_state
 from simclr_tf.training.run_folder import clear_half_written, read_json, write_json
 from simclr_tf.training.workers import Crew
 
@@ -12,9 +13,10 @@ _LOWER_IS_BETTER = {"loss"}
 class BestKeeper:
     """Keeps one checkpoint in a folder of its own, beside best.json, which says how good it is.
 
-    Candidates are the steps at which the run saves a checkpoint; what counts is the newest figure
-    that was logged since the checkpoint before. What best.json holds survives a resume: a resumed
-    run comes to the same figures again, and only a better one replaces it.
+    Candidates are the steps at which every such run saves a checkpoint, not those at which one is
+    stopped; what counts is the newest figure that was logged since the candidate before. What
+    best.json holds survives a resume: a resumed run comes to the same figures again, and only a
+    better one replaces it.
     """
 
     def __init__(self, checkpoint, directory, metric, crew=None):
@@ -28,7 +30,7 @@ class BestKeeper:
         self.metric, self._path = metric, os.path.join(directory, "best.json")
         self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
         self._checkpoint = checkpoint
-        self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
+        self._directory, self._manager = directory, None
         self._latest, self._crew = None, crew or Crew(None)
         clear_half_written(directory)
         stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
@@ -53,6 +55,9 @@ class BestKeeper:
         if scratch is not None:
             self._checkpoint.write(scratch)
             return
+        if self._manager is None:
+            checkpoint_state.mend(self._directory)
+            self._manager = tf.train.CheckpointManager(self._checkpoint, self._directory, 1)
         self._manager.save(checkpoint_number=step)
         write_json(self._path, {"metric": self.metric, "value": value, "step": step})
         self._best = value

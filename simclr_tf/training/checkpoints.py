@@ -5,12 +5,11 @@ import tempfile
 
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
+from simclr_tf.training import checkpoint_state
 from simclr_tf.training.best import BestKeeper
+from simclr_tf.training.checkpoint_state import READ_ERRORS
 from simclr_tf.training.run_folder import clear_half_written
 from simclr_tf.training.workers import LOST
-
-# what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
-READ_ERRORS = (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError)
 
 
 class Checkpoints:
@@ -36,7 +35,7 @@ class Checkpoints:
             parts["probe"] = model.probe
         parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, directory, keep)
+        self.directory, self._keep, self._manager = directory, keep, None
         self._crew, self._several = crew, crew is not None and crew.count > 1
         self._folder = self._scratch = self.best = None
         if self._several and not crew.is_chief:
@@ -46,7 +45,7 @@ class Checkpoints:
     @property
     def latest(self):
         """Prefix of the newest complete checkpoint, None without one."""
-        return tf.train.latest_checkpoint(self.manager.directory)
+        return checkpoint_state.newest(self.directory)
 
     def keep_best(self, directory, metric):
         """Keeps the best checkpoint by a logged figure too; returns an observer of that figure.
@@ -64,23 +63,25 @@ class Checkpoints:
         Raises:
             DataError: the checkpoint is damaged or does not fit the model.
         """
-        clear_half_written(self.manager.directory)
-        path = self.manager.latest_checkpoint
+        clear_half_written(self.directory)
+        path = checkpoint_state.newest(self.directory)
         if path is None:
             return 0
         try:
             self.checkpoint.restore(path).assert_existing_objects_matched()
         except READ_ERRORS as error:
-            older = [kept for kept in self.manager.checkpoints if kept != path]
+            older = [kept for kept in checkpoint_state.complete(self.directory) if kept != path]
             remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
             raise DataError(
                 f"checkpoint {path} cannot be restored ({_first_line(error)}); {remedy}."
             ) from error
         return int(self.step.numpy())
 
-    def save(self, step):
+    def save(self, step, candidate=True):
         """Writes a checkpoint of `step`; the previous ones stay until it is complete.
 
+        Args:
+            step: int; candidate: whether it may become the best one, see BestKeeper.
         Returns:
             its path.
         Raises:
@@ -89,12 +90,12 @@ class Checkpoints:
         """
         self.step.assign(step)
         try:
-            if self.best is not None:
+            if self.best is not None and candidate:
                 # first: killed in between, the run comes by here again
                 self.best.save(step, self._scratch)
             if self._scratch is not None:
                 return self.checkpoint.write(self._scratch)
-            return self.manager.save(checkpoint_number=step)
+            return self._managed().save(checkpoint_number=step)
         except tf.errors.OpError as error:
             if self._several and isinstance(error, LOST):
                 raise  # not the disk: another worker is gone
@@ -104,13 +105,21 @@ class Checkpoints:
             ) from error
 
 
+    def _managed(self):
+        """The manager, made late: it believes what is written about the folder."""
+        if self._manager is None:
+            checkpoint_state.mend(self.directory)
+            self._manager = tf.train.CheckpointManager(self.checkpoint, self.directory, self._keep)
+        return self._manager
+
+
 def latest_in(folder):
     """The newest complete checkpoint prefix of a run folder.
 
     Raises:
         DataError: there is none.
     """
-    path = tf.train.latest_checkpoint(folder)
+    path = checkpoint_state.newest(folder)
     if path is None:
         raise DataError(
             f"{folder} holds no checkpoint; give the folder of a pretraining run that has saved "

@@ -4,6 +4,7 @@ import dataclasses
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.stack import tf
+from simclr_tf.training.checkpoint_state import newest
 from simclr_tf.training.checkpoints import read_step
 from simclr_tf.training.run_folder import read_json, write_json
 
@@ -49,7 +50,7 @@ def _with_rounds(steps, ends):
 
 
 def _check_finished(folder, epochs, total):
-    latest = tf.train.latest_checkpoint(folder.join("checkpoints")) if folder.path else None
+    latest = newest(folder.join("checkpoints")) if folder.path else None
     if latest is None:
         raise SettingsError(
             f"extend_epochs={epochs} continues a finished run and {folder.path or 'no folder'} "

@@ -134,7 +134,8 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
             step += runner.run(min(limits.steps_per_execution, _to_next_stop(step, steps)))
             reason = stop.reason(step)
             logging = step % steps.log == 0 or step == steps.total
-            saving = step % steps.checkpoint == 0 or step == steps.total or bool(reason)
+            regular = step % steps.checkpoint == 0 or step == steps.total
+            saving = regular or bool(reason)
             if logging or saving:
                 faults.look(step, saving)
             if logging:
@@ -142,7 +143,7 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
                 for observe in observers:
                     observe(step, logs)
             if saving:
-                _save(runner.model, checkpoints, step, last=step == steps.total)
+                _save(runner.model, checkpoints, step, step == steps.total, regular)
             if reason and step < steps.total:
                 raise PreemptedError(
                     f"stopped by {reason} after step {step} of {steps.total}, state saved; "
@@ -151,11 +152,11 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
     return logs
 
 
-def _save(model, checkpoints, step, last):
+def _save(model, checkpoints, step, last, regular):
     # only the last checkpoint may hold the averages: training goes on from the others
     averages = averaged_weights(model.optimizer, model.trainable_variables)
     with averages if last else contextlib.nullcontext():
-        checkpoints.save(step)
+        checkpoints.save(step, candidate=regular)
 
 
 def _to_next_stop(step, steps):

@@ -27,7 +27,7 @@ from simclr_tf.training.health import HealthWatch
 from simclr_tf.training.loop import Limits, StepRunner, train
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
-from simclr_tf.training.recording import bad_images_told, last_line, recorder
+from simclr_tf.training.recording import bad_images_told, last_line, recorder, repeat_lines
 from simclr_tf.training.replay import examples_of_step
 from simclr_tf.training.restore import build_parts
 from simclr_tf.training.run_folder import RunFolder, read_json, write_json
@@ -57,7 +57,8 @@ def run(config, given=frozenset()):
 
 def _run(config, given, crew):
     per_replica = check_divisible(config.training.train_batch_size, crew.replicas)
-    check_compilable(config.training.jit_compile, crew.strategy, crew.replicas)
+    if crew.count == 1 or not config.run.dry_run:  # the plan may be for other machines
+        check_compilable(config.training.jit_compile, crew.strategy, crew.replicas)
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     _check_labels(config, info)
@@ -171,10 +172,11 @@ def _train(config, crew, model, source, steps, folder):
     cache = _gradient_cache(training, model, crew)
     runner = StepRunner(model, crew.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers = online_knn(config, model.encoder, source, crew.strategy, steps)
-    if training.keep_best:
-        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
     if crew.is_chief:
         observers += _observers(config, steps, start, folder)
+    if training.keep_best:
+        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
+        repeat_lines(folder, start - start % steps.checkpoint, observers[-1])
     faults = FaultWatch(model, checkpoints, folder, functools.partial(examples_of_step, source, seed, batch))  # fmt: skip
     limits = Limits(training.steps_per_execution, stop_request(training.max_wall_minutes, crew))
     began = time.monotonic()

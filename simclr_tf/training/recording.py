@@ -38,6 +38,14 @@ def last_line(folder):
     return {name: value for name, value in logs.items() if name not in ("step", "learning_rate")}
 
 
+def repeat_lines(folder, after, observe):
+    """Shows an observer of `loop.train` what was logged after a step already."""
+    for line in MetricsLog(folder.join("metrics.jsonl"), float("inf")).lines:
+        logs = json.loads(line)
+        if logs["step"] > after:
+            observe(logs["step"], logs)
+
+
 @contextlib.contextmanager
 def bad_images_told(quarantine):
     """Around all work on images: bad ones end it in the user's words, or are summed up after it.
