@@ -125,6 +125,10 @@ def test_two_workers_train_like_one_process(tmp_path):
     best = [read_json(str(folder / "best/best.json")) for folder in (run, tmp_path / "alone")]
     assert best[0]["step"] == best[1]["step"] == 6
     assert_same_weights(tmp_path / "alone", run, atol=1e-5, inside="best")
+    with start(pair, run, **{**settings, "temperature": 0.7}) as workers:
+        assert workers.wait(300) == [2, 75], workers.output(0, "err") + workers.output(1, "err")
+        assert "--temperature=0.7 (was 0.5)" in sentence(workers, 0)
+        assert "worker 0 could not start" in sentence(workers, 1)
 
 
 @pytest.mark.slow

@@ -214,6 +214,26 @@ def test_who_does_not_come_is_told_in_time():
     assert "is not there" in str(other) and chief.exit_code == other.exit_code == 75
 
 
+def test_one_that_comes_and_dies_is_waited_for():
+    addresses = tuple(free_addresses(3))
+    host, _, port = addresses[0].rpartition(":")
+
+    def come_and_go():
+        for _ in range(100):
+            try:
+                with socket.create_connection((host, int(port))) as chief:
+                    said = {"workers": list(addresses), "devices": 1, "index": 1}
+                    return chief.sendall((json.dumps(said) + "\n").encode())
+            except OSError:
+                time.sleep(0.05)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(come_and_go)
+        found = together((Cluster(addresses, 0), 1, 3), (Cluster(addresses, 2), 1, 3))
+        gone.result()
+    assert f"worker 1 ({addresses[1]}) is not there" in str(found[0]) and found[1] is not None
+
+
 def test_workers_with_other_devices_are_refused():
     addresses = tuple(free_addresses(2))
     for error in together((Cluster(addresses, 0), 1, 20), (Cluster(addresses, 1), 2, 20)):

@@ -12,6 +12,7 @@ import time
 from simclr_tf.errors import SettingsError, WorkerLostError
 
 _PAUSE = 0.2  # seconds between two attempts to reach the chief
+_PATIENCE = 5  # seconds for a line of a visitor
 
 
 def meet(cluster, devices, wait):
@@ -62,7 +63,7 @@ def _wait_for_all(server, cluster, devices, deadline):
             server.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 visitor = stack.enter_context(server.accept()[0])
-                visitor.settimeout(5)
+                visitor.settimeout(_PATIENCE)
                 said = json.loads(visitor.makefile().readline())
                 index = said.pop("index")
             except socket.timeout:
@@ -75,8 +76,23 @@ def _wait_for_all(server, cluster, devices, deadline):
             if said != want:
                 _answer(come.values(), {"workers": cluster.addresses, "devices": devices})
                 raise _differ(want, said)
+            # one that left again must come again: TensorFlow would wait for it for ever
+            come = {index: visitor for index, visitor in come.items() if not _has_left(visitor)}
         _answer(come.values(), "go")
     return ""
+
+
+def _has_left(visitor):
+    """Whether the other end of a connection is closed."""
+    visitor.setblocking(False)
+    try:
+        return visitor.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        visitor.settimeout(_PATIENCE)
 
 
 def _ask_chief(cluster, devices, deadline):

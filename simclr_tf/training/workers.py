@@ -121,8 +121,11 @@ class Crew:
         try:
             yield
             self.exchange(0)
+        except WorkerLostError:
+            raise
         except PreemptedError:  # on all at the same step; the chief may still be writing
-            self.exchange(0)
+            with contextlib.suppress(*LOST):
+                self.exchange(0)
             raise
         except LOST as error:
             if self.count == 1:
