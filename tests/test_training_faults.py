@@ -75,6 +75,7 @@ def test_a_full_disk_ends_in_one_sentence_and_room_mends_it(tmp_path, launcher, 
     assert sentence.startswith("simclr_tf: cannot write") and "Traceback" not in said.read_text()
     assert "make room" in sentence
     assert_readable(run)
+    assert not list(run.rglob("*.tmp"))
     assert launcher.run(command(run, **more), said) == 0
     if not more:
         assert_same_run(whole, run)

@@ -34,6 +34,12 @@ def test_a_foreign_folder_is_not_touched(tmp_path):
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
+def test_what_a_killed_start_left_is_no_foreign_file(tmp_path):
+    (tmp_path / "config.json.0a1b2c3d.tmp").write_text("{")
+    claimed = RunFolder(str(tmp_path)).claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
+    assert not claimed and (tmp_path / "config.json").exists()
+
+
 def test_a_folder_of_another_mode_is_refused(tmp_path):
     folder = RunFolder(str(tmp_path / "r"))
     folder.claim("linear_eval", {}, (), {"name": "a", "fingerprint": "b"})

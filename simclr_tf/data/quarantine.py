@@ -75,13 +75,23 @@ class Quarantine:
             raise self._error
 
     def save(self):
-        """Writes the list, if there is anything to write and a place for it."""
+        """Writes the list, if there is anything to write and a place for it.
+
+        Raises:
+            DataError: it cannot be written.
+        """
         if not self._path or not self.reasons:
             return
         temporary = f"{self._path}.{os.getpid()}.tmp"
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write("".join(f"{name}\t{why}\n" for name, why in self.reasons.items()))
-        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        try:
+            with tf.io.gfile.GFile(temporary, "w") as file:
+                file.write("".join(f"{name}\t{why}\n" for name, why in self.reasons.items()))
+            tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        except tf.errors.OpError as error:
+            raise DataError(
+                f"cannot write {self._path} ({error.message}); make room, then run the same "
+                "command again."
+            ) from error
 
     def summary(self):
         """One line for the end of a run, "" if every image could be used."""

@@ -3,10 +3,11 @@
 import io
 import json
 import os
+import zipfile
 
 import numpy as np
 
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import read_json, write_atomically
 
@@ -56,9 +57,22 @@ class Parts:
         self.count, self.next = self.count + 1, next_id
 
     def read(self, number):
-        """The columns of part `number`, a dict of arrays."""
-        with tf.io.gfile.GFile(self._path(number), "rb") as file, np.load(file) as columns:
-            return dict(columns)
+        """The columns of part `number`, a dict of arrays.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        path = self._path(number)
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                with np.load(file, allow_pickle=False) as columns:
+                    return dict(columns)
+        except (tf.errors.OpError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            reason = str(getattr(error, "message", error)).splitlines()[0]
+            raise DataError(
+                f"{path} is damaged ({reason}); remove the folder {self.folder} to embed these "
+                "images again."
+            ) from error
 
     def __iter__(self):
         """Yields (id of the first image it covers, columns) of every part, in order."""

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import platform
+import re
+import uuid
 
 import numpy as np
 
@@ -25,12 +27,14 @@ def write_atomically(path, content):
     Raises:
         DataError: the file cannot be written; the old one is intact.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"  # a process id is not unique over machines
     try:
         with tf.io.gfile.GFile(temporary, "wb" if isinstance(content, bytes) else "w") as file:
             file.write(content)
         tf.io.gfile.rename(temporary, path, overwrite=True)
     except tf.errors.OpError as error:
+        with contextlib.suppress(tf.errors.OpError):  # a full disk leaves a part of it
+            tf.io.gfile.remove(temporary)
         raise DataError(f"cannot write {path} ({error.message}); {_NO_REMEDY}") from error
 
 
@@ -160,7 +164,7 @@ class RunFolder:
         try:
             if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
                 raise DataError(f"{self.path} is a file; give a folder as {self.flag}.")
-            if tf.io.gfile.exists(self.path) and tf.io.gfile.listdir(self.path):
+            if tf.io.gfile.exists(self.path) and self._foreign_files():
                 raise SettingsError(
                     f"{self.path} is not empty and holds no config.json of ours; "
                     f"give a new or empty folder as {self.flag}."
@@ -168,6 +172,11 @@ class RunFolder:
             tf.io.gfile.makedirs(self.path)
         except tf.errors.OpError as error:
             raise DataError(f"cannot make {self.path} ({error.message}); {_NO_REMEDY}") from error
+
+    def _foreign_files(self):
+        """What is in the folder, without the part of config.json that a killed start left."""
+        started = re.compile(r"config\.json\.[0-9a-f]{8}\.tmp")
+        return [name for name in tf.io.gfile.listdir(self.path) if not started.fullmatch(name)]
 
     def check_same(self, mode, settings, free, dataset):
         """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""
