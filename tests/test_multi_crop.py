@@ -24,7 +24,7 @@ from tests.tiny_run import images_in_folders
 
 SMALL = {
     "image_size": 24, "local_views": 2, "local_size": 16, "train_batch_size": 4,
-    "resnet_depth": 18, "width_multiplier": 0.0625, "proj_out_dim": 8, "strategy": "default",
+    "resnet_depth": 10, "width_multiplier": 0.0625, "proj_out_dim": 8, "strategy": "default",
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_the_source_check_sees_local_calls():
 
 COMMANDS = f"""
 --mode=pretrain --preset=none --image_dir={ROOM}/images --model_dir={ROOM}/run --image_size=16
-    --resnet_depth=18 --width_multiplier=0.0625 --proj_out_dim=8 --train_batch_size=8
+    --resnet_depth=10 --width_multiplier=0.0625 --proj_out_dim=8 --train_batch_size=8
     --train_steps=2 --warmup_epochs=0 --strategy=default --use_blur=False
 --mode=linear_eval --checkpoint={ROOM}/run --linear_form=paper --train_epochs=1
     --train_batch_size=8 --few_shot_draws=1 --strategy=default --baselines=False
@@ -137,10 +137,11 @@ def test_it_is_refused_before_tensorflow_looks_for_a_tpu(capsys):
     assert "--model_dir=runs/x is a local path" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("mode", ["finetune", "knn", "linear_eval", "probe", "embed"])
+@pytest.mark.parametrize("mode", ["finetune", "knn", "linear_eval", "probe", "transfer", "embed"])
 def test_so_are_those_that_come_from_the_checkpoint(mode, inherited, capsys):
     where = "--output=ram://e.npz" if mode == "embed" else "--model_dir=ram://out"
     flags = [f"--mode={mode}", f"--checkpoint={inherited}", where, "--use_tpu", "--tpu_name=pod-7"]
+    flags += ["--datasets=digits"] if mode == "transfer" else []
     assert main(flags) == 2
     assert "is a local path, which the workers of the Cloud TPU pod-7" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from tests.graph_walk import function_graphs, hlo_of, of_step, troubles
 ROWS, SIDE, CLASSES = 8, 16, 5
 SMALL = {
     "image_size": SIDE,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "proj_out_dim": 8,
     "train_batch_size": ROWS,

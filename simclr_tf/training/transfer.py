@@ -12,7 +12,7 @@ from simclr_tf.stack import tf
 from simclr_tf.training import evaluation_run, plan, restore, transfer_data, transfer_linear
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.run_folder import RunFolder, read_json, write_atomically, write_json
-from simclr_tf.training.strategy import check_divisible, make_strategy
+from simclr_tf.training.strategy import check_divisible
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
 from simclr_tf.training.transfer_table import markdown_of, table_of
 
@@ -31,7 +31,7 @@ def run(config, given=frozenset()):
     """
     sets = find_sets(config.transfer.datasets)
     cells = [len(grid_of(config, random)) for random in (False, True)]
-    strategy = make_strategy(config.run)
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     check_divisible(config.transfer.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
