@@ -82,12 +82,12 @@ class NoFaults:
 def test_the_time_limit_saves_within_one_step(monkeypatch):
     clock, saved = [0.0], []
     monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(loop, "_save", lambda model, checkpoints, step, last: saved.append(step))
+    monkeypatch.setattr(loop, "_save", lambda *arguments: saved.append(arguments[2:]))
     runner = Runner(clock)
     runner.model = None
     steps = Steps(total=100, warmup=0, per_epoch=10, checkpoint=50, log=1, peak_learning_rate=1.0)
     with pytest.raises(PreemptedError, match="by --max_wall_minutes=25 after step 3 of 100"):
         loop.train(runner, steps, 0, None, [], NoFaults(), loop.Limits(1, loop.StopRequest(25.0)))
-    assert saved == [3] and runner.steps == 3
+    assert saved == [(3, False, False)] and runner.steps == 3  # neither the last nor a regular one
     assert loop.train(runner, steps, 98, None, [], NoFaults())["step"] == 100
-    assert saved == [3, 100]
+    assert saved[1:] == [(100, True, True)]
