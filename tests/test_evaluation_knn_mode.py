@@ -1,6 +1,5 @@
 """`--mode=knn` end to end on a tiny run."""
 
-
 import pytest
 
 from simclr_tf import config

@@ -1,6 +1,5 @@
 """`--mode=finetune` end to end on a tiny run: shares, layers, freezing, resuming, replicas."""
 
-
 import numpy as np
 import pytest
 

@@ -1,6 +1,5 @@
 """Gradient caching: the two-pass step against one tape over the same micro-batches."""
 
-
 import numpy as np
 import pytest
 

@@ -1,6 +1,5 @@
 """`--mode=probe`: the transformations, the network, and every task end to end on a tiny run."""
 
-
 import numpy as np
 import pytest
 
@@ -108,9 +107,7 @@ def test_every_task_and_every_layer_has_a_figure(run_dir):
     assert text.count("head layer 2") == 2
 
 
-def test_labels_are_left_out_where_there_are_none_and_missed_where_asked(
-    run_dir, tmp_path, capsys
-):
+def test_labels_are_left_out_where_there_are_none_and_missed_where_asked(run_dir, tmp_path, capsys):
     images_in_folders(tmp_path / "flat", {"": 23})
     flat = {"checkpoint": run_dir, "image_dir": str(tmp_path / "flat")}
     with pytest.raises(DataError, match="--probe_tasks=label needs"):

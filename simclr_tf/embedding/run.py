@@ -23,6 +23,7 @@ from simclr_tf.training.run_folder import RunFolder, read_json, write_json
 
 _WRITERS = {".npz": tables.write_npz, ".parquet": tables.write_parquet}
 
+
 @dataclasses.dataclass(frozen=True)
 class Output:
     """What `--output` means: a folder for everything, or one file.

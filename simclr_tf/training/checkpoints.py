@@ -104,7 +104,6 @@ class Checkpoints:
                 f"one is {self.latest}; make room, then run the same command."
             ) from error
 
-
     def _managed(self):
         """The manager, made late: it believes what is written about the folder."""
         if self._manager is None:
