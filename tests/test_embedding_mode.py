@@ -117,9 +117,8 @@ def test_a_killed_run_continues(run_dir, tmp_path):
     again = start(output)
     printed, _ = again.communicate()
     assert again.returncode == 0 and f"continuing with image {1024 * len(made):,} of" in printed
-    embed(
-        checkpoint=run_dir, image_dir=str(pictures), eval_batch_size=16, duplicate_similarity=0.0,
-        output=str(tmp_path / "whole"),
-    )  # fmt: skip
+    whole = start(tmp_path / "whole")
+    whole.communicate()
+    assert whole.returncode == 0
     for name in ("embeddings.npz", "embeddings.parquet", "projector/h.tsv", "neighbours.png"):
         assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
