@@ -4,6 +4,7 @@ Flags become a config, the config goes to the runner of the mode. What the user 
 sentence on stderr and an exit code (`simclr_tf.errors`); anything else keeps its traceback.
 """
 
+import atexit
 import errno
 import importlib
 import os
@@ -11,7 +12,7 @@ import re
 import sys
 
 from flags.parse import parse
-from simclr_tf.errors import DataError, UserError
+from simclr_tf.errors import DataError, PreemptedError, UserError
 
 # what TensorFlow's C++ side prints at start is about absent GPUs; its exceptions still reach us
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -88,5 +89,18 @@ def say(sentence, exit_code):
     return exit_code
 
 
+def leave(exit_code):
+    """Ends the process.
+
+    A stopped one ends without the interpreter's own clearing up, in which the thread pools that
+    TensorFlow keeps for its workers may print a traceback below the sentence.
+    """
+    if exit_code == PreemptedError.exit_code:
+        atexit._run_exitfuncs()  # temporary folders go
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
