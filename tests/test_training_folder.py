@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.training import pretrain
+from simclr_tf.training import pretrain, recording
 from simclr_tf.training.run_folder import (
     MetricsLog,
     RunFolder,
@@ -38,6 +38,17 @@ def test_what_a_killed_start_left_is_no_foreign_file(tmp_path):
     (tmp_path / "config.json.0a1b2c3d.tmp").write_text("{")
     claimed = RunFolder(str(tmp_path)).claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
     assert not claimed and (tmp_path / "config.json").exists()
+
+
+def test_reading_the_figures_writes_nothing(tmp_path):
+    """Every worker reads metrics.jsonl, to which the chief writes."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
+    before, seen = (path.read_text(), path.stat().st_ino), []
+    folder = RunFolder(str(tmp_path))
+    recording.repeat_lines(folder, 1, lambda step, logs: seen.append((step, logs["loss"])))
+    assert seen == [(2, 1.0)] and recording.last_line(folder) == {"loss": 1.0}
+    assert (path.read_text(), path.stat().st_ino) == before
 
 
 def test_a_folder_of_another_mode_is_refused(tmp_path):

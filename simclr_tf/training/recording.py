@@ -4,7 +4,7 @@ import contextlib
 import json
 
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import MetricsLog
+from simclr_tf.training.run_folder import MetricsLog, metrics_lines
 
 
 def recorder(folder, start, curve):
@@ -33,14 +33,14 @@ def recorder(folder, start, curve):
 
 def last_line(folder):
     """{name: float} of the last line of a run's metrics.jsonl, {} if it has none."""
-    lines = MetricsLog(folder.join("metrics.jsonl"), float("inf")).lines
+    lines = metrics_lines(folder.join("metrics.jsonl"))
     logs = json.loads(lines[-1]) if lines else {}
     return {name: value for name, value in logs.items() if name not in ("step", "learning_rate")}
 
 
 def repeat_lines(folder, after, observe):
     """Shows an observer of `loop.train` what was logged after a step already."""
-    for line in MetricsLog(folder.join("metrics.jsonl"), float("inf")).lines:
+    for line in metrics_lines(folder.join("metrics.jsonl")):
         logs = json.loads(line)
         if logs["step"] > after:
             observe(logs["step"], logs)

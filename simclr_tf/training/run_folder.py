@@ -213,11 +213,9 @@ class MetricsLog:
 
     def __init__(self, path, step):
         self.path = path
-        self.lines = []
         if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                self.lines = [line for line in file.read().splitlines() if _step(line, step)]
-            write_atomically(path, "".join(line + "\n" for line in self.lines))
+            lines = metrics_lines(path, step)
+            write_atomically(path, "".join(line + "\n" for line in lines))
 
     def append(self, record):
         """Adds one line; `record` has the key "step"."""
@@ -226,6 +224,14 @@ class MetricsLog:
                 file.write(json.dumps(record) + "\n")
         except tf.errors.OpError as error:
             raise DataError(f"cannot write {self.path} ({error.message}); {_NO_REMEDY}") from error
+
+
+def metrics_lines(path, step=float("inf")):
+    """The whole lines of a metrics.jsonl up to a step, list of str; [] without the file."""
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        return [line for line in file.read().splitlines() if _step(line, step)]
 
 
 def _step(line, limit):
