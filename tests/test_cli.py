@@ -236,7 +236,7 @@ class Runner:
         (SettingsError("Settings."), 2, "Settings."),
         (DataError("Data."), 3, "Data."),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (PermissionError(13, "Permission denied", "/root/x"), 3, "/root/x: Permission denied"),
+        (PermissionError(13, "Permission denied", "/closed/x"), 3, "/closed/x: Permission denied"),
         (OSError(28, "No space left on device"), 3, "No space left on device"),
     ],
 )

@@ -15,19 +15,15 @@ from simclr_tf.training import extension, plan, pretrain, restore
 from simclr_tf.training.best import BestKeeper
 from simclr_tf.training.checkpoints import latest_in
 from simclr_tf.training.run_folder import RunFolder, read_json
-from tests.test_training import tiny
+from tests.test_training import light
 
 STEPS = plan.Steps(total=7, warmup=2, per_epoch=22, checkpoint=2, log=1, peak_learning_rate=1.0)
-
-
-def small(folder, **changes):
-    return tiny(folder, encoder="tests.tiny_encoder:encoder", **changes)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("length") / "run"
-    pretrain.run(small(folder, keep_best="loss", train_steps=6, keep_checkpoint_max=2))
+    pretrain.run(light(folder, keep_best="loss", train_steps=6, keep_checkpoint_max=2))
     return folder
 
 
@@ -48,9 +44,9 @@ def test_a_stop_makes_no_candidate_and_forgets_no_figure(tmp_path):
     for folder, stops in ((tmp_path / "whole", 0), (tmp_path / "stopped", 2)):
         for _ in range(stops):
             with pytest.raises(PreemptedError):
-                pretrain.run(small(folder, **settings, max_wall_minutes=1e-6))
+                pretrain.run(light(folder, **settings, max_wall_minutes=1e-6))
             assert not (folder / "best").exists()
-        pretrain.run(small(folder, **settings))
+        pretrain.run(light(folder, **settings))
     found = [read_json(str(tmp_path / name / "best/best.json")) for name in ("whole", "stopped")]
     assert found[0].pop("value") == pytest.approx(found[1].pop("value"), rel=1e-5)
     assert found[0] == found[1]
@@ -108,15 +104,15 @@ def test_each_extension_is_one_more_round_of_the_schedule():
 def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     folder = tmp_path / "run"
     short = dict(train_steps=3, train_batch_size=700, log_steps=1)
-    first = pretrain.run(small(folder, **short))
+    first = pretrain.run(light(folder, **short))
     assert first["step"] == 3
     shutil.copytree(folder, tmp_path / "other")
-    longer = pretrain.run(small(folder, **short, extend_epochs=2))  # 2 steps an epoch
+    longer = pretrain.run(light(folder, **short, extend_epochs=2))  # 2 steps an epoch
     assert longer["step"] == 7
     check_stopped_extension(tmp_path / "other", folder, **short, extend_epochs=2)
-    assert pretrain.run(small(folder, **short, extend_epochs=2)) is None
+    assert pretrain.run(light(folder, **short, extend_epochs=2)) is None
     assert "step 7 of 7, nothing left to do" in capsys.readouterr().out
-    assert pretrain.run(small(folder, **short, extend_epochs=3))["step"] == 9
+    assert pretrain.run(light(folder, **short, extend_epochs=3))["step"] == 9
     assert read_json(str(folder / "extensions.json")) == {"extend_epochs": [2, 3]}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 10))
@@ -124,14 +120,14 @@ def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     assert rates[2] == rates[6] == rates[8] == 0.0 and rates[3] > rates[4] > 0
     for less in (0, 1):
         with pytest.raises(SettingsError, match=f"extend_epochs={less} is less than the 3 epochs"):
-            pretrain.run(small(folder, **short, extend_epochs=less))
+            pretrain.run(light(folder, **short, extend_epochs=less))
 
 
 def check_stopped_extension(folder, whole, **settings):
     """An extension that is stopped and started again ends like the one that was not."""
     with pytest.raises(PreemptedError, match="after step 4 of 7"):
-        pretrain.run(small(folder, **settings, max_wall_minutes=1e-6))
-    assert pretrain.run(small(folder, **settings))["step"] == 7
+        pretrain.run(light(folder, **settings, max_wall_minutes=1e-6))
+    assert pretrain.run(light(folder, **settings))["step"] == 7
     ends = [stored_values(latest_in(str(path / "checkpoints"))) for path in (folder, whole)]
     assert ends[0].keys() == ends[1].keys()
     for key, value in ends[0].items():
@@ -140,7 +136,7 @@ def check_stopped_extension(folder, whole, **settings):
 
 def test_only_finished_runs_are_extended(tmp_path, finished):
     with pytest.raises(SettingsError, match="extend_epochs=2 continues a finished run and .* none"):
-        pretrain.run(small(tmp_path / "new", extend_epochs=2))
+        pretrain.run(light(tmp_path / "new", extend_epochs=2))
     assert not (tmp_path / "new").exists()
     with pytest.raises(SettingsError, match="is at step 6 of 7; finish it by its own command"):
         extension.extended(RunFolder(str(finished)), 2, STEPS)

@@ -24,10 +24,14 @@ def views_of(batch):
     return tf.concat([images, 1.0 - 0.9 * images], axis=0)
 
 
-def build(seed):
-    """A compiled SimCLR of a small ResNet-10 with no branch hidden, by plain SGD."""
-    keras.utils.set_random_seed(seed)
-    encoder, head, probe = build_encoder(MODEL, SIZE), build_head(MODEL), LinearClassifier(CLASSES)
+def build(model):
+    """A compiled SimCLR of a small ResNet with no branch hidden, by plain SGD; always the same.
+
+    Args:
+        model: config.Model.
+    """
+    keras.utils.set_random_seed(0)
+    encoder, head, probe = build_encoder(model, SIZE), build_head(model), LinearClassifier(CLASSES)
     h = encoder(tf.zeros([1, SIZE, SIZE, 3]))
     head(h), probe(h)
     for variable in encoder.trainable_variables:
@@ -115,13 +119,13 @@ def replica_errors(strategy):
     replicas = strategy.num_replicas_in_sync
     rows = replicas * max(1, 8 // replicas)
     with full_float32():
-        reference = build(0)
+        reference = build(MODEL)
         batches = (batch_of(rows, seed) for seed in range(_SEEDS))
         batch = next(one for one in batches if distance_to_kink(reference, one) > _KINK)
         start = flat(reference.encoder.trainable_variables)
         loss, gradients = plain_gradients(reference, batch)
         with strategy.scope():
-            simclr = build(0)
+            simclr = build(MODEL)
         run_step(strategy, simclr, batch)
         moved = (start - flat(simclr.encoder.trainable_variables)) / RATE
         got = float(simclr.running["loss"].result())
