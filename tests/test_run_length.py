@@ -1,6 +1,7 @@
 """Which checkpoints a run keeps, and how a finished run is made longer."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from simclr_tf.selftest.resume import stored_values
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import extension, plan, pretrain, restore
 from simclr_tf.training.best import BestKeeper
+from simclr_tf.training.checkpoint_state import Saver
 from simclr_tf.training.checkpoints import latest_in
 from simclr_tf.training.run_folder import RunFolder, read_json
 from tests.test_training import light
@@ -53,7 +55,8 @@ def test_a_stop_makes_no_candidate_and_forgets_no_figure(tmp_path):
 
 
 def keeper(folder, metric="probe_top_1"):
-    return BestKeeper(tf.train.Checkpoint(x=tf.Variable(1.0)), str(folder), metric)
+    saver = Saver(tf.train.Checkpoint(x=tf.Variable(1.0)), str(folder), 1)
+    return BestKeeper(saver, str(folder), metric)
 
 
 def saved_steps(one, figures):
@@ -63,7 +66,7 @@ def saved_steps(one, figures):
         if figure is not None:
             one.observe(step, {one.metric: figure})
         one.save(step)
-        kept.append(int(tf.train.latest_checkpoint(one._directory).split("-")[-1]))
+        kept.append(int(tf.train.latest_checkpoint(os.path.dirname(one._path)).split("-")[-1]))
     return kept
 
 

@@ -3,7 +3,6 @@
 import os
 
 from simclr_tf.stack import tf
-from simclr_tf.training import checkpoint_state
 from simclr_tf.training.run_folder import clear_half_written, read_json, write_json
 from simclr_tf.training.workers import Crew
 
@@ -19,19 +18,17 @@ class BestKeeper:
     better one replaces it.
     """
 
-    def __init__(self, checkpoint, directory, metric, crew=None):
+    def __init__(self, saver, directory, metric, crew=None):
         """Finds the best one so far; writes nothing.
 
         Args:
-            checkpoint: tf.train.Checkpoint to save; directory: its folder, str.
+            saver: checkpoint_state.Saver of `directory`, a folder, str.
             metric: name of a logged figure.
-            crew: workers.Crew of several, whose chief alone observes and decides.
+            crew: workers.Crew of several, whose chief alone decides.
         """
         self.metric, self._path = metric, os.path.join(directory, "best.json")
         self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
-        self._checkpoint = checkpoint
-        self._directory, self._manager = directory, None
-        self._latest, self._crew = None, crew or Crew(None)
+        self._saver, self._latest, self._crew = saver, None, crew or Crew(None)
         clear_half_written(directory)
         stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
         self._best = stored.get("value") if stored.get("metric") == metric else None
@@ -40,25 +37,18 @@ class BestKeeper:
         """An observer of `loop.train`."""
         self._latest = logs.get(self.metric, self._latest)
 
-    def save(self, step, scratch=None):
+    def save(self, step):
         """Saves the checkpoint of `step` too, if it is the best one so far.
 
-        Args:
-            step: int.
-            scratch: on a worker that is not the chief, the prefix of a file that may be written.
         Raises:
             tf.errors.OpError, DataError: it cannot be written.
         """
         value, self._latest = self._latest, None
         if not self._crew.exchange(self._is_better(value))[0, 0]:
             return
-        if scratch is not None:
-            self._checkpoint.write(scratch)
+        self._saver.save(step)
+        if not self._crew.is_chief:
             return
-        if self._manager is None:
-            checkpoint_state.mend(self._directory)
-            self._manager = tf.train.CheckpointManager(self._checkpoint, self._directory, 1)
-        self._manager.save(checkpoint_number=step)
         write_json(self._path, {"metric": self.metric, "value": value, "step": step})
         self._best = value
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of a folder is the newest, also where the file that says so is damaged."""
+"""The newest checkpoint of a folder, also where the file that says so is damaged; the next one."""
 
 import os
 import re
@@ -27,13 +27,34 @@ def newest(folder):
 
 def mend(folder):
     """Writes the file `checkpoint` anew where it does not name what `newest` finds; says so."""
-    path, state = newest(folder), os.path.join(folder, "checkpoint")
-    if path is None and tf.io.gfile.exists(state) and _named(folder) is None:
-        tf.io.gfile.remove(state)  # TensorFlow's manager stumbles over an empty one
-    if path is None or path == _named(folder):
-        return
-    sys.stderr.write(f"note: {state} was missing or damaged; going on from {path}, the newest.\n")
-    tf.compat.v1.train.update_checkpoint_state(folder, path, complete(folder))
+    path, named, state = newest(folder), _named(folder), os.path.join(folder, "checkpoint")
+    if path == named:
+        if path is None and tf.io.gfile.exists(state):
+            tf.io.gfile.remove(state)  # TensorFlow's manager stumbles over an empty one
+    elif path is not None:
+        sys.stderr.write(f"note: {state} was missing or damaged; going on from {path}, the newest.\n")  # fmt: skip
+        tf.compat.v1.train.update_checkpoint_state(folder, path, complete(folder))
+
+
+class Saver:
+    """A tf.train.CheckpointManager that is made late: it believes what is written of its folder.
+
+    Args:
+        checkpoint: tf.train.Checkpoint; folder: of its files; keep: how many of them stay.
+        scratch: where a worker that is not the chief writes instead, over and over, or None.
+    """
+
+    def __init__(self, checkpoint, folder, keep, scratch=None):
+        self._parts, self._manager, self._scratch = (checkpoint, folder, keep), None, scratch
+
+    def save(self, step):
+        """Writes the checkpoint of `step` and returns its path; raises tf.errors.OpError."""
+        if self._scratch is not None:
+            return self._parts[0].write(self._scratch)
+        if self._manager is None:
+            mend(self._parts[1])
+            self._manager = tf.train.CheckpointManager(*self._parts)
+        return self._manager.save(checkpoint_number=step)
 
 
 def _named(folder):

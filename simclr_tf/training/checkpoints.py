@@ -7,7 +7,7 @@ from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 from simclr_tf.training import checkpoint_state
 from simclr_tf.training.best import BestKeeper
-from simclr_tf.training.checkpoint_state import READ_ERRORS
+from simclr_tf.training.checkpoint_state import READ_ERRORS, Saver
 from simclr_tf.training.run_folder import clear_half_written
 from simclr_tf.training.workers import LOST
 
@@ -35,12 +35,15 @@ class Checkpoints:
             parts["probe"] = model.probe
         parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
-        self.directory, self._keep, self._manager = directory, keep, None
         self._crew, self._several = crew, crew is not None and crew.count > 1
         self._folder = self._scratch = self.best = None
         if self._several and not crew.is_chief:
             self._folder = tempfile.TemporaryDirectory(prefix="simclr_tf_")
             self._scratch = os.path.join(self._folder.name, "ckpt")
+        self.directory, self._saver = directory, self._saver_in(directory, keep)
+
+    def _saver_in(self, directory, keep):
+        return Saver(self.checkpoint, directory, keep, self._scratch)
 
     @property
     def latest(self):
@@ -52,7 +55,7 @@ class Checkpoints:
 
         All workers must ask for it; the chief's observer counts.
         """
-        self.best = BestKeeper(self.checkpoint, directory, metric, self._crew)
+        self.best = BestKeeper(self._saver_in(directory, 1), directory, metric, self._crew)
         return self.best.observe
 
     def resume(self):
@@ -92,10 +95,8 @@ class Checkpoints:
         try:
             if self.best is not None and candidate:
                 # first: killed in between, the run comes by here again
-                self.best.save(step, self._scratch)
-            if self._scratch is not None:
-                return self.checkpoint.write(self._scratch)
-            return self._managed().save(checkpoint_number=step)
+                self.best.save(step)
+            return self._saver.save(step)
         except tf.errors.OpError as error:
             if self._several and isinstance(error, LOST):
                 raise  # not the disk: another worker is gone
@@ -103,13 +104,6 @@ class Checkpoints:
                 f"cannot write a checkpoint of step {step} ({_first_line(error)}); the last good "
                 f"one is {self.latest}; make room, then run the same command."
             ) from error
-
-    def _managed(self):
-        """The manager, made late: it believes what is written about the folder."""
-        if self._manager is None:
-            checkpoint_state.mend(self.directory)
-            self._manager = tf.train.CheckpointManager(self.checkpoint, self.directory, self._keep)
-        return self._manager
 
 
 def latest_in(folder):
@@ -193,9 +187,8 @@ def save_parts(directory, step, **parts):
         DataError: it cannot be written.
     """
     checkpoint = tf.train.Checkpoint(step=tf.Variable(step, dtype=tf.int64), **parts)
-    manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
     try:
-        return manager.save(checkpoint_number=step)
+        return Saver(checkpoint, directory, 1).save(step)
     except tf.errors.OpError as error:
         raise DataError(
             f"cannot write a checkpoint to {directory} ({_first_line(error)}); make room or choose "
