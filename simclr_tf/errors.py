@@ -42,3 +42,9 @@ class PreemptedError(UserError):
 
 class WorkerLostError(PreemptedError):
     """Another process of the run is gone; the same command goes on from the last checkpoint."""
+
+
+def first_line(error):
+    """The reason inside any exception, for a sentence: its first line, or its class's name."""
+    text = str(getattr(error, "message", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -163,3 +163,22 @@ def test_pyarrow_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(SettingsError, match="pyarrow.*requirements.txt.*ends in .npz"):
         tables.check_parquet()
+
+
+def test_a_damaged_part_is_one_sentence(tmp_path):
+    """Cut short, or with a bit flipped, anywhere."""
+    parts = Parts(str(tmp_path / "parts"), {"weights": "a"})
+    h = np.arange(6, dtype=np.float32)
+    parts.add(3, {"h": h})
+    path = tmp_path / "parts" / "000000.npz"
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        flipped = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+        for content in (whole[:place], flipped):
+            path.write_bytes(content)
+            try:
+                np.testing.assert_array_equal(parts.read(0)["h"], h)
+            except DataError as error:
+                refused += 1
+                assert "is damaged (" in str(error) and "\n" not in str(error)
+    assert refused > len(whole) / 3  # every shorter one, and more

@@ -4,12 +4,19 @@ import io
 import json
 import os
 import zipfile
+import zlib
 
 import numpy as np
 
-from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.errors import DataError, SettingsError, first_line
 from simclr_tf.stack import tf
 from simclr_tf.training.run_folder import read_json, write_atomically
+
+# what TensorFlow, NumPy and zipfile raise for a file with changed or missing bytes
+_DAMAGED = (
+    *(tf.errors.OpError, zipfile.BadZipFile, zlib.error, OSError, EOFError),
+    *(ValueError, KeyError, RuntimeError),
+)
 
 
 class Parts:
@@ -67,10 +74,9 @@ class Parts:
             with tf.io.gfile.GFile(path, "rb") as file:
                 with np.load(file, allow_pickle=False) as columns:
                     return dict(columns)
-        except (tf.errors.OpError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            reason = str(getattr(error, "message", error)).splitlines()[0]
+        except _DAMAGED as error:
             raise DataError(
-                f"{path} is damaged ({reason}); remove the folder {self.folder} to embed these "
+                f"{path} is damaged ({first_line(error)}); remove the folder {self.folder} to embed these "
                 "images again."
             ) from error
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, first_line
 from simclr_tf.stack import tf
 from simclr_tf.training import checkpoint_state
 from simclr_tf.training.best import BestKeeper
@@ -76,7 +76,7 @@ class Checkpoints:
             older = [kept for kept in checkpoint_state.complete(self.directory) if kept != path]
             remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
             raise DataError(
-                f"checkpoint {path} cannot be restored ({_first_line(error)}); {remedy}."
+                f"checkpoint {path} cannot be restored ({first_line(error)}); {remedy}."
             ) from error
         return int(self.step.numpy())
 
@@ -101,7 +101,7 @@ class Checkpoints:
             if self._several and isinstance(error, LOST):
                 raise  # not the disk: another worker is gone
             raise DataError(
-                f"cannot write a checkpoint of step {step} ({_first_line(error)}); the last good "
+                f"cannot write a checkpoint of step {step} ({first_line(error)}); the last good "
                 f"one is {self.latest}; make room, then run the same command."
             ) from error
 
@@ -140,7 +140,7 @@ def restore_strictly(prefix, **parts):
         status.expect_partial()  # the optimizer stays unread; unused variables are counted below
     except READ_ERRORS as error:
         raise DataError(
-            f"checkpoint {prefix} does not fit ({_first_line(error)}); it is damaged or holds "
+            f"checkpoint {prefix} does not fit ({first_line(error)}); it is damaged or holds "
             "another architecture."
         ) from error
     for name, part in parts.items():
@@ -170,7 +170,7 @@ def read_step(prefix):
         return int(reader_of(prefix).get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
     except (*READ_ERRORS, TypeError) as error:
         raise DataError(
-            f"checkpoint {prefix} does not tell its step ({_first_line(error)}); it is damaged."
+            f"checkpoint {prefix} does not tell its step ({first_line(error)}); it is damaged."
         ) from error
 
 
@@ -191,7 +191,7 @@ def save_parts(directory, step, **parts):
         return Saver(checkpoint, directory, 1).save(step)
     except tf.errors.OpError as error:
         raise DataError(
-            f"cannot write a checkpoint to {directory} ({_first_line(error)}); make room or choose "
+            f"cannot write a checkpoint to {directory} ({first_line(error)}); make room or choose "
             "another --model_dir."
         ) from error
 
@@ -205,8 +205,3 @@ def _keys_of(shapes, part):
         and key.endswith("/.ATTRIBUTES/VARIABLE_VALUE")
         and ".OPTIMIZER_SLOT" not in key
     ]
-
-
-def _first_line(error):
-    text = str(getattr(error, "message", None) or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

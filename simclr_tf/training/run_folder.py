@@ -14,7 +14,7 @@ import uuid
 
 import numpy as np
 
-from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.errors import DataError, SettingsError, first_line
 from simclr_tf.stack import keras, tf
 
 _CHECKSUM = "file_checksum"
@@ -62,8 +62,7 @@ def read_json(path):
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
     except (tf.errors.OpError, ValueError) as error:
-        reason = str(getattr(error, "message", error)).splitlines()[0]
-        raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+        raise DataError(f"cannot read {path} ({first_line(error)}); give an intact run folder.") from error
     expected = content.pop(_CHECKSUM, None)  # absent: of a hand-made file
     if expected not in (None, _checksum(content)):
         raise DataError(
@@ -96,8 +95,7 @@ def read_array(path):
         with tf.io.gfile.GFile(path, "rb") as file:
             return np.load(io.BytesIO(file.read()), allow_pickle=False)
     except (tf.errors.OpError, ValueError, EOFError) as error:
-        reason = str(getattr(error, "message", error)).splitlines()[0]
-        raise DataError(f"cannot read {path} ({reason}); give an intact run folder.") from error
+        raise DataError(f"cannot read {path} ({first_line(error)}); give an intact run folder.") from error
 
 
 def clear_half_written(folder):
