@@ -10,7 +10,7 @@ import sys
 
 from simclr_tf.stack import tf
 
-PARTS = {"simclr_tf.losses.replicas": "loss", "simclr_tf.models.normalization": "BN"}
+PARTS = {"simclr_tf.losses.kernels.replicas": "loss", "simclr_tf.models.normalization": "BN"}
 
 
 class Recorder:

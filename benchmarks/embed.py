@@ -23,16 +23,16 @@ import time
 
 import numpy as np
 from PIL import Image
+from simclr_tf.export import saved_model
 
 from benchmarks.timing import print_table, write_json
-from export import saved_model
 from simclr_tf import config
 from simclr_tf.data import sources
 from simclr_tf.embedding import stream
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.runs import saved_models as reader
 from simclr_tf.stack import tf
-from simclr_tf.training import saved_model_reader as reader
 
 HEIGHT, WIDTH, SIZE = 375, 500, 224
 
@@ -119,7 +119,9 @@ def main():
         images = os.path.join(folder, "images")
         os.makedirs(images)
         draw_images(images, arguments.images)
-        functions = candidates(images, export_encoder(os.path.join(folder, "model"), arguments.depth))
+        functions = candidates(
+            images, export_encoder(os.path.join(folder, "model"), arguments.depth)
+        )
         rows = {name: function() for name, function in functions.items()}
         seconds = {name: [] for name in functions}
         for _ in range(arguments.rounds):

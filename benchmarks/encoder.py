@@ -33,9 +33,9 @@ def plain_resnet(depth, image_size, stem, synchronized):
             x = keras.layers.ZeroPadding2D(((kernel - 1) // 2, kernel // 2))(x)
         padding = "same" if strides == 1 else "valid"
         x = keras.layers.Conv2D(filters, kernel, strides, padding, use_bias=False)(x)
-        x = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=synchronized
-        )(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(
+            x
+        )
         return keras.layers.ReLU()(x) if relu else x
 
     images = keras.Input([image_size, image_size, 3])

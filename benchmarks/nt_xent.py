@@ -29,7 +29,7 @@ def make_views(pairs):
 def make_step(case):
     """A function z -> (loss, gradient), compiled as the case says."""
     from benchmarks.baselines.nt_xent_plain import nt_xent_plain
-    from simclr_tf.losses import anchors, rows
+    from simclr_tf.losses.kernels import anchors, rows
     from simclr_tf.losses.nt_xent import NTXent
     from simclr_tf.stack import tf
 

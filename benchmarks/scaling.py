@@ -114,21 +114,21 @@ def check_graph(depth, image_size, batch):
 def speed(case):
     """{"seconds": of each timed step} of one of several workers; see `run_speed`."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[case["index"]]})
-    from simclr_tf.training.cluster import Cluster
+    from simclr_tf.distribution.cluster import Cluster
+    from simclr_tf.distribution.workers import WorkerGroup, connect
     from simclr_tf.training.loop import StepRunner
-    from simclr_tf.training.workers import Crew, connect
 
     cluster = Cluster(tuple(case["addresses"]), case["index"])
     alone = cluster.count == 1
-    crew = connect(cluster) if not alone else Crew(default_strategy())
-    with crew.strategy.scope():
+    group = connect(cluster) if not alone else WorkerGroup(default_strategy())
+    with group.strategy.scope():
         model = build(18, 32)
-    runner = StepRunner(model, crew.strategy, batches_of(crew.share(case["batch"])))
+    runner = StepRunner(model, group.strategy, batches_of(group.share(case["batch"])))
     times = []
     for _ in range(case["steps"] + 2):
         began = time.perf_counter()
         runner.run(1)
-        crew.exchange(0)
+        group.exchange(0)
         times.append(time.perf_counter() - began)
     return {"seconds": times[2:]}  # without tracing
 
@@ -222,7 +222,9 @@ def step_model(counted, machine):
     parts = {"compute": GLOBAL_BATCH / replicas * FLOP_PER_IMAGE / (peak * share)}
     for part in ("gradient", "loss", "BN"):
         moved = exchanged(counted[part]["payload"], replicas) / bandwidth
-        operations = 1 if part == "gradient" else counted[part]["operations"]  # packed by TensorFlow
+        operations = (
+            1 if part == "gradient" else counted[part]["operations"]
+        )  # packed by TensorFlow
         parts[part] = moved + operations * hops * hop
     return parts
 

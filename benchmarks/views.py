@@ -103,7 +103,7 @@ def small_candidates(count):
     from simclr_tf.data.info import Facts
     from simclr_tf.data.source import ArraySource
     from simclr_tf.stack import tf
-    from simclr_tf.training.input import train_batches
+    from simclr_tf.views.batches import train_batches
     from simclr_tf.views.device import make_views
 
     batch, strength = 256, 0.5
@@ -126,7 +126,7 @@ def jpeg_candidates(count):
     from simclr_tf.data.info import Facts
     from simclr_tf.data.source import BytesSource
     from simclr_tf.stack import tf
-    from simclr_tf.training.input import train_batches
+    from simclr_tf.views.batches import train_batches
     from simclr_tf.views.device import make_views
 
     batch, size = 16, 224
@@ -222,7 +222,9 @@ def run(arguments):
             rows += summarise(workload, found)
             compiled[workload] = found["compile_seconds"]
     header = ["candidate", "images/s", "us/image", "best", "floor", "x plain", "quartiles"]
-    timing.print_table(header + ["of bests", "require (aim)", "reached"], [to_row(row) for row in rows])
+    timing.print_table(
+        header + ["of bests", "require (aim)", "reached"], [to_row(row) for row in rows]
+    )
     for workload, seconds in compiled.items():
         print(f"{workload}: the views compiled in {seconds:.1f} s (at most {COMPILE_SECONDS:g})")
     print(f"rounds: {', '.join(str(row['rounds']) for row in rows)}; CPU time of one core")

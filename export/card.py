@@ -58,7 +58,7 @@ def write_card(manifest):
     """Text of the card.
 
     Args:
-        manifest: content of settings.json, see simclr_tf.training.saved_model_reader.
+        manifest: content of settings.json, see simclr_tf.runs.saved_models.
     """
     settings, dataset = manifest["settings"], manifest["dataset"]
     layer = manifest.get("h_layer", 0)

@@ -11,17 +11,17 @@ import time
 import uuid
 
 import numpy as np
+from simclr_tf.export import card
+from simclr_tf.export.module import make_module
+from simclr_tf.export.signatures import make_signatures
 
-from export import card
-from export.module import make_module
-from export.signatures import make_signatures
 from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.models.selection import select_layer
+from simclr_tf.runs import saved_models as reader
+from simclr_tf.runs.files import write_atomically, write_json
+from simclr_tf.runs.run_folder import versions as package_versions
 from simclr_tf.stack import keras, tf
-from simclr_tf.training import saved_model_reader as reader
-from simclr_tf.training.run_folder import versions as package_versions
-from simclr_tf.training.run_folder import write_atomically, write_json
 
 TOLERANCE = 1e-4  # of h, relative to its largest value; measured differences are about 1e-6
 

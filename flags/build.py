@@ -69,14 +69,14 @@ def mode_flags(mode):
     """The flags of a mode, one per setting that it offers.
 
     Args:
-        mode: a module of this folder such as `flags.pretrain`.
+        mode: config.Mode.
     Returns:
         `absl.flags.FlagValues`, not parsed yet.
     """
     values = absl_flags.FlagValues()
     values.set_gnu_getopt(True)
-    known = config.fields_of(mode.CONFIG)
-    for name in mode.SETTINGS:
+    known = config.fields_of(mode.config)
+    for name in mode.settings:
         field = known[name][1]
         define(values, name, field.default, field.metadata["help"])
     return values
@@ -84,6 +84,4 @@ def mode_flags(mode):
 
 def given_values(flag_values):
     """{name: value} of the flags that were set by a parse."""
-    return {
-        name: flag_values[name].value for name in flag_values if flag_values[name].present
-    }
+    return {name: flag_values[name].value for name in flag_values if flag_values[name].present}

@@ -2,9 +2,10 @@
 
 import textwrap
 
-from flags import preset_files
-from flags.modes import MODES, presets_mode
+from simclr_tf.flags import preset_files
+
 from simclr_tf import config
+from simclr_tf.config import MODES
 
 WIDTH = 100
 
@@ -21,7 +22,7 @@ def help_text(mode, full=False):
     if full or not mode:
         parts += [modes_text(), presets_text(list(MODES))]
     else:
-        parts += [f"--mode={mode}: {MODES[mode].SUMMARY}", presets_text([presets_mode(mode)])]
+        parts += [f"--mode={mode}: {MODES[mode].summary}", presets_text([MODES[mode].preset_mode])]
     shown = list(MODES) if full else [mode or next(iter(MODES))]
     parts += [flags_text(name) for name in shown]
     if not full:
@@ -32,7 +33,7 @@ def help_text(mode, full=False):
 
 def modes_text():
     """One line per mode."""
-    lines = [f"  {name:<14}{module.SUMMARY}" for name, module in MODES.items()]
+    lines = [f"  {name:<14}{module.summary}" for name, module in MODES.items()]
     return "\n".join(["modes:", *lines])
 
 
@@ -50,12 +51,12 @@ def flags_text(mode):
     module = MODES[mode]
     lines = [f"flags of --mode={mode} (name=default):"]
     heading = None
-    known = config.fields_of(module.CONFIG)
-    for name in module.SETTINGS:
+    known = config.fields_of(module.config)
+    for name in module.settings:
         section, field = known[name]
         if section != heading:
             heading = section
-            lines += ["", f"  {config.sections(module.CONFIG)[section].__doc__.splitlines()[0]}"]
+            lines += ["", f"  {config.sections(module.config)[section].__doc__.splitlines()[0]}"]
         lines.append(flag_text(name, field))
     return "\n".join(lines)
 

@@ -7,12 +7,12 @@ the flags of the mode, those of the preset below those of the command line.
 import sys
 
 from absl import flags as absl_flags
+from simclr_tf.flags import build, preset_files
+from simclr_tf.flags.help import help_text
+from simclr_tf.flags.hints import nearest, unknown_flag
 
-from flags import build, preset_files
-from flags.help import help_text
-from flags.hints import unknown_flag
-from flags.modes import MODES, find_mode, presets_mode
 from simclr_tf import config
+from simclr_tf.config import MODES
 from simclr_tf.errors import SettingsError
 
 
@@ -43,7 +43,25 @@ def parse(argv):
     values = parse_settings(mode, rest)
     values = {**preset_values(mode, preset, values), **values}
     check_required(mode, module, values)
-    return mode, config.build(module.CONFIG, values), frozenset(values)
+    return mode, config.build(module.config, values), frozenset(values)
+
+
+def find_mode(name):
+    """The config.Mode named `name`.
+
+    Raises:
+        SettingsError: no mode is named, or there is none of this name.
+    """
+    if not name:
+        raise SettingsError(
+            f"--mode is missing: give one of {', '.join(MODES)}, such as --mode=pretrain, or see "
+            "python -m simclr_tf --help."
+        )
+    if name not in MODES:
+        raise SettingsError(
+            f"--mode={name} does not exist{nearest(name, MODES)}; the modes are {', '.join(MODES)}."
+        )
+    return MODES[name]
 
 
 def call_absl(flag_values, argv, known_only=False):
@@ -65,7 +83,7 @@ def parse_settings(mode, argv):
     try:
         left_over = call_absl(flag_values, argv)
     except absl_flags.UnrecognizedFlagError as error:
-        settings = {name: module.SETTINGS for name, module in MODES.items()}
+        settings = {name: module.settings for name, module in MODES.items()}
         raise SettingsError(unknown_flag(error.flagname, mode, settings)) from error
     if left_over:
         raise SettingsError(
@@ -90,14 +108,14 @@ def preset_values(mode, preset, values):
         return {}
     arguments = preset_files.read_preset(preset)
     made_for = preset_files.preset_mode(preset)
-    if made_for != presets_mode(mode):
+    if made_for != MODES[mode].preset_mode:
         raise SettingsError(
             f"--preset={preset} is for --mode={made_for}, not --mode={mode}; presets of this mode: "
             f"{', '.join(presets_of(mode)) or 'none, leave --preset out'}."
         )
     settings = [line for line in arguments if not line.startswith("--mode=")]
     found = parse_settings(made_for, settings)
-    found = {name: found[name] for name in found if name in MODES[mode].SETTINGS}
+    found = {name: found[name] for name in found if name in MODES[mode].settings}
     if "image_dir" in values:
         for name in ("dataset", "train_split", "eval_split"):
             found.pop(name, None)
@@ -106,16 +124,16 @@ def preset_values(mode, preset, values):
 
 def presets_of(mode):
     """The names of the presets that are for this mode."""
-    made_for = presets_mode(mode)
+    made_for = MODES[mode].preset_mode
     names = preset_files.preset_names()
     return [name for name in names if preset_files.preset_mode(name) == made_for]
 
 
 def check_required(mode, module, values):
     """Refuses a command without the settings that its mode cannot guess."""
-    for name in module.REQUIRED:
+    for name in module.required:
         if not values.get(name) and not (name == "model_dir" and values.get("dry_run")):
-            help_words = config.fields_of(module.CONFIG)[name][1].metadata["help"]
+            help_words = config.fields_of(module.config)[name][1].metadata["help"]
             raise SettingsError(
                 f"--mode={mode} needs --{name}=PATH ({help_words.rstrip('.')}); "
                 f"add it, such as --{name}=runs/first."

@@ -7,7 +7,8 @@ sentence what it is.
 
 import pathlib
 
-from flags.hints import nearest
+from simclr_tf.flags.hints import nearest
+
 from simclr_tf.errors import SettingsError
 
 FOLDER = pathlib.Path(__file__).parent / "presets"

@@ -11,6 +11,7 @@ may import; none of them reads command-line flags.
 """
 
 import importlib
+import pathlib
 
 _HOMES = {
     "DataError": "simclr_tf.errors",
@@ -32,6 +33,11 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"
+
+# A wheel holds flags and export inside this package; in a clone they are its neighbours.
+_HERE = pathlib.Path(__file__).resolve().parent
+if not (_HERE / "flags").is_dir():
+    __path__.append(str(_HERE.parent))
 
 
 def __getattr__(name):

@@ -11,27 +11,13 @@ import os
 import re
 import sys
 
-from flags.parse import parse
+from simclr_tf.config import MODES
 from simclr_tf.errors import DataError, PreemptedError, UserError
+from simclr_tf.flags.parse import parse
 
 # what TensorFlow's C++ side prints at start is about absent GPUs; its exceptions still reach us
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-RUNNERS = {
-    "pretrain": "simclr_tf.training.pretrain:run",
-    "finetune": "simclr_tf.training.finetune:run",
-    "linear_eval": "simclr_tf.training.linear_eval:run",
-    "knn": "simclr_tf.training.knn:run",
-    "probe": "simclr_tf.training.probe:run",
-    "transfer": "simclr_tf.training.transfer:run",
-    "embed": "simclr_tf.embedding.run:run",
-    "export": "export.run:run",
-    "import_weights": "simclr_tf.training.import_weights:run",
-    "views": "simclr_tf.report.sheet:run",
-    "report": "simclr_tf.report.run:run",
-    "selftest": "simclr_tf.selftest.run:run",
-    "data_service": "simclr_tf.training.serve:run",
-}
 PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 DAMAGE = re.compile(r"(corrupted|truncated) record at \d+")
 PATH_WORDS = ("Permission denied", "No space left on device", "Read-only file system")
@@ -48,7 +34,7 @@ def main(argv=None):
     """
     try:
         mode, config, given = parse(sys.argv[1:] if argv is None else argv)
-        module, function = RUNNERS[mode].split(":")
+        module, function = MODES[mode].runner.split(":")
         getattr(importlib.import_module(module), function)(config, given)
     except UserError as error:
         return say(str(error), error.exit_code)

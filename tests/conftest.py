@@ -10,8 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 
+from simclr_tf.distribution import strategy
 from simclr_tf.stack import tf
-from simclr_tf.training import strategy
 from tests import forking
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of embedding few and many images, in one process, for test_embedding.py.
+"""Peak memory of embedding few and many images, in one process, for embedding/test_embedding.py.
 
 Usage: python embedding_memory.py FOLDER NUMBER NUMBER ...; prints a list of figures as JSON.
 """

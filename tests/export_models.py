@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 from PIL import Image
+from simclr_tf.export import saved_model
 
-from export import saved_model
 from simclr_tf import config
 from simclr_tf.data import preprocess
+from simclr_tf.runs import saved_models as reader
 from simclr_tf.stack import tf
-from simclr_tf.training import saved_model_reader as reader
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIZE, CLASSES = 40, 3  # above 32 pixels: ImageNet stem, evaluation crop

@@ -76,11 +76,10 @@ def _child(arguments, output, obeys):
 
 
 def _serve():
-    import simclr_tf.data.folder
-    import simclr_tf.data.tfds_sets
-    import simclr_tf.training.finetune
-    import simclr_tf.training.pretrain  # noqa: F401
     from tensorflow.python.eager import context
+
+    import simclr_tf.commands.finetune
+    import simclr_tf.commands.pretrain  # noqa: F401
 
     started = context.context_safe()
     assert started is None or started._context_handle is None, "TensorFlow cannot be forked now"

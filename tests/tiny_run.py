@@ -7,9 +7,9 @@ from PIL import Image, ImageDraw
 
 from simclr_tf import config
 from simclr_tf.data import sources
+from simclr_tf.runs import restore
+from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
-from simclr_tf.training import restore
-from simclr_tf.training.run_folder import RunFolder
 
 SETTINGS = {
     "image_size": 16,

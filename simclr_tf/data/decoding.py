@@ -179,9 +179,7 @@ def _head(encoded):
     experimental_attributes={"_noinline": True},
 )
 def _decode_with_care(encoded):
-    return tf.cond(
-        is_jpeg(encoded), lambda: _decode_jpeg(encoded), lambda: _decode_other(encoded)
-    )
+    return tf.cond(is_jpeg(encoded), lambda: _decode_jpeg(encoded), lambda: _decode_other(encoded))
 
 
 def _rgb(image):

@@ -33,6 +33,12 @@ class SourceInfo:
     channels: int = 3
     label_sets: bool = False
 
+    @property
+    def identity(self):
+        """What config.json stores of the images: name, fingerprint, images and classes."""
+        names = ("name", "fingerprint", "num_train", "num_classes")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:

@@ -90,3 +90,17 @@ def _guarded(source, data, seed=0):
     source.seed, source.max_image_pixels = seed, data.max_image_pixels
     source.quarantine = Quarantine(data.strict_data)
     return source
+
+
+def label_set_names(data):
+    """The classes of images with several labels each; () for others.
+
+    Args:
+        data: config.Data.
+    """
+    if data.image_dir or data.dataset == "digits":
+        return ()
+    # tensorflow-datasets takes seconds to import: only where a data set of it has no label
+    from simclr_tf.data.multi_label import class_names
+
+    return class_names(data)

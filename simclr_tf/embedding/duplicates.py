@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 
+from simclr_tf.runs.files import write_atomically
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import write_atomically
 
 MOST_PAIRS = 10_000  # listed; the others are counted
 _BLOCK, _BANK_BLOCK = 1024, 4096

@@ -7,8 +7,8 @@ import os
 import numpy as np
 from PIL import Image
 
+from simclr_tf.runs.files import write_atomically
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import write_atomically
 
 _CONFIG = """embeddings {{
   tensor_name: "h"

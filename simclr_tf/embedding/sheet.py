@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 
 from simclr_tf.data import preprocess, stacks
 from simclr_tf.evaluation.knn import nearest_neighbours
+from simclr_tf.runs.files import write_atomically
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import write_atomically
 
 QUERIES, NEIGHBOURS = 10, 8
 SIDE, CAPTION, GAP = 96, 14, 4  # pixels

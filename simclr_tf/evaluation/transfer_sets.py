@@ -3,9 +3,9 @@
 import dataclasses
 import os
 
+from simclr_tf.config import listed
 from simclr_tf.data import listing
 from simclr_tf.errors import SettingsError
-from simclr_tf.settings import listed
 
 PAPER_ROWS = {
     "supervised ResNet-50 (paper), linear": "linear_supervised",

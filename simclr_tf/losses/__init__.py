@@ -14,10 +14,12 @@ the gradients (as Keras optimizers do). Memory grows with the batch, not with it
 May import `simclr_tf.config`, `simclr_tf.errors` and `simclr_tf.stack`.
 """
 
-from simclr_tf.losses.alternatives import MarginTriplet, NTLogistic
+from simclr_tf.losses.decoupled import DecoupledNTXent
+from simclr_tf.losses.margin import MarginTriplet
 from simclr_tf.losses.metrics import contrastive_metrics
-from simclr_tf.losses.nt_xent import DecoupledNTXent, NTXent
-from simclr_tf.losses.supervised import SupervisedContrastive
+from simclr_tf.losses.nt_logistic import NTLogistic
+from simclr_tf.losses.nt_xent import NTXent
+from simclr_tf.losses.supcon import SupervisedContrastive
 
 __all__ = [
     "DecoupledNTXent",

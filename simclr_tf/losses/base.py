@@ -1,7 +1,8 @@
 """What all contrastive losses share: settings, normalisation, the Keras config round trip."""
 
 from simclr_tf.errors import SettingsError
-from simclr_tf.losses import metrics, norms, replicas
+from simclr_tf.losses import metrics
+from simclr_tf.losses.kernels import norms, replicas
 from simclr_tf.stack import keras, tf
 
 

@@ -1,6 +1,6 @@
 """What a batch looks like to the contrastive task: accuracies, entropy, similarities."""
 
-from simclr_tf.losses import anchors, norms, replicas, rows, statistics, tiles
+from simclr_tf.losses.kernels import anchors, norms, replicas, rows, statistics, tiles
 from simclr_tf.stack import tf
 
 BLOCKS = (512, 1024)

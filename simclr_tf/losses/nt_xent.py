@@ -1,6 +1,7 @@
 """NT-Xent, the loss of SimCLR (arXiv:2002.05709, eq. 1), exact in linear memory."""
 
-from simclr_tf.losses import anchors, base, dense, replicas, rows, symmetric, tiles
+from simclr_tf.losses import base
+from simclr_tf.losses.kernels import anchors, dense, replicas, rows, symmetric, tiles
 from simclr_tf.stack import tf
 
 DENSE_ROWS = 512  # up to here one dense block is fastest
@@ -77,14 +78,3 @@ class NTXent(base.ContrastiveLoss):
             lambda: self.kernel(rows.backward)(anchor, key, pulls, form, blocks),
         )
         return loss, figures
-
-
-@base.register
-class DecoupledNTXent(NTXent):
-    """Decoupled contrastive loss (arXiv:2110.06848): NT-Xent without the positive in the sum.
-
-    loss(z) = mean over views of -s_ip + log sum over k not in {i, p} of exp(s_ik); it is 0 for a
-    single image and may be negative. Arguments as for `NTXent`.
-    """
-
-    decoupled = True

@@ -1,8 +1,10 @@
 """From the setting `--loss` to the loss."""
 
-from simclr_tf.losses.alternatives import MarginTriplet, NTLogistic
-from simclr_tf.losses.nt_xent import DecoupledNTXent, NTXent
-from simclr_tf.losses.supervised import SupervisedContrastive
+from simclr_tf.losses.decoupled import DecoupledNTXent
+from simclr_tf.losses.margin import MarginTriplet
+from simclr_tf.losses.nt_logistic import NTLogistic
+from simclr_tf.losses.nt_xent import NTXent
+from simclr_tf.losses.supcon import SupervisedContrastive
 
 LOSSES = {
     "nt_xent": NTXent,

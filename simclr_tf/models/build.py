@@ -1,14 +1,16 @@
 """Encoder and head from the settings of the model."""
 
 from simclr_tf.errors import SettingsError
+from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.custom import build_custom
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
+from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import tf
 
 
 def resolve_stem(model, image_size):
-    """"small" or "imagenet": what `--stem=auto` means at this image size."""
+    """ "small" or "imagenet": what `--stem=auto` means at this image size."""
     if model.stem != "auto":
         return model.stem
     return "small" if image_size <= 32 else "imagenet"
@@ -76,3 +78,21 @@ def build_head(model, feature_dim=None, seed=0):
     if feature_dim is not None:
         head(tf.zeros([1, feature_dim]))
     return head
+
+
+def build_parts(pretrain, num_classes, probe_layer=0):
+    """Built encoder, head and probe (None without labels) of a config.Pretrain.
+
+    The probe reads the layer `probe_layer` of `head.outputs`, see `models.selection.layer_index`.
+    """
+    size = pretrain.data.image_size
+    seed = pretrain.run.seed
+    encoder = build_encoder(pretrain.model, size, seed)
+    head = build_head(pretrain.model, seed=seed)
+    h = encoder(tf.zeros([1, size, size, pretrain.model.image_channels]), training=False)
+    head(h, training=False)
+    if not (num_classes and pretrain.training.lineareval_while_pretraining):
+        return encoder, head, None
+    probe = LinearClassifier(num_classes, seed=seed)
+    probe(head.outputs(h, training=False)[layer_index(head, probe_layer)])
+    return encoder, head, probe

@@ -92,11 +92,11 @@ def update_if(good, update, otherwise, gradients):
         tf.cond(good, lambda: update(gradients), otherwise)
         return
 
-    def together(strategy, good, gradients):
+    def on_all_replicas(strategy, good, gradients):
         # an update synchronises the replicas, which TensorFlow forbids within a tf.cond of theirs
         def every_replica():
             strategy.extended.call_for_each_replica(update, args=(gradients,))
 
         tf.cond(strategy.experimental_local_results(good)[0], every_replica, otherwise)
 
-    tf.distribute.get_replica_context().merge_call(together, args=(good, gradients))
+    tf.distribute.get_replica_context().merge_call(on_all_replicas, args=(good, gradients))

@@ -20,9 +20,7 @@ class SimCLR(StepParts, keras.Model):
     classifier on stop_gradient(h); it never changes the encoder's gradients.
     """
 
-    def __init__(
-        self, encoder, head, loss, make_views, probe=None, effective_rank=True, **kwargs
-    ):
+    def __init__(self, encoder, head, loss, make_views, probe=None, effective_rank=True, **kwargs):
         """Puts the parts together.
 
         Args:

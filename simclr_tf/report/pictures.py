@@ -13,7 +13,7 @@ from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.knn import nearest_neighbours
 from simclr_tf.report.files import write_file
 from simclr_tf.report.sample import Sample
-from simclr_tf.training.input import eval_batches, train_batches
+from simclr_tf.views.batches import eval_batches, train_batches
 from simclr_tf.views.device import make_views
 
 ROWS = 8

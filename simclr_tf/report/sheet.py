@@ -1,4 +1,4 @@
-"""`--mode=views`: a sheet of originals and their views, one row per operator."""
+"""A sheet of originals and their views, one row per operator."""
 
 import dataclasses
 import io
@@ -6,52 +6,17 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from simclr_tf.data import sources, stacks
-from simclr_tf.report.files import make_folder_of, write_file
+from simclr_tf.config import listed
+from simclr_tf.data import stacks
+from simclr_tf.report.files import write_file
 from simclr_tf.report.sample import Sample
-from simclr_tf.settings import listed
-from simclr_tf.stack import tf
-from simclr_tf.training import channels, multi_crop, plan
-from simclr_tf.training.input import eval_batches, train_batches
-from simclr_tf.views import blur
+from simclr_tf.views import blur, channels, multi_crop
+from simclr_tf.views.batches import eval_batches, train_batches
 from simclr_tf.views.device import make_views
 from simclr_tf.views.study import OPERATORS
 
 CELL = 96  # images are enlarged by whole factors to at least about this many pixels
 _GAP, _LABEL_WIDTH, _FONT_SIZE = 4, 150, 15
-
-
-def run(config, given=frozenset()):
-    """Draws the sheet, prints the settings of the views and where the sheet is.
-
-    Args:
-        config: config.ViewsSheet.
-        given: names of the settings that the user gave (not needed here).
-    Returns:
-        the path of the picture, or None for a dry run.
-    Raises:
-        UserError: the images cannot be read, or the file cannot be written.
-    """
-    multi_crop.check(config)
-    info = sources.describe(config.data)
-    config = channels.restrict(config, info.channels)
-    size = config.data.image_size
-    rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
-    rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
-    settings = {**dataclasses.asdict(config.views), **dataclasses.asdict(config.multi_crop)}
-    rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings.items()]
-    print(plan.format_plan("views", rows + [("output", config.sheet.sheet)]), flush=True)
-    if config.run.dry_run:
-        return None
-    make_folder_of(config.sheet.sheet)  # before the work
-    tf.get_logger().setLevel("ERROR")  # it warns of many programs; here each row is one
-    source = sources.open_source(config.data, "train", config.run.seed)
-    count = min(config.sheet.sheet_images, source.num_examples)
-    path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
-    if len(source.quarantine):
-        print(source.quarantine.summary(), flush=True)
-    print(f"picture: {path}")
-    return path
 
 
 def variants(views, image_size, rgb=True):

@@ -3,8 +3,8 @@
 import os
 
 from simclr_tf.evaluation.results import figure_text, with_interval
+from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import read_json
 
 HEADER = ["protocol", "labels used", "untrained encoder", "supervised", "SimCLR"]
 

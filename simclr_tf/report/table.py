@@ -4,8 +4,8 @@ import os
 
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.results import plain_table, results_table
+from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import read_json
 
 
 def summarize(run_dir):

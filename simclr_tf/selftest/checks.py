@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import time
+import typing
 
 import numpy as np
 
 from simclr_tf import config as settings_of
+from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.selftest import parity
 from simclr_tf.stack import keras, tf
-from simclr_tf.training import plan, pretrain
+from simclr_tf.training import length, pretraining
 
 # Relative errors. A TPU multiplies float32 in bfloat16 parts of 8 bits; its limit was never tried.
 FLOAT32_LIMIT = {"CPU": 1e-5, "GPU": 1e-5, "TPU": 2e-2}
@@ -35,11 +37,19 @@ STEP = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What every check may use: the settings, the strategy, a folder to write to."""
+    """What every check may use.
+
+    Attributes:
+        run: the settings.
+        strategy: what computes.
+        scratch: a folder to write to.
+        pretrain: function of a config.Pretrain, such as `commands.pretrain.run`.
+    """
 
     run: settings_of.Run
     strategy: tf.distribute.Strategy
     scratch: str
+    pretrain: typing.Callable
 
     @property
     def kind(self):
@@ -69,7 +79,7 @@ def devices(job):
             with tf.device(device.name):
                 worst = max(worst, parity.relative(np.float64(tf.matmul(a, b)).ravel(), want))
     limit = FLOAT32_LIMIT[job.kind]
-    words = plan.strategy_line(job.strategy)
+    words = describe_strategy(job.strategy)
     meaning = f"{words}; relative error of a product {worst:.0e}, at most {limit:g}"
     figure = f"{len(found)} x {job.kind}"
     return [Outcome("devices", bool(found) and worst <= limit, figure, meaning)]
@@ -153,10 +163,10 @@ def _step(job, config, jit_compile):
         "id": tf.range(rows, dtype=tf.int64),
         "epoch": tf.zeros([rows], tf.int32),
     }
-    steps = plan.resolve_steps(config.training, config.optimizer, rows)
+    steps = length.resolve_steps(config.training, config.optimizer, rows)
     on_tpu = job.kind == "TPU" and jit_compile
     with job.strategy.scope() if on_tpu else contextlib.nullcontext():
-        model = pretrain.build_model(config, parity.CLASSES, steps)
+        model = pretraining.build_model(config, parity.CLASSES, steps)
     start = parity.flat(model.trainable_variables)
     if on_tpu:  # compiled as a whole by the strategy
         step = tf.function(lambda one: job.strategy.run(model.train_step, args=(one,)))

@@ -10,7 +10,7 @@ from simclr_tf.data.info import Facts
 from simclr_tf.data.source import BytesSource
 from simclr_tf.selftest.checks import Outcome
 from simclr_tf.stack import tf
-from simclr_tf.training.input import train_batches
+from simclr_tf.views.batches import train_batches
 from simclr_tf.views.device import make_views
 
 SIZE, BATCH, SECONDS = 224, 32, 3.0

@@ -9,11 +9,10 @@ import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf.errors import PreemptedError
+from simclr_tf.runs.checkpoints import latest_in, reader_of
 from simclr_tf.selftest import encoder
 from simclr_tf.selftest.checks import STEP, Outcome
 from simclr_tf.stack import tf
-from simclr_tf.training import pretrain
-from simclr_tf.training.checkpoints import latest_in, reader_of
 
 _IMAGES, _SIDE = 32, 40
 _AT_ONCE = 1e-6  # minutes: over before the first step ends
@@ -56,7 +55,7 @@ def _train(job, images, folder, max_minutes):
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         with contextlib.suppress(PreemptedError):
-            pretrain.run(config)
+            job.pretrain(config)
 
 
 def stored_values(prefix):
@@ -71,6 +70,7 @@ def different(first, second):
     return [
         key
         for key in sorted({*first, *second})
-        if key not in first or key not in second
+        if key not in first
+        or key not in second
         or np.asarray(first[key]).tobytes() != np.asarray(second[key]).tobytes()
     ]

@@ -3,8 +3,8 @@
 import sys
 
 from simclr_tf.errors import DivergedError
+from simclr_tf.runs.files import write_json
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import write_json
 
 MOST_IN_A_ROW = 20  # skipped steps; more of them are no accident
 _SHOWN = 8  # example ids in a sentence

@@ -2,14 +2,12 @@
 
 import contextlib
 import dataclasses
-import signal
-import threading
-import time
 
+from simclr_tf.distribution.stopping import StopRequest
+from simclr_tf.distribution.workers import distributed
 from simclr_tf.errors import PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import no_autograph, tf
-from simclr_tf.training.workers import distributed
 
 
 class StepRunner:
@@ -69,36 +67,6 @@ class StepRunner:
         return values
 
 
-class StopRequest:
-    """Why a run should stop between two steps: SIGTERM, or its time is over."""
-
-    def __init__(self, max_minutes=0.0):
-        """Args: max_minutes: from now on; 0 is no limit."""
-        self.max_minutes = max_minutes
-        self._deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
-        self._terminated = False
-
-    def __enter__(self):
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._old = signal.signal(signal.SIGTERM, self._terminate)
-        return self
-
-    def _terminate(self, signum, frame):
-        self._terminated = True
-
-    def __exit__(self, *error):
-        if self._main:
-            signal.signal(signal.SIGTERM, self._old)
-
-    def reason(self, step):
-        """What asks for a stop after `step`, in words; "" if nothing does."""
-        if self._terminated:
-            return "SIGTERM"
-        over = time.monotonic() >= self._deadline
-        return f"--max_wall_minutes={self.max_minutes:g}" if over else ""
-
-
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Attributes: steps_per_execution, most steps of one call to the device; stop, a StopRequest,
@@ -116,7 +84,7 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
 
     Args:
         runner: StepRunner.
-        steps: plan.Steps.
+        steps: length.Steps.
         start_step: steps already done.
         checkpoints: checkpoints.Checkpoints.
         observers: callables (step, {name: float}) of logged steps, which may add figures.

@@ -7,7 +7,7 @@ from simclr_tf.data import sources, subset
 from simclr_tf.data.info import require_labels
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.knn import knn_scores
-from simclr_tf.training.input import eval_batches
+from simclr_tf.views.batches import eval_batches
 
 MOST = 10_000  # images of the bank, and of the queries
 
@@ -20,7 +20,7 @@ def online_knn(config, encoder, source, strategy, steps):
 
     Args:
         config: config.Pretrain; encoder: the model in training; source: training Source.
-        strategy: tf.distribute.Strategy that holds the encoder; steps: plan.Steps.
+        strategy: tf.distribute.Strategy that holds the encoder; steps: length.Steps.
     Returns:
         list of callables (step, {name: float}).
     Raises:

@@ -3,8 +3,8 @@
 import contextlib
 import json
 
+from simclr_tf.runs.metrics_log import MetricsLog, metrics_lines
 from simclr_tf.stack import tf
-from simclr_tf.training.run_folder import MetricsLog, metrics_lines
 
 
 def recorder(folder, start, curve):

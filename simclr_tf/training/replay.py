@@ -5,9 +5,9 @@ import os
 from simclr_tf import config
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.runs.files import read_json
 from simclr_tf.stack import no_autograph
-from simclr_tf.training import multi_crop
-from simclr_tf.training.run_folder import read_json
+from simclr_tf.views import multi_crop
 
 
 def views_of_step(run_dir, step):

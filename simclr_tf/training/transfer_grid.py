@@ -8,18 +8,14 @@ import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf.errors import DivergedError, SettingsError
+from simclr_tf.evaluation import transfer_data, transfer_linear
 from simclr_tf.evaluation.results import confusion_csv, csv_text
+from simclr_tf.runs import restore
+from simclr_tf.runs.files import read_array, read_json, write_array, write_atomically, write_json
+from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
-from simclr_tf.training import finetune_start, restore, transfer_data, transfer_linear
-from simclr_tf.training.finetune_job import Job, fine_tune
-from simclr_tf.training.run_folder import (
-    RunFolder,
-    read_array,
-    read_json,
-    write_array,
-    write_atomically,
-    write_json,
-)
+from simclr_tf.training import starting
+from simclr_tf.training.supervised import Job, fine_tune
 
 PAPER_GRIDS = {
     "grid_learning_rates": np.logspace(-4, -1, 7),
@@ -150,16 +146,16 @@ class Grid:
     def _weights(self, config):
         """(encoder, head) that a run starts from; call it in the strategy's scope."""
         if self.start.random:
-            return finetune_start.random_parts(config)
+            return starting.random_parts(config)
         fresh = restore.load_trained(self.start.checkpoint)
-        return fresh.encoder, fresh.head or finetune_start.no_head(fresh.encoder)
+        return fresh.encoder, fresh.head or starting.no_head(fresh.encoder)
 
     def _settings(self, rate, decay, where):
         """config.Finetune of one run: steps of 256 images with the paper's rules."""
         settings, transfer = self.start.settings, self.config.transfer
         steps = transfer.random_train_steps if self.start.random else transfer.train_steps
         names = {field.name for field in dataclasses.fields(settings_of.Model)}
-        names |= finetune_start.KEPT_VIEWS
+        names |= starting.KEPT_VIEWS
         values = {name: settings[name] for name in names if name in settings}
         values.update({name: getattr(self.config.run, name) for name in ("seed", "precision")})
         return settings_of.build(

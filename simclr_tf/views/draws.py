@@ -3,7 +3,7 @@
 import itertools
 import typing
 
-from simclr_tf.settings import listed
+from simclr_tf.config import listed
 from simclr_tf.stack import tf
 from simclr_tf.views import rng
 

@@ -5,7 +5,7 @@ operators drawn for it; that is fastest on a CPU. `select` applies every operato
 batch and keeps what was drawn; that is what wide devices want.
 """
 
-from simclr_tf.settings import listed
+from simclr_tf.config import listed
 from simclr_tf.stack import tf
 from simclr_tf.views import blur, color, study
 from simclr_tf.views import draws as d

@@ -1,0 +1,244 @@
+"""`--mode=embed`: embeddings of every image, and what can be seen in them."""
+
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from simclr_tf import config as settings_of
+from simclr_tf.commands import evaluation_run, plan
+from simclr_tf.data import listing, sources
+from simclr_tf.data.source import Source
+from simclr_tf.distribution.strategy import describe as describe_strategy
+from simclr_tf.embedding import duplicates, projector, sheet, stream, tables
+from simclr_tf.embedding.output import Output
+from simclr_tf.embedding.parts import Parts
+from simclr_tf.errors import SettingsError
+from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import weights_hash
+from simclr_tf.runs import restore
+from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.stack import tf
+from simclr_tf.views import channels
+
+_WRITERS = {".npz": tables.write_npz, ".parquet": tables.write_parquet}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One command, everything read and checked."""
+
+    config: settings_of.Embed
+    trained: restore.Trained
+    source: Source
+    output: Output
+    strategy: tf.distribute.Strategy
+    names: object  # function (start, stop) -> paths of the images with these ids
+
+
+def run(config, given=frozenset()):
+    """Embeds every image of a folder or split; the same command again continues.
+
+    Args:
+        config: config.Embed.
+        given: names of the settings that the user gave; data and model settings that are not
+            among them come from the pretraining.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the data, the checkpoint or the output cannot be used.
+    """
+    output = Output.of(config.embed.output)
+    if ".parquet" in output.files:
+        tables.check_parquet()
+    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    with strategy.scope():
+        trained = evaluation_run.load(config, given)
+    config = restore.inherit(config, given, trained.settings)
+    if config.embed.embed_head and trained.head is None:
+        raise SettingsError(
+            f"embed_head=True, but {config.source.checkpoint} holds no projection head; leave out "
+            "--embed_head, or give a run folder."
+        )
+    source = sources.open_whole(config.data, config.embed.split)
+    channels.check(source, config.model)
+    job = _Job(config, trained, source, output, strategy, _names(config, source))
+    print(_plan(job), flush=True)
+    if config.run.dry_run:
+        return None
+    weights = _weights(job)
+    done = _claim(job, weights)
+    if done is not None:
+        print(f"nothing left to do: {output.folder.path} is finished", flush=True)
+        return done
+    return _work(job, weights)
+
+
+def _names(config, source):
+    """Paths below image_dir, or DATASET/SPLIT/NUMBER."""
+    if not config.data.image_dir:
+        prefix = f"{source.name}/{config.embed.split}"
+        return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]
+    root = listing.join(listing.checked_folder(config.data.image_dir), "")
+    return lambda start, stop: [name[len(root) :] for name in source.names(start, stop)]
+
+
+def _plan(job):
+    wanted = "h and z" if job.config.embed.embed_head else "h"
+    rows = [
+        ("encoder", f"{job.config.source.checkpoint}, step {job.trained.step}"),
+        ("images", f"{job.source.num_examples:,} of {job.source.name}"),
+        ("columns", f"path, {wanted}; {job.trained.encoder.feature_dim} numbers per h"),
+        ("strategy", describe_strategy(job.strategy)),
+        ("precision", job.config.run.precision),
+        ("output", ", ".join(job.output.files.values())),
+    ]
+    return plan.format_plan("plan: embed", rows)
+
+
+def _weights(job):
+    """A hash that changes when what makes the columns does."""
+    found = weights_hash(job.trained.encoder, job.strategy)
+    if job.config.embed.embed_head:
+        found += weights_hash(job.trained.head, job.strategy)
+    return found
+
+
+def _claim(job, weights):
+    """Makes the folder this command's; returns the results if it is finished already."""
+    fields, folder = settings_of.fields_of(type(job.config)), job.output.folder
+    free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
+    dataset = {"name": job.source.name, "fingerprint": job.source.fingerprint}
+    folder.claim("embed", settings_of.flatten(job.config), free, dataset)
+    path = folder.join("results.json")
+    results = read_json(path) if tf.io.gfile.exists(path) else None
+    if results and results["weights"] != weights:
+        raise SettingsError(
+            f"{folder.path} holds embeddings of other weights (step {results['step']}); give "
+            "another --output."
+        )
+    return results
+
+
+def _work(job, weights):
+    """Everything that takes long; returns the results."""
+    began = time.monotonic()
+    source, output = job.source, job.output
+    source.quarantine.attach(output.quarantine)
+    parts = Parts(output.folder.join("unfinished"), {"weights": weights})
+    start = parts.next
+    if 0 < start < source.num_examples:
+        print(f"continuing with image {start:,} of {source.num_examples:,}", flush=True)
+    _embed(job, parts)
+    seconds = time.monotonic() - began
+    table = tables.Table(parts, job.names)
+    for suffix, path in output.files.items():
+        _WRITERS[suffix](path, table)
+    results = {
+        "mode": "embed",
+        "checkpoint": job.config.source.checkpoint,
+        "step": job.trained.step,
+        "dataset": source.name,
+        "num_images": table.num_rows,
+        "num_unusable": source.num_examples - table.num_rows,
+        "feature_dim": job.trained.encoder.feature_dim,
+        "images_per_second": round((source.num_examples - start) / seconds, 2),
+        "weights": weights,
+    }
+    if output.pictures:
+        results.update(_pictures(job, parts))
+    results["wall_seconds"] = round(time.monotonic() - began, 2)
+    _finish(output, parts, results)
+    return results
+
+
+def _embed(job, parts):
+    """Makes the missing parts."""
+    embed, size = job.config.embed, job.config.data.image_size
+    encoder, head = job.trained.encoder, job.trained.head
+
+    def spaces(images, training):
+        h = encoder(images, training=training)
+        return {"h": h, "z": head(h, training=training)} if embed.embed_head else {"h": h}
+
+    sprites = stream.Sprites.of(job.source.num_examples, embed.projector_images, size)
+    with _Bar("embed", job.source.num_examples, parts.next) as bar:
+        extractor = Extractor(spaces, embed.eval_batch_size, job.strategy)
+        stream.embed(job.source, extractor, parts, size, sprites, bar)
+
+
+def _pictures(job, parts):
+    """Makes projector, sheet and list of duplicates; returns their figures."""
+    folder, embed, found = job.output.folder, job.config.embed, {}
+    if embed.projector_images:
+        found["projector_images"] = projector.write_projector(
+            folder.join("projector"), parts, job.names, job.source.class_names
+        )
+    with tempfile.TemporaryDirectory() as local:
+        path = _local(job.output.files[".npz"], local)
+        paths = tables.mapped(path, "path")
+        if len(paths) < 2:
+            return found
+        h = tables.mapped(path, "h")
+        ids = np.concatenate([columns["id"] for _, columns in parts if "id" in columns])
+        sheet.draw_neighbours(folder.join("neighbours.png"), job.source, h, ids, paths)
+        if embed.duplicate_similarity:
+            with _Bar("compare", len(h), 0) as bar:
+                *pairs, found["near_duplicate_pairs"] = duplicates.near_duplicates(
+                    h, embed.duplicate_similarity, progress=bar
+                )
+            duplicates.write_duplicates(folder.join("duplicates.tsv"), pairs, paths)
+    return found
+
+
+def _local(path, folder):
+    """The path, or a copy in a local folder: only local files can be mapped into memory."""
+    if not listing.is_remote(path):
+        return path
+    copy = os.path.join(folder, "embeddings.npz")
+    tf.io.gfile.copy(path, copy)
+    return copy
+
+
+def _finish(output, parts, results):
+    """Says what was made, writes results.json, removes what only a resumed run needs."""
+    bad, pairs = results["num_unusable"], results.get("near_duplicate_pairs")
+    lines = [
+        f"embedded {results['num_images']:,} images at {results['images_per_second']:g} images/s: "
+        f"{', '.join(output.files.values())}"
+    ]
+    if bad:
+        lines.append(f"{bad:,} images could not be used: {output.quarantine}")
+    if pairs is not None:
+        listed = min(pairs, duplicates.MOST_PAIRS)
+        lines.append(f"near-duplicates: {pairs:,} pairs, {listed:,} of them in duplicates.tsv")
+    if results.get("projector_images"):
+        lines.append(f"look at them: tensorboard --logdir={output.folder.join('projector')}")
+    print("\n".join(lines), flush=True)
+    if output.pictures:
+        write_json(output.folder.join("results.json"), results)
+        parts.remove()
+    else:
+        tf.io.gfile.rmtree(output.folder.path)
+
+
+class _Bar:
+    """A tqdm bar that is told how many are done; every ten seconds where nobody watches."""
+
+    def __init__(self, words, total, start):
+        live = sys.stderr.isatty()
+        every = 0.2 if live else 10.0
+        self._bar = tqdm(desc=words, total=total, initial=start, unit="image", mininterval=every)
+
+    def __call__(self, done):
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._bar.close()

@@ -1,0 +1,116 @@
+"""What the runs of the evaluation modes have in common: settings, folder, images."""
+
+import os
+
+from simclr_tf import config as settings_of
+from simclr_tf.data import sources
+from simclr_tf.data.info import require_labels
+from simclr_tf.distribution import strategy
+from simclr_tf.runs import restore
+from simclr_tf.runs.files import write_atomically, write_json
+from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.views import channels
+
+
+def make_strategy(config, given, checkpoint):
+    """`strategy.make_strategy`; first, paths that come from the checkpoint are looked at.
+
+    Args:
+        config: a mode's config; given: names that the user gave; checkpoint: its path, or "".
+    Raises:
+        SettingsError: see `strategy.make_strategy`; or a Cloud TPU, which is not asked for yet,
+            could not reach the images of the pretraining.
+        DataError: as of `restore.stored_settings`.
+    """
+    if config.run.use_tpu and checkpoint:
+        restore.inherit(config, given, restore.stored_settings(checkpoint))
+    return strategy.make_strategy(config.run)
+
+
+def load(config, given):
+    """The encoder that `--checkpoint` names; call it in the scope of the strategy.
+
+    Args:
+        config: a mode's config with the section `source`; given: names that the user gave.
+    Returns:
+        restore.Trained.
+    """
+    values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
+    return restore.load_trained(config.source.checkpoint, values)
+
+
+def resolve(config, given, trained, subfolder, also=()):
+    """Fills in what was not given from the pretraining.
+
+    Args:
+        config: a mode's config; given: names that the user gave; trained: restore.Trained.
+        subfolder: of the run folder, where results go without `--model_dir`.
+        also: names beside data, model and seed that come from the pretraining.
+    Returns:
+        the same kind of config.
+    """
+    settings = trained.settings
+    values = settings_of.flatten(restore.inherit(config, given, settings))
+    names = {"seed", *also} - set(given)
+    values.update({name: settings[name] for name in names if name in settings})
+    if not config.run.model_dir:
+        values["model_dir"] = os.path.join(trained.run_dir, *subfolder.split("/"))
+    return settings_of.build(type(config), values)
+
+
+def describe(config, mode):
+    """`SourceInfo` of the images of a mode that needs labels; the encoder can take them."""
+    info = sources.describe(config.data)
+    channels.check(info, config.model)
+    require_labels(info, f"--mode={mode}")
+    return info
+
+
+def open_pair(config):
+    """(training Source, evaluation Source); both note bad images in one quarantine."""
+    pair = [sources.open_source(config.data, which, config.run.seed) for which in ("train", "eval")]
+    pair[1].quarantine = pair[0].quarantine
+    return pair
+
+
+def claim(mode, config, info):
+    """The run folder, claimed for this mode and its settings; see RunFolder.claim.
+
+    Returns:
+        (RunFolder, whether it already held this run).
+    """
+    folder = RunFolder(config.run.model_dir)
+    free = settings_of.free_settings(type(config))
+    return folder, folder.claim(mode, settings_of.flatten(config), free, info.identity)
+
+
+def start(mode, config, info):
+    """Opens the images and claims the run folder, where bad images will be listed.
+
+    Args:
+        mode, config, info: as for `claim`.
+    Returns:
+        RunFolder, and the pair of `open_pair`.
+    """
+    pair = open_pair(config)
+    folder, _ = claim(mode, config, info)
+    pair[0].quarantine.attach(folder.join("quarantine.txt"))
+    return folder, pair
+
+
+def write_results(folder, results, markdown, tables=None):
+    """Writes results.json, results.md and further tables.
+
+    Args:
+        folder: RunFolder; results: dict; markdown: str.
+        tables: {name of a file: its text}, such as the confusion matrix of the main row.
+    """
+    write_json(folder.join("results.json"), results)
+    write_atomically(folder.join("results.md"), markdown)
+    for name, text in (tables or {}).items():
+        write_atomically(folder.join(name), text)
+
+
+def data_line(info):
+    """The data set in words, for the plan."""
+    return f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"

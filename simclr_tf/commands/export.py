@@ -1,0 +1,177 @@
+"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP."""
+
+import dataclasses
+import os
+
+from simclr_tf import config as settings_of
+from simclr_tf.commands import plan
+from simclr_tf.data import decoding, preprocess, sources
+from simclr_tf.errors import SettingsError
+from simclr_tf.export import conversions, saved_model
+from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
+from simclr_tf.models.selection import layer_index
+from simclr_tf.runs import saved_models as reader
+from simclr_tf.runs.files import read_json, write_atomically
+from simclr_tf.runs.restore import load_trained
+from simclr_tf.stack import tf
+from simclr_tf.weights.official_names import write_official
+
+_SAMPLES = 200  # images that set the ranges of an int8 conversion
+_FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
+    "": ("probe_top_1",),
+    "linear_eval": (
+        "dataset", "num_eval", "top_1", "top_1_interval", "top_5", "top_5_interval",
+        "mean_per_class", "mean_per_class_interval", "few_shot", "few_shot_interval",
+    ),
+    "knn": ("dataset", "num_eval", "knn_top_1", "knn_top_1_interval"),
+}  # fmt: skip
+
+
+def run(config, given=frozenset()):
+    """Exports; running it again replaces the export of the same step.
+
+    Args:
+        config: config.Export.
+        given: names of the settings that the user gave.
+    Returns:
+        saved_model.Report, or None for a dry run.
+    Raises:
+        UserError: the checkpoint or the output folder cannot be used.
+    """
+    _check_outputs(config.export)
+    formats = conversions.check_formats(config.export.export_formats)
+    chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
+    trained = load_trained(config.source.checkpoint, chosen)
+    conversions.check_official(formats, trained.settings)
+    h_layer = layer_index(trained.head, config.source.ft_proj_selector)
+    parent = config.run.model_dir or trained.run_dir
+    directory = os.path.join(parent, "saved_model")
+    saved_model.check_directory(directory, trained.settings)
+    print(_plan(config, trained, directory), flush=True)
+    if _channels(trained) != 3:
+        print(
+            f"note: serving_bytes is left out: encoded images are RGB, this encoder takes "
+            f"{_channels(trained)} channels",
+            flush=True,
+        )
+    if config.run.dry_run:
+        return None
+    figures = _figures(trained.run_dir, trained.step)
+    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures, h_layer)
+    report = saved_model.export_saved_model(
+        trained.encoder, trained.head, trained.probe, directory, about, config.export
+    )
+    print(_summary(report), flush=True)
+    for kind in formats:
+        print(_convert(report.path, kind, parent, trained), flush=True)
+    return report
+
+
+def _channels(trained):
+    return reader.model_settings(trained.settings).image_channels
+
+
+def _signatures(trained):
+    names = ("serving_default", "serving_uint8", "serving_bytes")
+    return names if _channels(trained) == 3 else names[:2]
+
+
+def _convert(path, kind, parent, trained):
+    """Writes one converted file; returns the line to print."""
+    extension = "onnx" if kind == "onnx" else "tflite"
+    folder = os.path.join(parent, "converted", str(trained.step))
+    if kind in conversions.OFFICIAL:
+        return _write_official(os.path.join(folder, kind), conversions.OFFICIAL[kind], trained)
+    target = os.path.join(folder, f"{kind}.{extension}")
+    size = trained.settings["image_size"]
+    samples = lambda: _samples(trained.settings)  # noqa: E731
+    content = conversions.convert(path, kind, size, samples, _channels(trained))
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(target + ".tmp", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(target + ".tmp", target, overwrite=True)
+    return f"converted to {target}: {len(content) / 1e6:.2f} MB"
+
+
+def _write_official(folder, layout, trained):
+    tf.io.gfile.makedirs(folder)
+    prefix = os.path.join(folder, f"model.ckpt-{trained.step}")
+    names = write_official(prefix, trained.encoder, trained.head, trained.probe, layout)
+    state = f'model_checkpoint_path: "{os.path.basename(prefix)}"\n'
+    write_atomically(os.path.join(folder, "checkpoint"), state)  # names the newest one
+    return f"converted to {prefix}: {len(names)} variables under the names of the official code"
+
+
+def _samples(settings):
+    """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, c]."""
+    names = [field.name for field in dataclasses.fields(settings_of.Data)]
+    data = settings_of.Data(**{name: settings[name] for name in names if name in settings})
+    source = sources.open_source(data, "train", settings.get("seed", 0))
+
+    def prepare(example):
+        image = decoding.decode(example["image"], source.channels)
+        return preprocess.eval_image(image, data.image_size)
+
+    return source.stream(seed=0).take(_SAMPLES).map(prepare).batch(1)
+
+
+def _check_outputs(options):
+    """Raises SettingsError for a name that no export has."""
+    z_layers = tuple(f"z{i}" for i in range(1, 5))
+    known = ("h", "default", *ENDPOINTS, *HEAD_OUTPUTS, *z_layers, *LOGITS_OUTPUTS)
+    for name in saved_model.kept_outputs(options) or ():
+        if name not in known:
+            raise SettingsError(
+                f"export_outputs={options.export_outputs} names {name!r}; give all, or some of "
+                f"{', '.join(known)}."
+            )
+
+
+def _figures(run_dir, step):
+    """Accuracies of these weights from results.json files, {"linear_eval top_1": 0.9, ...}."""
+    found = {}
+    for folder, names in _FIGURES.items():
+        path = os.path.join(run_dir, folder, "results.json")
+        results = read_json(path) if tf.io.gfile.exists(path) else {}
+        if results.get("step") == step:
+            mode = folder or "pretrain"
+            found.update({f"{mode} {name}": results[name] for name in names if name in results})
+    return found
+
+
+def _plan(config, trained, directory):
+    settings = trained.settings
+    parts = [("h", True), ("z", config.export.export_head and trained.head is not None)]
+    parts += [("logits", trained.probe is not None)]
+    older = [str(version) for version in reader.versions(directory)]
+    rows = [
+        ("source", f"{config.source.checkpoint}, step {trained.step:,}"),
+        (
+            "encoder",
+            settings.get("encoder")
+            or f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}",
+        ),  # fmt: skip
+        ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
+        ("outputs", ", ".join(name for name, there in parts if there)),
+        ("dictionary", config.export.export_outputs),
+        ("signatures", ", ".join(_signatures(trained))),
+        ("versions there", ", ".join(older) or "none"),
+        ("output", os.path.join(directory, str(trained.step))),
+    ]
+    return plan.format_plan("plan: export", rows)
+
+
+def _summary(report):
+    weights, total = report.weight_bytes / 1e6, report.total_bytes / 1e6
+    lines = [
+        f"exported to {report.path}: {total:.2f} MB ({weights:.2f} MB of weights), "
+        f"loads in {report.load_seconds:.1f} s, h differs by {report.error:.1e} relative",
+    ]
+    if report.removed:
+        lines.append(f"removed older versions: {', '.join(map(str, report.removed))}")
+    lines += [
+        "load it with:",
+        "    import tensorflow as tf",
+        f'    h = tf.saved_model.load("{report.path}").feature_vector(images)',
+    ]
+    return "\n".join(lines)

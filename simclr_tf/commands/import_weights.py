@@ -1,0 +1,83 @@
+"""`--mode=import_weights`: weights of other code -> a run folder that every other mode accepts."""
+
+import dataclasses
+
+from simclr_tf import config as settings_of
+from simclr_tf.runs import restore
+from simclr_tf.runs.checkpoints import save_parts
+from simclr_tf.runs.files import write_json
+from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.weights.importing import import_weights
+
+SHOWN = 5  # names of unused variables that are printed
+
+
+def run(config, given=frozenset()):
+    """Imports, compares, reports, and writes config.json, a checkpoint and results.json.
+
+    Args:
+        config: config.ImportWeights.
+        given: names of the settings that the user gave; those of the images are recorded for the
+            later modes, others stay unknown.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: the source or the run folder cannot be used, or the outputs differ.
+    """
+    options = config.weights
+    imported = import_weights(options.source, options.source_prefix, options.source_input_norm)
+    names = {field.name for field in dataclasses.fields(settings_of.Data)} & set(given)
+    data = {name: getattr(config.data, name) for name in names}
+    trained = restore.from_imported(imported, config.run.model_dir, data)
+    results = _results(options.source, imported)
+    print(_summary(results, imported), flush=True)
+    if config.run.dry_run:
+        return None
+    folder = RunFolder(config.run.model_dir)
+    stored = {**trained.settings, "model_dir": folder.path, "source": options.source}
+    free = settings_of.free_settings(settings_of.Pretrain)
+    folder.claim("import_weights", stored, free, trained.dataset)
+    parts = {"encoder": trained.encoder, "head": trained.head, "probe": trained.probe}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    save_parts(folder.join("checkpoints"), trained.step, **parts)
+    write_json(folder.join("results.json"), results)
+    print(f"written to {folder.path}; use it as --checkpoint={folder.path}")
+    return results
+
+
+def _results(source, imported):
+    return {
+        "mode": "import_weights",
+        "step": 0,
+        "source": source,
+        "architecture": imported.settings,
+        "classifier_reads_layer": imported.selector if imported.classifier is not None else None,
+        "matched": imported.matched,
+        "missing": 0,  # a variable of ours without a source is an error
+        "unused": list(imported.unused),
+        "differences": imported.differences,
+    }
+
+
+def _summary(results, imported):
+    unused = results["unused"]
+    names = ", ".join(unused[:SHOWN]) + (", ..." if len(unused) > SHOWN else "")
+    network = ", ".join(f"{name}={value}" for name, value in imported.settings.items())
+    lines = [
+        f"source: {results['source']}",
+        f"network: {network}, h has {imported.encoder.feature_dim} features",
+        f"variables: {results['matched']} matched, 0 missing, {len(unused)} unused"
+        + (f" ({names})" if unused else ""),
+    ]
+    if imported.classifier is not None:
+        reads = f"layer {imported.selector} of the projection head" if imported.selector else "h"
+        sure = "measured" if imported.differences else "assumed, the weights do not tell"
+        units = imported.classifier.dense.units
+        lines.append(f"classifier: {units} classes, reads {reads} ({sure})")
+    for name, value in imported.differences.items():
+        lines.append(f"difference of {name}: {value:.1e} relative to its largest value")
+    if imported.differences:
+        lines.append(f"largest difference: {max(imported.differences.values()):.1e}")
+    else:
+        lines.append("outputs: not compared, only a SavedModel holds something to compare with")
+    return "\n".join(lines)

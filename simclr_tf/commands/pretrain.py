@@ -1,0 +1,107 @@
+"""`--mode=pretrain`: from images without labels to a checkpointed encoder."""
+
+from simclr_tf import config as settings_of
+from simclr_tf.commands import plan
+from simclr_tf.data import sources
+from simclr_tf.distribution import data_service, strategy
+from simclr_tf.errors import SettingsError
+from simclr_tf.runs import extension
+from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.training import length, pretraining, pretraining_run
+from simclr_tf.views import channels, multi_crop
+
+
+def run(config, given=frozenset()):
+    """Pretrains; running it again with the same settings resumes.
+
+    Args:
+        config: config.Pretrain.
+        given: names of the settings that the user gave.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the data or the run folder cannot be used, or training diverged.
+    """
+    if not (config.run.model_dir or config.run.dry_run):
+        raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
+    multi_crop.check(config, config.training.cached_batch_size)
+    group = strategy.make_group(config.run, config.workers)
+    if config.run.dry_run:
+        return _run(config, given, group)
+    with group.lasting():
+        return _run(config, given, group)
+
+
+def _run(config, given, group):
+    per_replica = strategy.check_divisible(config.training.train_batch_size, group.replicas)
+    if group.count == 1 or not config.run.dry_run:  # the plan may be for other machines
+        strategy.check_compilable(config.training.jit_compile, group.strategy, group.replicas)
+    info = sources.describe(config.data)
+    config = channels.adopt(config, given, info)
+    _check_labels(config, info)
+    steps = length.resolve_steps(config.training, config.optimizer, info.num_train)
+    folder = RunFolder(config.run.model_dir)
+    steps, extensions = extension.extended(folder, config.training.extend_epochs, steps)
+    service = config.training.data_service
+    source = None
+    if not config.run.dry_run:
+        group.on_every_worker(lambda: data_service.check(service) if service else None)
+        source = group.on_every_worker(
+            lambda: sources.open_source(config.data, "train", config.run.seed)
+        )
+        _claim(config, info, group, folder)
+        group.on_every_worker(
+            lambda: extension.record(folder, extensions) if group.is_chief else None
+        )
+    with group.strategy.scope():
+        model = pretraining.build_model(config, info.num_classes, steps)
+    group.say(_plan(config, info, steps, group, per_replica, model))
+    if config.run.dry_run:
+        return None
+    with data_service.watched(service):
+        return pretraining_run.train_model(config, group, model, source, steps, folder)
+
+
+def _claim(config, info, group, folder):
+    """The chief claims the run folder; the other workers check that it is their run."""
+    claimed = dict(
+        mode="pretrain",
+        settings=settings_of.flatten(config),
+        free=settings_of.free_settings(type(config)),
+        dataset=info.identity,
+    )
+    group.on_every_worker(lambda: folder.claim(**claimed) if group.is_chief else None)
+    group.on_every_worker(lambda: None if group.is_chief else folder.check_same(**claimed))
+
+
+def _check_labels(config, info):
+    if info.num_classes:
+        return
+    if pretraining.build_loss(config).needs_labels:
+        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
+    if config.training.keep_best == "probe_top_1":
+        raise SettingsError(f"keep_best=probe_top_1 needs labels and {info.name} has none; choose --keep_best=loss.")  # fmt: skip
+
+
+def _plan(config, info, steps, group, per_replica, model):
+    training, size = config.training, config.data.image_size
+    micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
+    labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
+    bands = f"{info.channels} channels, " if info.channels != channels.RGB else ""
+    side, count = multi_crop.local_size(config), config.multi_crop.local_views
+    local = f", {count} of {side} x {side} pixels" if count else ""
+    rows = [
+        ("data set", f"{info.name}, {info.num_train:,} training images"),
+        ("labels", labels),
+        ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
+        ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
+        ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
+        ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
+        ("temperature", f"{config.loss.temperature:g}"),
+        ("strategy", strategy.describe(group.strategy, group.count, group.replicas)),
+        ("precision", config.run.precision),
+        ("encoder", f"{plan.count_parameters(model.encoder)} trainable parameters"),
+        ("head", f"{plan.count_parameters(model.head)} trainable parameters"),
+        ("output", config.run.model_dir or "none (dry run)"),
+    ]
+    return plan.format_plan("plan: pretrain", rows)

@@ -1,0 +1,43 @@
+"""`--mode=views`: a sheet of originals and their views, one row per operator."""
+
+import dataclasses
+
+from simclr_tf.commands import plan
+from simclr_tf.data import sources
+from simclr_tf.report.files import make_folder_of
+from simclr_tf.report.sheet import sheet_rows, write_sheet
+from simclr_tf.stack import tf
+from simclr_tf.views import channels, multi_crop
+
+
+def run(config, given=frozenset()):
+    """Draws the sheet, prints the settings of the views and where the sheet is.
+
+    Args:
+        config: config.ViewsSheet.
+        given: names of the settings that the user gave (not needed here).
+    Returns:
+        the path of the picture, or None for a dry run.
+    Raises:
+        UserError: the images cannot be read, or the file cannot be written.
+    """
+    multi_crop.check(config)
+    info = sources.describe(config.data)
+    config = channels.restrict(config, info.channels)
+    size = config.data.image_size
+    rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
+    rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
+    settings = {**dataclasses.asdict(config.views), **dataclasses.asdict(config.multi_crop)}
+    rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings.items()]
+    print(plan.format_plan("views", rows + [("output", config.sheet.sheet)]), flush=True)
+    if config.run.dry_run:
+        return None
+    make_folder_of(config.sheet.sheet)  # before the work
+    tf.get_logger().setLevel("ERROR")  # it warns of many programs; here each row is one
+    source = sources.open_source(config.data, "train", config.run.seed)
+    count = min(config.sheet.sheet_images, source.num_examples)
+    path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
+    if len(source.quarantine):
+        print(source.quarantine.summary(), flush=True)
+    print(f"picture: {path}")
+    return path

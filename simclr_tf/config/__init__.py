@@ -1,0 +1,131 @@
+"""Every setting once: type, default, help text and limits, as frozen dataclasses.
+
+A mode's config is a dataclass of sections (`Pretrain.loss.temperature`). Setting names are unique
+across the sections of a mode, so the command line and the library offer them flat
+(`--temperature`, `temperature=`). Names and meanings follow the official SimCLR flags wherever
+those have the setting. Only the standard library is imported here.
+
+Start reading in `fields.py` (how a setting is declared) and `modes.py` (which modes there are).
+"""
+
+from simclr_tf.config.data import Data
+from simclr_tf.config.evaluation import (
+    EmbedSettings,
+    ExportSettings,
+    FineTuning,
+    ImportSettings,
+    KnnSettings,
+    LinearProtocol,
+    ProbeSettings,
+    SelectedSource,
+    SelftestSettings,
+    Source,
+    TransferSettings,
+)
+from simclr_tf.config.fields import (
+    FOLDERS,
+    PATH,
+    ModeConfig,
+    Section,
+    build,
+    check_addresses,
+    describe_limits,
+    fields_of,
+    flatten,
+    free_settings,
+    listed,
+    number_list,
+    section_from,
+    sections,
+    setting,
+)
+from simclr_tf.config.model import Model
+from simclr_tf.config.modes import (
+    MODES,
+    DataService,
+    Embed,
+    Export,
+    Finetune,
+    ImportWeights,
+    Knn,
+    LinearEval,
+    Mode,
+    Pretrain,
+    Probe,
+    Report,
+    Selftest,
+    Transfer,
+    ViewsSheet,
+)
+from simclr_tf.config.run import DataServiceSettings, Run, Workers
+from simclr_tf.config.training import (
+    BEST_METRICS,
+    FineTuneLength,
+    FineTuneOptimizer,
+    Length,
+    Loss,
+    Optimizer,
+    Training,
+)
+from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, Views
+
+__all__ = [
+    "BEST_METRICS",
+    "Data",
+    "DataService",
+    "DataServiceSettings",
+    "Embed",
+    "EmbedSettings",
+    "Export",
+    "ExportSettings",
+    "FOLDERS",
+    "FineTuneLength",
+    "FineTuneOptimizer",
+    "FineTuneViews",
+    "FineTuning",
+    "Finetune",
+    "ImportSettings",
+    "ImportWeights",
+    "Knn",
+    "KnnSettings",
+    "Length",
+    "LinearEval",
+    "LinearProtocol",
+    "LocalViews",
+    "Loss",
+    "MODES",
+    "Mode",
+    "ModeConfig",
+    "Model",
+    "MultiCrop",
+    "Optimizer",
+    "PATH",
+    "Pretrain",
+    "Probe",
+    "ProbeSettings",
+    "Report",
+    "Run",
+    "Section",
+    "SelectedSource",
+    "Selftest",
+    "SelftestSettings",
+    "Sheet",
+    "Source",
+    "Training",
+    "Transfer",
+    "TransferSettings",
+    "Views",
+    "ViewsSheet",
+    "Workers",
+    "build",
+    "check_addresses",
+    "describe_limits",
+    "fields_of",
+    "flatten",
+    "free_settings",
+    "listed",
+    "number_list",
+    "section_from",
+    "sections",
+    "setting",
+]

@@ -1,0 +1,220 @@
+"""How settings are declared, checked and laid flat."""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+
+PATH, FOLDERS = "path", "folders"
+
+
+def setting(default, help, *, each_of=None, free=False, path=None, **limits):
+    """A dataclass field with everything a flag needs.
+
+    Args:
+        default: the value when nothing is given; its type is the type of the setting.
+        help: one or two sentences for `--help`.
+        each_of: for a comma-separated list, the names it may hold, each at most once; or None.
+        free: True if a resumed run may change it (it cannot change the weights).
+        path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
+            comma-separated list in which NAME=FOLDER may stand.
+        **limits: allowed, a tuple of the permitted values; minimum, above (exclusive), maximum.
+    """
+    none = dict(allowed=None, minimum=None, above=None, maximum=None)
+    metadata = {"help": help, "free": free, "each_of": each_of, "path": path, **none, **limits}
+    if len(metadata) > 4 + len(none):
+        raise TypeError(f"unknown limits: {sorted(set(limits) - set(none))}")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def listed(value):
+    """The names of a comma-separated setting: tuple of str."""
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def describe_limits(meta):
+    """The permitted values of a setting in words, such as "from 0 to 1"; "" if unlimited."""
+    if meta["allowed"] is not None:
+        return "one of " + ", ".join(str(value) or '""' for value in meta["allowed"])
+    if meta["each_of"]:
+        return "any of " + ", ".join(meta["each_of"]) + ", each at most once"
+    low = f"at least {meta['minimum']}" if meta["minimum"] is not None else ""
+    low = low or (f"above {meta['above']}" if meta["above"] is not None else "")
+    high = f"at most {meta['maximum']}" if meta["maximum"] is not None else ""
+    return " and ".join(part for part in (low, high) if part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A group of settings that checks itself when it is made.
+
+    Raises:
+        SettingsError: a value has the wrong type or is outside its limits.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check_field(field)
+        self.check()
+
+    def _check_field(self, field):
+        value, meta = getattr(self, field.name), field.metadata
+        kind = type(field.default)
+        right = isinstance(value, (int, float) if kind is float else kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            raise SettingsError(f"{field.name}={value!r} is not a {kind.__name__}; give one.")
+        names = listed(value) if meta["each_of"] else ()
+        for name in names:
+            if name not in meta["each_of"] or names.count(name) > 1:
+                raise SettingsError(
+                    f"{field.name}={value} is not allowed because of {name}: give "
+                    f"{describe_limits(meta)}."
+                )
+        outside = (
+            (meta["allowed"] is not None and value not in meta["allowed"])
+            or (kind is float and not abs(value) < float("inf"))
+            or (meta["minimum"] is not None and value < meta["minimum"])
+            or (meta["above"] is not None and value <= meta["above"])
+            or (meta["maximum"] is not None and value > meta["maximum"])
+        )
+        if outside:
+            words = describe_limits(meta) or "a finite number"
+            raise SettingsError(f"{field.name}={value} is not allowed: give {words}.")
+
+    def check(self):
+        """Checks that need more than one setting; overridden where there are any."""
+
+
+class ModeConfig:
+    """A group of sections that checks what needs more than one of them.
+
+    The workers of a Cloud TPU, which has a name or an address, are other machines: they reach
+    gs:// paths only. A TPU VM and Colab (--tpu_name=local) compute where the program runs, so
+    they may use local paths.
+
+    Raises:
+        SettingsError: a Cloud TPU is to work with a local path.
+    """
+
+    def __post_init__(self):
+        values = flatten(self)
+        tpu = values.get("tpu_name", "local")
+        if not values.get("use_tpu") or tpu in ("", "local"):
+            return
+        for name, (_, field) in fields_of(type(self)).items():
+            local = local_path(values[name], field.metadata["path"])
+            if local:
+                raise SettingsError(
+                    f"--{name}={local} is a local path, which the workers of the Cloud TPU {tpu} "
+                    "cannot reach; give a gs:// path, or run on a TPU VM with --tpu_name=local."
+                )
+        no_folder = values.get("dataset", "") in ("", "digits")
+        if not (no_folder or values["image_dir"] or values["data_dir"]):
+            raise SettingsError(
+                f"the folder of tensorflow-datasets is local, where the workers of the Cloud TPU "
+                f"{tpu} cannot reach {values['dataset']}; give its gs:// folder as --data_dir."
+            )
+
+
+def local_path(value, kind):
+    """The first local path that a value names, "" if none; kind: PATH, FOLDERS or None."""
+    if kind is None:
+        return ""
+    paths = [value] if kind == PATH else [part.partition("=")[2] for part in listed(value)]
+    return next((path for path in paths if path not in ("", "scratch") and "://" not in path), "")
+
+
+def number_list(name, text):
+    """The numbers of a comma-separated setting such as "0.1,0.3"; () if it is empty.
+
+    Raises:
+        SettingsError: something between the commas is not a number of at least 0.
+    """
+    try:
+        found = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 <= number < float("inf") for number in found):
+        raise SettingsError(
+            f"{name}={text} is not a list of numbers of at least 0; give some such as 0.001,0.01."
+        )
+    return found
+
+
+def check_addresses(addresses, given):
+    """Refuses anything that is not a list of different "host:port".
+
+    Args:
+        addresses: iterable of str.
+        given: where they come from, in the user's words, such as "workers=a:1".
+    Raises:
+        SettingsError: a port is missing or impossible, or two are the same.
+    """
+    seen = set()
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise SettingsError(
+                f"{given}: {address} is not host:port with a port from 1 to 65535; write it like "
+                "10.0.0.1:2222."
+            )
+        if address in seen:
+            raise SettingsError(f"{given}: {address} is named twice; give each worker once.")
+        seen.add(address)
+
+
+def sections(mode_class):
+    """{section name: section class} of a mode."""
+    return {field.name: type(field.default) for field in dataclasses.fields(mode_class)}
+
+
+def fields_of(mode_class):
+    """{setting name: (section name, dataclass field)} of a mode, in declaration order."""
+    found = {}
+    for section, kind in sections(mode_class).items():
+        for field in dataclasses.fields(kind):
+            found[field.name] = (section, field)
+    return found
+
+
+def flatten(config):
+    """{setting name: value} of a mode's config: what config.json stores."""
+    return {
+        name: getattr(getattr(config, section), name)
+        for name, (section, _) in fields_of(type(config)).items()
+    }
+
+
+def build(mode_class, values):
+    """A mode's config from flat values; settings not named keep their defaults.
+
+    Raises:
+        SettingsError: an unknown name, or a value outside its limits.
+    """
+    known = fields_of(mode_class)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}.")
+    kinds = sections(mode_class)
+    grouped = {section: {} for section in kinds}
+    for name, value in values.items():
+        grouped[known[name][0]][name] = value
+    return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})
+
+
+def free_settings(mode_class):
+    """Names of the settings that a resumed run may change, a frozenset."""
+    fields = fields_of(mode_class).items()
+    return frozenset(name for name, (_, field) in fields if field.metadata["free"])
+
+
+def section_from(kind, settings):
+    """A section from flat stored settings; settings that are missing keep their defaults.
+
+    Args:
+        kind: class of the section, such as Model.
+        settings: {setting name: value}, which may hold those of other sections too.
+    Raises:
+        SettingsError: a value is outside its limits.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: settings[name] for name in names if name in settings})

@@ -1,0 +1,341 @@
+"""The modes: what each is for, its settings, and the function that runs it.
+
+`MODES` is the only list of them. The command line, `--help`, the library and the documentation are
+generated from it. A new mode is a config class and an entry here, and a file in
+`simclr_tf/commands/` (see docs/contributing.md).
+"""
+
+import dataclasses
+import typing
+
+from simclr_tf.config.data import Data
+from simclr_tf.config.evaluation import (
+    EmbedSettings,
+    ExportSettings,
+    FineTuning,
+    ImportSettings,
+    KnnSettings,
+    LinearProtocol,
+    ProbeSettings,
+    SelectedSource,
+    SelftestSettings,
+    Source,
+    TransferSettings,
+)
+from simclr_tf.config.fields import ModeConfig, fields_of
+from simclr_tf.config.model import Model
+from simclr_tf.config.run import DataServiceSettings, Run, Workers
+from simclr_tf.config.training import (
+    FineTuneLength,
+    FineTuneOptimizer,
+    Loss,
+    Optimizer,
+    Training,
+)
+from simclr_tf.config.views import FineTuneViews, MultiCrop, Sheet, Views
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain(ModeConfig):
+    """`--mode=pretrain`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    views: Views = Views()
+    multi_crop: MultiCrop = MultiCrop()
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+    workers: Workers = Workers()
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune(ModeConfig):
+    """`--mode=finetune`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    views: FineTuneViews = FineTuneViews()
+    model: Model = Model()
+    finetuning: FineTuning = FineTuning()
+    optimizer: FineTuneOptimizer = FineTuneOptimizer()
+    training: FineTuneLength = FineTuneLength()
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearEval(ModeConfig):
+    """`--mode=linear_eval`."""
+
+    run: Run = Run()
+    source: SelectedSource = SelectedSource()
+    data: Data = Data()
+    model: Model = Model()
+    protocol: LinearProtocol = LinearProtocol()
+
+
+@dataclasses.dataclass(frozen=True)
+class Knn(ModeConfig):
+    """`--mode=knn`."""
+
+    run: Run = Run()
+    source: SelectedSource = SelectedSource()
+    data: Data = Data()
+    model: Model = Model()
+    knn: KnnSettings = KnnSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe(ModeConfig):
+    """`--mode=probe`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    probe: ProbeSettings = ProbeSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer(ModeConfig):
+    """`--mode=transfer`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    transfer: TransferSettings = TransferSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(ModeConfig):
+    """`--mode=export`."""
+
+    run: Run = Run()
+    source: SelectedSource = SelectedSource()
+    model: Model = Model()
+    export: ExportSettings = ExportSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Embed(ModeConfig):
+    """`--mode=embed`."""
+
+    run: Run = Run()
+    source: Source = Source()
+    data: Data = Data()
+    model: Model = Model()
+    embed: EmbedSettings = EmbedSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportWeights(ModeConfig):
+    """`--mode=import_weights`."""
+
+    run: Run = Run()
+    weights: ImportSettings = ImportSettings()
+    data: Data = Data()
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewsSheet(ModeConfig):
+    """`--mode=views`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    views: Views = Views()
+    multi_crop: MultiCrop = MultiCrop()
+    sheet: Sheet = Sheet()
+
+
+@dataclasses.dataclass(frozen=True)
+class Report(ModeConfig):
+    """`--mode=report`."""
+
+    run: Run = Run()
+
+
+@dataclasses.dataclass(frozen=True)
+class Selftest(ModeConfig):
+    """`--mode=selftest`."""
+
+    run: Run = Run()
+    selftest: SelftestSettings = SelftestSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class DataService(ModeConfig):
+    """`--mode=data_service`."""
+
+    data_service: DataServiceSettings = DataServiceSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """One entry of the table of modes.
+
+    Attributes:
+        name: what `--mode` is given.
+        config: its config class.
+        summary: one sentence for `--help`.
+        runner: "module:function"; the function takes (config, names of the given settings).
+        only: the settings that are offered; () offers all of the config's.
+        without: settings that are not offered.
+        required: settings that must be given.
+        presets_of: the mode whose presets it takes; "" takes its own.
+        default_preset: function from {setting: value} of the command line to (preset, reason in
+            words), or None where no preset is chosen.
+    """
+
+    name: str
+    config: type
+    summary: str
+    runner: str
+    only: typing.Tuple[str, ...] = ()
+    without: typing.Tuple[str, ...] = ()
+    required: typing.Tuple[str, ...] = ()
+    presets_of: str = ""
+    default_preset: typing.Callable[[dict], typing.Optional[typing.Tuple[str, str]]] = (
+        lambda values: None
+    )
+
+    @property
+    def settings(self) -> typing.Tuple[str, ...]:
+        """Names of the settings that the command line and the library offer."""
+        names = self.only or fields_of(self.config)
+        return tuple(name for name in names if name not in self.without)
+
+    @property
+    def preset_mode(self) -> str:
+        """The mode whose presets may be given."""
+        return self.presets_of or self.name
+
+
+def preset_for_images(values: dict) -> typing.Optional[typing.Tuple[str, str]]:
+    """The preset of a pretraining that names none: its images decide.
+
+    Returns:
+        (preset, reason in words), or None where the settings' own defaults (the paper's ImageNet
+        recipe) hold.
+    """
+    if "image_dir" in values:
+        return "folder", "settings for your own images on one machine"
+    if values.get("dataset", "digits") == "digits":
+        return "digits", "scikit-learn's handwritten digits, no download"
+    return None
+
+
+_DEVICES = ("strategy", "logical_cpus", "use_tpu", "tpu_name", "tpu_zone", "gcp_project")
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode(
+            "pretrain",
+            Pretrain,
+            "Learn an encoder from images without labels (SimCLR).",
+            "simclr_tf.commands.pretrain:run",
+            required=("model_dir",),
+            default_preset=preset_for_images,
+        ),
+        Mode(
+            "finetune",
+            Finetune,
+            "Train an encoder further with labels (1 %, 10 %, any share), or from scratch.",
+            "simclr_tf.commands.finetune:run",
+        ),
+        Mode(
+            "linear_eval",
+            LinearEval,
+            "Measure a frozen encoder: linear classifier and few-shot, beside two baselines.",
+            "simclr_tf.commands.linear_eval:run",
+            required=("checkpoint",),
+        ),
+        Mode(
+            "knn",
+            Knn,
+            "Classify held-out images by their nearest training images, for h and every head layer.",
+            "simclr_tf.commands.knn:run",
+            required=("checkpoint",),
+        ),
+        Mode(
+            "probe",
+            Probe,
+            "Ask h and every head layer what was done to a view (colour, rotation, noise, Sobel).",
+            "simclr_tf.commands.probe:run",
+            required=("checkpoint",),
+        ),
+        Mode(
+            "transfer",
+            Transfer,
+            "Measure an encoder on other data sets: the paper's twelve, or any others.",
+            "simclr_tf.commands.transfer:run",
+            without=("dataset", "image_dir", "train_split", "eval_split"),
+            required=("checkpoint",),
+        ),
+        Mode(
+            "embed",
+            Embed,
+            "Write h of every image of a folder or split to .npz and .parquet, and look at it.",
+            "simclr_tf.commands.embed:run",
+            # every image is taken, so nothing is held out, and --output is the place
+            without=("model_dir", "train_split", "eval_split", "eval_fraction", "split_seed"),
+            required=("checkpoint", "output"),
+        ),
+        Mode(
+            "export",
+            Export,
+            "Write a trained encoder as a SavedModel that TF Hub and TF Serving load.",
+            "simclr_tf.commands.export:run",
+            required=("checkpoint",),
+        ),
+        Mode(
+            "import_weights",
+            ImportWeights,
+            "Turn official SimCLR weights or a PyTorch ResNet into a run folder.",
+            "simclr_tf.commands.import_weights:run",
+            only=(
+                *(field.name for field in dataclasses.fields(ImportSettings)),
+                "model_dir",
+                "dry_run",
+                *(field.name for field in dataclasses.fields(Data)),
+            ),
+            required=("source", "model_dir"),
+        ),
+        Mode(
+            "views",
+            ViewsSheet,
+            "Draw a sheet of images and their random views, one row per operator.",
+            "simclr_tf.commands.views:run",
+            only=(
+                "seed",
+                "dry_run",
+                *(name for name, (section, _) in fields_of(ViewsSheet).items() if section != "run"),
+            ),
+            presets_of="pretrain",
+            default_preset=preset_for_images,
+        ),
+        Mode(
+            "report",
+            Report,
+            "Print a run's figures as a table and draw its views and nearest neighbours.",
+            "simclr_tf.commands.report:run",
+            only=("model_dir",),
+            required=("model_dir",),
+        ),
+        Mode(
+            "selftest",
+            Selftest,
+            "Check this machine: devices, parity of replicas and precisions, XLA, resume, rates.",
+            "simclr_tf.commands.selftest:run",
+            only=("checks", "scratch_dir", "seed", *_DEVICES),
+        ),
+        Mode(
+            "data_service",
+            DataService,
+            "Prepare the batches of a training that is given --data_service.",
+            "simclr_tf.commands.data_service:run",
+        ),
+    )
+}

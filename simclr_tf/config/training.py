@@ -1,0 +1,117 @@
+"""The loss, the optimizer, and batches and lengths."""
+
+import dataclasses
+
+from simclr_tf.config.fields import Section, setting
+from simclr_tf.errors import SettingsError
+
+BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss(Section):
+    """The contrastive loss."""
+
+    loss: str = setting("nt_xent", "nt_xent (the paper), nt_logistic, margin (triplet), decoupled (no positive in the denominator), supcon (images with the same label are positives too).", allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
+    temperature: float = setting(0.1, "Divides the cosine similarities; margin ignores it.", above=0.0)  # fmt: skip
+    hidden_norm: bool = setting(True, "l2-normalise z before the loss.")
+    margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
+    semi_hard: bool = setting(False, "nt_logistic and margin: only the closest negative that is farther than the positive.")  # fmt: skip
+    loss_block_size: int = setting(0, "Rows per block of the blockwise loss; 0 chooses by batch size, -1 forces the dense form.", minimum=-1)  # fmt: skip
+
+    def check(self):
+        if self.semi_hard and self.loss not in ("nt_logistic", "margin"):
+            raise SettingsError(f"semi_hard is not for loss={self.loss}; choose nt_logistic or margin, or leave it.")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer(Section):
+    """The optimizer and its schedule."""
+
+    optimizer: str = setting("lars", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
+    learning_rate_scaling: str = setting("linear", "Peak: linear = base * batch / 256, sqrt = base * sqrt(batch), none = base.", allowed=("linear", "sqrt", "none"))  # fmt: skip
+    warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", minimum=0.0)
+    weight_decay: float = setting(1e-6, "Weight decay; never on BatchNormalization, biases or the online probe.", minimum=0.0)  # fmt: skip
+    momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
+    nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
+    ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
+    trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
+
+    def check(self):
+        if self.ema_momentum and self.optimizer == "lamb":
+            raise SettingsError(f"ema_momentum={self.ema_momentum} does not work with optimizer=lamb; choose lars, momentum, adam or adamw.")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneOptimizer(Optimizer):
+    """The optimizer and its schedule (paper appendix B.5)."""
+
+    optimizer: str = setting("momentum", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.05, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
+    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0.0)
+    weight_decay: float = setting(0.0, "Weight decay; never on BatchNormalization and biases.", minimum=0.0)  # fmt: skip
+    nesterov: bool = setting(True, "Nesterov momentum, for --optimizer=momentum.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Length(Section):
+    """Batches, length, checkpoints."""
+
+    train_batch_size: int = setting(512, "Images per step over all replicas; pretraining makes --num_views views of each.", minimum=1)  # fmt: skip
+    train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
+    train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
+    checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
+    checkpoint_steps: int = setting(0, "Steps between checkpoints; overrides checkpoint_epochs if above 0.", minimum=0, free=True)  # fmt: skip
+    keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
+    log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
+    max_wall_minutes: float = setting(0.0, "Save and stop with exit code 75 after this many minutes of training; the same command goes on. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
+    on_nan: str = setting("stop", "When the loss or a gradient is NaN or infinite: stop with exit code 4, or skip: go on as if the step had not been (it counts for the schedule), and stop after 20 skipped steps in a row. Looked at when a line is logged or a checkpoint saved.", allowed=("stop", "skip"), free=True)  # fmt: skip
+    steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
+    data_service: str = setting("", "Let a tf.data service prepare the batches, such as grpc://host:5050 (see --mode=data_service); the batches and their order stay the same.", free=True)  # fmt: skip
+    jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
+
+    @property
+    def global_batch_size(self):
+        """Images per optimizer step: what the learning rate scales with."""
+        return self.train_batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Length):
+    """Batches, length, checkpoints."""
+
+    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
+    cached_separate_views: bool = setting(False, "With cached_batch_size: normalise the two views of an image in different micro-batches, so that BatchNormalization does not give the pair away.")  # fmt: skip
+    effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
+    num_views: int = setting(2, "Random views of each image in a step; above 2 the loss is its mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
+    lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
+    keep_best: str = setting("", "Also keep the checkpoint with the best figure of metrics.jsonl (the lowest loss, else the highest) in the folder best of the run, for --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
+    extend_epochs: int = setting(0, "Train a finished run so many epochs longer, counted from its first end. Each extension is one more round of the schedule: warm-up over at most a tenth of it, then half a cosine from the peak to 0.", minimum=0, free=True)  # fmt: skip
+    knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
+
+    @property
+    def global_batch_size(self):
+        """Images per optimizer step: what the loss contrasts and the learning rate scales with."""
+        return self.cached_batch_size or self.train_batch_size
+
+    def check(self):
+        if self.num_views > 2 and self.cached_separate_views:
+            raise SettingsError(f"num_views={self.num_views} does not work with cached_separate_views; leave one.")  # fmt: skip
+        if self.cached_batch_size % self.train_batch_size:
+            raise SettingsError(f"cached_batch_size={self.cached_batch_size} is not a multiple of train_batch_size={self.train_batch_size}; give one, such as {8 * self.train_batch_size}.")  # fmt: skip
+        needed = {"probe_top_1": "lineareval_while_pretraining", "knn_top_1": "knn_while_pretraining"}  # fmt: skip
+        if self.keep_best in needed and not getattr(self, needed[self.keep_best]):
+            raise SettingsError(f"keep_best={self.keep_best} is not measured without {needed[self.keep_best]}; turn it on, or choose another figure.")  # fmt: skip
+        if self.cached_separate_views and self.cached_batch_size < 2 * self.train_batch_size:
+            raise SettingsError(
+                "cached_separate_views=true needs at least two micro-batches; give "
+                f"--cached_batch_size={2 * self.train_batch_size} or more."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneLength(Length):
+    """Batches, length, checkpoints."""
+
+    train_epochs: int = setting(60, "Passes over the labelled images.", minimum=1)

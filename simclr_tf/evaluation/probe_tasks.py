@@ -1,0 +1,130 @@
+"""The probes of `--mode=probe`: features of transformed views, and classifiers on them."""
+
+import dataclasses
+
+import numpy as np
+
+from simclr_tf import config as settings_of
+from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
+from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
+from simclr_tf.evaluation.metrics import classification_report
+from simclr_tf.evaluation.mlp import fit_mlp
+from simclr_tf.evaluation.results import confusion_csv
+from simclr_tf.evaluation.transformations import CLASSES, drawn_classes, transform
+from simclr_tf.stack import tf
+from simclr_tf.views import draws
+from simclr_tf.views.batches import eval_batches, train_batches
+from simclr_tf.views.device import make_views
+
+TITLES = {"untrained": "h, untrained encoder", "h": "h"}
+
+
+class Probing:
+    """What the tasks share; the forward pass and the views are compiled once.
+
+    Args:
+        config: resolved config.Probe; trained: restore.Trained.
+        strategy: tf.distribute.Strategy that holds it; train, held_out: Source.
+    """
+
+    def __init__(self, config, trained, strategy, train, held_out):
+        self.config, self.trained = config, trained
+        self.train, self.held_out = train, held_out
+        with strategy.scope():
+            self._untrained = untrained_encoder(
+                config.model, config.data.image_size, config.run.seed
+            )
+        self._extract = Extractor(self._spaces, config.probe.eval_batch_size, strategy)
+        self._views = {}
+
+    def _spaces(self, images, training):
+        """{"untrained", "h", "z1", ...: features}."""
+        trained = self.trained
+        h = trained.encoder(images, training=training)
+        layers = trained.head.outputs(h, training=training)[1:] if trained.head is not None else []
+        found = {"untrained": self._untrained(images, training=training), "h": h}
+        return {**found, **{f"z{at}": z for at, z in enumerate(layers, start=1)}}
+
+    def features(self, source, task):
+        """Features of every image of a Source once, with the class of the task as label."""
+        return self._extract(self.batches(source, task))
+
+    def batches(self, source, task):
+        """The batches of `features`: {"images", "label", "id"}."""
+        config = self.config
+        if task == "label":
+            return eval_batches(source, config.data.image_size, config.probe.eval_batch_size)
+        views = _views_of(self.trained, task)
+        if views not in self._views:
+            size, seed = config.data.image_size, config.run.seed
+            self._views[views] = make_views(views, size, seed, num_views=1)
+        return _transformed(config, (views, self._views[views]), source, task)
+
+
+def measure(probing, task):
+    """One probe per feature space.
+
+    Args:
+        probing: Probing; task: a key of `transformations.CLASSES`, or "label".
+    Returns:
+        {"chance": share of the commonest class of the evaluation images, "spaces": {name:
+        classification report}}, and the confusion matrix of h as CSV.
+    """
+    config, rows, scores = probing.config, {}, {}
+    classes = probing.train.class_names if task == "label" else CLASSES[task]
+    train, held_out = (probing.features(one, task) for one in (probing.train, probing.held_out))
+    for name in train.h:
+        scale = Standardiser(train.h[name])
+        pair = scale(train.h[name]), scale(held_out.h[name])
+        scores[name] = _scores(config, task, pair, train.labels, len(classes))
+        rows[name] = classification_report(scores[name], held_out.labels)
+    chance = float(np.bincount(held_out.labels).max() / len(held_out.labels))
+    confusion = confusion_csv(scores["h"], held_out.labels, classes)
+    return {"chance": chance, "spaces": rows}, confusion
+
+
+def _scores(config, task, pair, labels, num_classes):
+    """Scores of the evaluation features of a (training, evaluation) pair."""
+    seed = config.run.seed
+    if task == "label":
+        tuned = tune_logistic(pair[0], labels, num_classes, seed, PENALTIES[::4], 100)
+        return pair[1] @ tuned.weights + tuned.bias
+    settings = config.probe
+    width, epochs = settings.probe_hidden, settings.probe_epochs
+    return fit_mlp(pair[0], labels, num_classes, width, epochs, seed)(pair[1])
+
+
+def _views_of(trained, task):
+    """config.Views of the pretraining; where it never drops colour, the default share is used."""
+    names = [field.name for field in dataclasses.fields(settings_of.Views)]
+    values = {name: trained.settings[name] for name in names if name in trained.settings}
+    views = settings_of.Views(**values)
+    if task != "color" or views.color_jitter_strength * views.grayscale_prob:
+        return views
+    default = settings_of.Views()
+    strength = views.color_jitter_strength or default.color_jitter_strength
+    return dataclasses.replace(
+        views, color_jitter_strength=strength, grayscale_prob=default.grayscale_prob
+    )
+
+
+def _transformed(config, pair, source, task):
+    """One random view of each image, transformed; pair: (config.Views, their function)."""
+    views, view = pair
+    size, seed, count = config.data.image_size, config.run.seed, source.num_examples
+    batch = min(config.probe.eval_batch_size, count)
+    classes = drawn_classes(task, count, seed)
+    # the first `count` places of the shuffled stream hold every image once
+    stream = train_batches(source, views, size, batch, seed, num_views=1)
+    for number, one in enumerate(stream.take(-(-count // batch))):
+        left = min(batch, count - number * batch)
+        ids, images = one["id"].numpy(), view(one)
+        if task == "color":
+            labels = np.int32(draws.draw(views, seed, draws.rows_of(one, 1)).grayscale.numpy())
+        else:
+            labels = classes[ids]
+            sigma = config.probe.probe_noise_sigma
+            images = transform(task, images, tf.constant(labels), [seed, number], sigma)
+        columns = {"images": images, "label": labels, "id": ids}
+        yield {name: tf.convert_to_tensor(rows)[:left] for name, rows in columns.items()}

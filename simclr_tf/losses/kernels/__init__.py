@@ -1,0 +1,1 @@
+"""The blockwise machinery under the losses."""

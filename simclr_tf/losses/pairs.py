@@ -1,0 +1,67 @@
+"""What the losses over single pairs of views share (paper, Table 2 and Table 4)."""
+
+from simclr_tf.losses import base
+from simclr_tf.losses.kernels import pairwise, replicas, tiles
+from simclr_tf.stack import tf
+
+
+class PairwiseLoss(base.ContrastiveLoss):
+    """A loss that adds up over pairs; what the paper leaves open is settled like this.
+
+    The mean over the 2N anchors of (loss of the positive + mean over the N - 1 negatives of the
+    other view), in both directions; with `semi_hard`, instead of the mean, the one negative that
+    is closest to the anchor among those farther than the positive (and, for the margin loss,
+    inside the margin), nothing if there is none.
+
+    Other arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p).
+    """
+
+    def __init__(self, semi_hard, **kwargs):
+        super().__init__(**kwargs)
+        self.semi_hard, self.rule = bool(semi_hard), None
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {**super().get_config(), "semi_hard": self.semi_hard}
+
+    def mean_loss(self, z, labels, context):
+        """See `ContrastiveLoss`; labels are not used."""
+        local = tf.stack(tf.split(tf.stop_gradient(z), 2))
+        b = tiles.size(local, 1)
+        images, keys = tf.range(b), local
+        if context is not None:
+            keys = _swap(replicas.gather(_swap(local), context))
+            images += b * tf.cast(context.replica_id_in_sync_group, tf.int32)
+        key_images = tf.range(tiles.size(keys, 1))
+        blocks = self.row_blocks(b, tiles.size(keys, 1))
+        attach = self._mined if self.semi_hard else self._averaged
+        losses, backward = attach(local, images, keys, key_images, blocks, context)
+        gradient = lambda: tf.reshape(backward(), tf.shape(z))  # noqa: E731
+        return replicas.with_gradient(z, tf.reduce_mean(losses), gradient)
+
+    def _averaged(self, z, images, keys, key_images, blocks, context):
+        del context  # every key's scalar follows from its row
+        losses, pulls = self.kernel(pairwise.forward)(
+            z, images, keys, key_images, self.rule, blocks
+        )
+        return losses, lambda: self.kernel(pairwise.backward)(
+            z, images, pulls, keys, key_images, self.rule, blocks
+        )
+
+    def _mined(self, z, images, keys, key_images, blocks, context):
+        losses, pulls, weights, picks = self.kernel(pairwise.mined_forward)(
+            z, images, keys, key_images, self.rule, blocks
+        )
+        key_mined = weights, picks
+        if context is not None:  # one collective: bits of float32 beside int32
+            both = tf.stack([tf.bitcast(weights, tf.int32), picks], -1)
+            both = _swap(replicas.gather(_swap(both), context))
+            key_mined = tf.bitcast(both[..., 0], tf.float32), both[..., 1]
+        return losses, lambda: self.kernel(pairwise.mined_backward)(
+            z, images[0], (pulls, weights, picks), keys, key_mined, self.rule
+        )
+
+
+def _swap(x):
+    """[view, image, ...] as [image, view, ...], and back."""
+    return tf.transpose(x, [1, 0, 2])

@@ -1,0 +1,214 @@
+"""From a checkpoint to a built, strictly restored encoder: what every later mode starts from."""
+
+import dataclasses
+import os
+
+from simclr_tf import config
+from simclr_tf.errors import DataError
+from simclr_tf.models.build import build_parts
+from simclr_tf.models.selection import layer_index, select_layer
+from simclr_tf.runs import saved_models as saved_model_reader
+from simclr_tf.runs.checkpoints import latest_in, read_step, restore_strictly
+from simclr_tf.runs.files import read_json
+from simclr_tf.stack import keras, tf
+from simclr_tf.weights import importing, official
+
+# flags that change what variables the encoder has: a wrong one is an error, not a preference
+_ARCHITECTURE = frozenset(f.name for f in dataclasses.fields(config.Model)) | {"image_size"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained encoder and where it comes from.
+
+    Attributes:
+        encoder: built model, images float [b, s, s, 3] in [0, 1] -> h float [b, d].
+        head: built projection head, h -> z, or None if the source has none.
+        probe: built classifier, h -> logits, or None; the layer of the head that it reads instead
+            of h is settings["ft_proj_selector"], 0 if that is missing.
+        settings: {setting name: value} of the pretraining.
+        dataset: {"name", "num_classes", ...} of the pretraining images.
+        step: optimizer steps done.
+        run_dir: run folder (for a SavedModel: the folder it lies in).
+    """
+
+    encoder: keras.Model
+    head: keras.layers.Layer
+    probe: keras.layers.Layer
+    settings: dict
+    dataset: dict
+    step: int
+    run_dir: str
+
+    def select(self, selector):
+        """The model whose output stands for h: see `models.selection.select_layer`."""
+        return select_layer(self.encoder, self.head, selector)
+
+
+def locate(checkpoint):
+    """Finds what `--checkpoint` names.
+
+    Args:
+        checkpoint: a run folder, a folder of checkpoints or a checkpoint prefix.
+    Returns:
+        (checkpoint prefix, run folder).
+    Raises:
+        DataError: nothing usable is there.
+    """
+    if not checkpoint:
+        raise DataError("no checkpoint is given; give --checkpoint=RUN_FOLDER of a pretraining run.")  # fmt: skip
+    path = checkpoint.rstrip("/")
+    if tf.io.gfile.exists(path + ".index"):
+        return path, os.path.dirname(os.path.dirname(path))
+    if not tf.io.gfile.exists(path):
+        raise DataError(f"checkpoint {checkpoint} does not exist; give a run folder or a checkpoint prefix.")  # fmt: skip
+    if not tf.io.gfile.isdir(path):
+        raise DataError(
+            f"checkpoint {checkpoint} is a single file; give a run folder, a checkpoint prefix or "
+            "a SavedModel folder, or turn weights of other code into one by --mode=import_weights."
+        )
+    if tf.io.gfile.exists(os.path.join(path, "config.json")):
+        return latest_in(os.path.join(path, "checkpoints")), path
+    return latest_in(path), os.path.dirname(path)
+
+
+def load_trained(checkpoint, given=None):
+    """Builds the encoder that a checkpoint holds and restores it strictly.
+
+    Args:
+        checkpoint: run folder, checkpoint prefix, SavedModel folder of `--mode=export`, or
+            SavedModel folder of an official release, which is imported and compared.
+        given: {setting name: value} that the user gave; architecture settings among them must
+            equal the checkpoint's.
+    Returns:
+        Trained.
+    Raises:
+        DataError: nothing usable is there, it is damaged, or it holds another architecture.
+    """
+    exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
+    if exported:
+        return _load_exported(exported, given or {})
+    if checkpoint and official.is_saved_model(checkpoint):
+        return _load_official(checkpoint, given or {})
+    prefix, run_dir = locate(checkpoint)
+    pretrain, dataset, probe_layer = _stored_run(run_dir)
+    _check_architecture(given or {}, config.flatten(pretrain), prefix)
+    encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), probe_layer)
+    parts = {"encoder": encoder, "head": head}
+    if probe is not None:
+        parts["probe"] = probe
+    restore_strictly(prefix, **parts)
+    step = read_step(prefix)
+    reads = layer_index(head, probe_layer)
+    settings = {**config.flatten(pretrain), "ft_proj_selector": reads}
+    return Trained(encoder, head, probe, settings, dataset, step, run_dir)
+
+
+def stored_settings(checkpoint):
+    """The settings that a checkpoint was trained with, read without building anything.
+
+    Args:
+        checkpoint: as of `load_trained`.
+    Returns:
+        {setting name: value}; {} for an official release.
+    Raises:
+        DataError: nothing usable is there, or it is damaged.
+    """
+    exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
+    if exported:
+        return saved_model_reader.read_manifest(exported)["settings"]
+    if checkpoint and official.is_saved_model(checkpoint):
+        return {}
+    run_dir = locate(checkpoint)[1]
+    return config.flatten(_stored_run(run_dir)[0])
+
+
+def _stored_run(run_dir):
+    """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder."""
+    stored = read_json(os.path.join(run_dir, "config.json"))
+    try:
+        known = config.fields_of(config.Pretrain)
+        settings = {name: value for name, value in stored["settings"].items() if name in known}
+        probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
+        return config.build(config.Pretrain, settings), dict(stored["dataset"]), probe_layer
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
+        raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
+
+
+def _load_exported(folder, given):
+    manifest = saved_model_reader.read_manifest(folder)
+    _check_architecture(given, manifest["settings"], folder)
+    parts, _ = saved_model_reader.read_parts(folder)
+    return Trained(
+        **parts,
+        settings=manifest["settings"],
+        dataset=manifest["dataset"],
+        step=manifest["step"],
+        run_dir=_run_folder_of(folder),
+    )
+
+
+def _load_official(path, given):
+    trained = from_imported(importing.import_weights(path), os.path.dirname(path.rstrip("/")))
+    _check_architecture(given, trained.settings, path)
+    return trained
+
+
+def from_imported(imported, run_dir, data=None):
+    """Imported weights as any other trained encoder, in the caller's strategy and precision.
+
+    Args:
+        imported: weights.official.Imported.
+        run_dir: folder that results go to by default.
+        data: {setting name: value} of the images they were trained on, as far as known.
+    Returns:
+        Trained, of step 0.
+    """
+    unknown = {} if data and data.get("image_dir") else {"dataset": ""}
+    pretrain = config.build(config.Pretrain, {**imported.settings, **unknown, **(data or {})})
+    name = pretrain.data.image_dir or pretrain.data.dataset
+    settings = {**config.flatten(pretrain), "ft_proj_selector": imported.selector}
+    classes = 0 if imported.classifier is None else imported.classifier.dense.units
+    dataset = {"name": name, "fingerprint": "", "num_train": 0, "num_classes": classes}
+    parts = build_parts(pretrain, classes, imported.selector)
+    for part, source in zip(parts, (imported.encoder, imported.head, imported.classifier)):
+        if source is not None:
+            part.set_weights(source.get_weights())
+    return Trained(*parts, settings, dataset, 0, run_dir)
+
+
+def _run_folder_of(exported):
+    """RUN of RUN/saved_model/STEP; of an export that was moved, the folder it lies in."""
+    parent = os.path.dirname(exported)
+    return os.path.dirname(parent) if os.path.basename(parent) == "saved_model" else parent
+
+
+def inherit(mode_config, given, settings):
+    """A mode's config in which everything not given comes from the pretraining.
+
+    Args:
+        mode_config: config of a mode, such as config.LinearEval.
+        given: names of the settings that the user gave.
+        settings: Trained.settings.
+    Returns:
+        the same kind of config; only its `data` and `model` sections inherit.
+    """
+    if "image_dir" in given or "dataset" in given:
+        # another data set: its splits are its own, only the input size is the encoder's
+        names = {"image_size"}
+    else:
+        names = {f.name for f in dataclasses.fields(config.Data)}
+    names |= {f.name for f in dataclasses.fields(config.Model)}
+    values = config.flatten(mode_config)
+    values.update({n: settings[n] for n in names & set(values) & set(settings) if n not in given})
+    return config.build(type(mode_config), values)
+
+
+def _check_architecture(given, stored, prefix):
+    for name in sorted(_ARCHITECTURE & set(given) & set(stored)):
+        if given[name] != stored[name]:
+            raise DataError(
+                f"--{name}={given[name]} differs from the checkpoint {prefix}, which was trained "
+                f"with --{name}={stored[name]}; leave the flag out, the architecture is read from "
+                "the checkpoint."
+            )

@@ -1,0 +1,76 @@
+"""The length of a training in steps, and its learning rate."""
+
+import dataclasses
+
+from simclr_tf.errors import SettingsError
+from simclr_tf.optimizers import schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Lengths in steps and the learning rate they lead to.
+
+    `total` includes the lengths of the `rounds` by which a finished run was extended.
+    """
+
+    total: int
+    warmup: int
+    per_epoch: int
+    checkpoint: int
+    log: int
+    peak_learning_rate: float
+    rounds: tuple = ()
+
+
+def learning_rate(steps):
+    """The schedule of a run: warm-up and half a cosine, and the same again for each extension.
+
+    Args:
+        steps: Steps.
+    Returns:
+        Keras learning-rate schedule, a function of the steps done.
+    """
+    peak = steps.peak_learning_rate
+    first = schedule.WarmUpCosine(peak, steps.warmup, steps.total - sum(steps.rounds))
+    if not steps.rounds:
+        return first
+    more = [schedule.WarmUpCosine(peak, min(steps.warmup, n // 10), n) for n in steps.rounds]
+    return schedule.InRounds([first, *more])
+
+
+def resolve_steps(training, optimizer, num_train, whole=True):
+    """Turns epochs into steps (PAPER.md §2.2).
+
+    Args:
+        training: config.Training; optimizer: config.Optimizer; num_train: training images.
+        whole: refuse a batch that holds an image twice; with labels that does no harm.
+    Returns:
+        Steps.
+    Raises:
+        SettingsError: the batch is larger than the data set, or the warm-up is not shorter than
+            the run.
+    """
+    batch = training.global_batch_size
+    if whole and batch > num_train:
+        raise SettingsError(
+            f"a batch of {batch} images is larger than the {num_train} training images; "
+            f"use --train_batch_size of at most {num_train}."
+        )
+    total = training.train_steps or schedule.total_steps(num_train, training.train_epochs, batch)
+    warmup = schedule.warmup_steps(num_train, optimizer.warmup_epochs, batch)
+    if warmup >= total:
+        raise SettingsError(
+            f"the warm-up of {optimizer.warmup_epochs:g} epochs ({warmup} steps) is not shorter "
+            f"than the run ({total} steps); lower --warmup_epochs or train longer."
+        )
+    per_epoch = max(1, num_train // batch)
+    return Steps(
+        total=total,
+        warmup=warmup,
+        per_epoch=per_epoch,
+        checkpoint=training.checkpoint_steps or training.checkpoint_epochs * per_epoch,
+        log=training.log_steps or min(100, per_epoch),
+        peak_learning_rate=schedule.peak_learning_rate(
+            optimizer.learning_rate, optimizer.learning_rate_scaling, batch
+        ),
+    )

@@ -1,0 +1,96 @@
+"""A pretraining from its newest checkpoint to its end: batches, steps, what is recorded."""
+
+import time
+
+from simclr_tf.distribution import data_service
+from simclr_tf.distribution.stopping import stop_request
+from simclr_tf.runs.checkpoints import Checkpoints
+from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.stack import tf
+from simclr_tf.training import gradient_cache, watching
+from simclr_tf.training.loop import Limits, StepRunner, train
+from simclr_tf.training.recording import bad_images_told, last_line, repeat_lines
+from simclr_tf.views import multi_crop
+
+
+def train_model(config, group, model, source, steps, folder):
+    """Trains, or goes on with what the folder's newest checkpoint left to do.
+
+    Args:
+        config: config.Pretrain.
+        group: distribution.workers.WorkerGroup.
+        model: compiled SimCLR of `pretraining.build_model`, made in the group's strategy.
+        source: data.source.Source of the training images.
+        steps: length.Steps.
+        folder: RunFolder, claimed.
+    Returns:
+        the content of results.json; None if the run was finished before.
+    Raises:
+        UserError: the checkpoint or an image cannot be used, training diverged or was stopped.
+    """
+    training, seed, batch = config.training, config.run.seed, config.training.global_batch_size
+    checkpoints = Checkpoints(
+        folder.join("checkpoints"), model, training.keep_checkpoint_max, group
+    )
+    start = group.on_every_worker(checkpoints.resume)
+    group.check_equal(start, "a checkpoint of step")
+    if start >= steps.total and _is_written(folder, steps):
+        group.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
+        return None
+    bad_images = "quarantine.txt" if group.is_chief else f"quarantine.{group.index}.txt"
+    source.quarantine.attach(folder.join(bad_images))
+    if start:
+        group.say(f"resuming at step {start} of {steps.total}")
+    batches = multi_crop.batches(source, config, training.num_views, group.share(batch), start)
+    if training.data_service:
+        batches = data_service.prepared_by(training.data_service, batches, start, source)
+    cache = _gradient_cache(training, model, group)
+    runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
+    observers = watching.observers(config, group, model.encoder, source, steps, start, folder)
+    if training.keep_best:
+        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
+        repeat_lines(folder, start - start % steps.checkpoint, observers[-1])
+    faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
+    limits = Limits(training.steps_per_execution, stop_request(training.max_wall_minutes, group))
+    began = time.monotonic()
+    with bad_images_told(source.quarantine):
+        logs = train(runner, steps, start, checkpoints, observers, faults, limits)
+    seconds = time.monotonic() - began
+    images = (steps.total - start) * batch
+    results = {
+        "mode": "pretrain",
+        "step": steps.total,
+        "dataset": source.name,
+        "num_train": source.num_examples,
+        "num_eval": 0,
+        "images_per_second": round(images / seconds, 2),
+        "wall_seconds": round(seconds, 2),
+        "skipped_steps": faults.tell_total(steps.total),
+        **(logs or last_line(folder)),
+    }
+    if group.is_chief:
+        write_json(folder.join("results.json"), results)
+    return results
+
+
+def _is_written(folder, steps):
+    """Whether results.json is there; a kill may come between the last checkpoint and it."""
+    path = folder.join("results.json")
+    return tf.io.gfile.exists(path) and read_json(path).get("step") == steps.total
+
+
+def _gradient_cache(training, model, group):
+    """The two-pass step of --cached_batch_size, or None."""
+    if not training.cached_batch_size:
+        return None
+    parts = training.cached_batch_size // training.train_batch_size
+    rows = training.train_batch_size // group.replicas
+    warning = gradient_cache.small_norm_warning(model, training)
+    if warning:
+        group.say(warning)
+    z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
+    shape = (parts, training.num_views, rows, z.shape[-1])
+    separate = training.cached_separate_views
+    return gradient_cache.GradientCache(
+        model, group.strategy, shape, training.jit_compile, separate
+    )

@@ -1,0 +1,35 @@
+"""What watches a pretraining: the progress line, the record, health, faults, k-NN."""
+
+import functools
+
+from simclr_tf.training import length
+from simclr_tf.training.faults import FaultWatch
+from simclr_tf.training.health import HealthWatch
+from simclr_tf.training.online_knn import online_knn
+from simclr_tf.training.progress import Progress
+from simclr_tf.training.recording import recorder
+from simclr_tf.training.replay import examples_of_step
+
+
+def observers(config, group, encoder, source, steps, start, folder):
+    """Observers of `loop.train`: all workers measure k-NN, the chief shows and records.
+
+    Args:
+        config: config.Pretrain; group: WorkerGroup; encoder: the model in training.
+        source: training Source; steps: length.Steps; start: first step; folder: RunFolder.
+    Returns:
+        list of callables (step, {name: float}).
+    """
+    found = online_knn(config, encoder, source, group.strategy, steps)
+    if group.is_chief:
+        progress = Progress(start, steps.total, config.training.global_batch_size)
+        health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
+        record = recorder(folder, start, length.learning_rate(steps))
+        found += [progress.show, record, health.look]
+    return found
+
+
+def fault_watch(model, checkpoints, folder, source, seed, global_batch_size):
+    """The FaultWatch of a training; arguments as of FaultWatch and `replay.examples_of_step`."""
+    examples_of = functools.partial(examples_of_step, source, seed, global_batch_size)
+    return FaultWatch(model, checkpoints, folder, examples_of)

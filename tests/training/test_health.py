@@ -1,0 +1,94 @@
+"""Warnings about runs that do not learn, and the limit on wall time."""
+
+import io
+import math
+
+import pytest
+
+from simclr_tf.distribution import stopping
+from simclr_tf.errors import PreemptedError
+from simclr_tf.training import loop
+from simclr_tf.training.health import PATIENCE, YOUNG, HealthWatch
+from simclr_tf.training.length import Steps
+
+HEALTHY = {
+    "loss": 2.0,
+    "negative_similarity": 0.1,
+    "positive_similarity": 0.8,
+    "alignment": 0.4,
+    "uniformity": -3.0,
+    "effective_rank": 30.0,
+}
+
+
+def warnings_of(logs, count=YOUNG + 3 * PATIENCE, loss_name="nt_xent", warmup=0):
+    stream = io.StringIO()
+    watch = HealthWatch(loss_name, math.log(511), warmup, stream)
+    for step in range(1, count + 1):
+        watch.look(step, {**HEALTHY, **logs})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "logs, text",
+    [
+        ({"loss": math.log(511) - 0.01}, "the loss stays at 6.2"),
+        ({"negative_similarity": 0.995}, "mean cosine of 0.995 (uniformity -3.000), they collapse"),
+        ({"positive_similarity": 0.1}, "cosine of 0.100 (alignment 0.400), no more than those"),
+        ({"effective_rank": 1.2}, "effective rank of h is 1.20, the representation collapses"),
+    ],
+)
+def test_each_sickness_is_named_once(logs, text):
+    said = warnings_of(logs)
+    assert said.count("warning at step") == 1 and f"warning at step {YOUNG + PATIENCE}:" in said
+    assert text in said
+    assert not warnings_of(logs, count=YOUNG + PATIENCE - 1)
+    assert f"warning at step {150 + PATIENCE}:" in warnings_of(logs, count=200, warmup=150)
+
+
+def test_health_is_silent():
+    assert not warnings_of({})
+    assert not warnings_of({"loss": math.log(511)}, loss_name="margin")
+    stream = io.StringIO()
+    watch = HealthWatch("nt_xent", math.log(511), 0, stream)
+    for step in range(1, 200):  # never PATIENCE times in a row
+        sick = step % PATIENCE != 0
+        watch.look(step, {**HEALTHY, "loss": math.log(511) if sick else 2.0})
+        watch.look(step, {"non_finite_steps": 5.0})  # all skipped: nothing to look at
+    assert not stream.getvalue()
+
+
+class Runner:
+    """Counts steps; every step takes ten minutes of a clock that is turned by hand."""
+
+    def __init__(self, clock):
+        self.clock, self.steps = clock, 0
+
+    def run(self, count):
+        self.steps += count
+        self.clock[0] += 600.0 * count
+        return count
+
+    def take_metrics(self, step):
+        return {"step": step}
+
+
+class NoFaults:
+    """A FaultWatch of a run in which nothing goes wrong."""
+
+    def look(self, step, saving):
+        pass
+
+
+def test_the_time_limit_saves_within_one_step(monkeypatch):
+    clock, saved = [0.0], []
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop, "_save", lambda *arguments: saved.append(arguments[2:]))
+    runner = Runner(clock)
+    runner.model = None
+    steps = Steps(total=100, warmup=0, per_epoch=10, checkpoint=50, log=1, peak_learning_rate=1.0)
+    with pytest.raises(PreemptedError, match="by --max_wall_minutes=25 after step 3 of 100"):
+        loop.train(runner, steps, 0, None, [], NoFaults(), loop.Limits(1, loop.StopRequest(25.0)))
+    assert saved == [(3, False, False)] and runner.steps == 3  # neither the last nor a regular one
+    assert loop.train(runner, steps, 98, None, [], NoFaults())["step"] == 100
+    assert saved[1:] == [(100, True, True)]
