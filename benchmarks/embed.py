@@ -34,7 +34,9 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.stack import tf
 
-HEIGHT, WIDTH, SIZE = 375, 500, 224
+HEIGHT = 375
+WIDTH = 500
+SIZE = 224
 
 
 def draw_images(folder, count):
@@ -61,7 +63,8 @@ def prepare(path):
     image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
     height, width = image.shape[:2]
     side = round(0.875 * min(height, width))
-    top, left = (height - side + 1) // 2, (width - side + 1) // 2
+    top = (height - side + 1) // 2
+    left = (width - side + 1) // 2
     square = tf.image.crop_to_bounding_box(image, top, left, side, side)
     square = tf.image.convert_image_dtype(square, tf.float32)
     return tf.clip_by_value(tf.image.resize(square, [SIZE, SIZE], "bicubic"), 0.0, 1.0)

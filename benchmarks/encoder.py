@@ -45,7 +45,8 @@ def plain_resnet(depth, image_size, stem, synchronized):
         x = convolve(images, 64, 7, 2)
         x = keras.layers.MaxPooling2D(3, 2, "same")(x)
     for group in range(4):
-        filters, out = 64 * 2**group, 64 * 2**group * (4 if bottleneck else 1)
+        filters = 64 * 2**group
+        out = 64 * 2**group * (4 if bottleneck else 1)
         for block in range(blocks[group]):
             strides = 2 if group and not block else 1
             shortcut = x if block else convolve(x, out, 1, strides, relu=False)
@@ -80,7 +81,8 @@ def measure(functions, images, rounds):
         function(images)
     for _ in range(rounds):
         for name, function in functions.items():
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall = time.perf_counter()
+            cpu = time.process_time()
             np.sum(function(images).numpy())
             times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     return {
@@ -91,7 +93,9 @@ def measure(functions, images, rounds):
 
 def run_case(case, rounds):
     """{"forward" or "step": {candidate: (wall, CPU)}} of one network."""
-    size, stem, depth = case["image_size"], case["stem"], case["depth"]
+    size = case["image_size"]
+    stem = case["stem"]
+    depth = case["depth"]
     ours = ResNet(depth, stem=stem)
     ours.build((None, size, size, 3))
     candidates = {

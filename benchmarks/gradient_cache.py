@@ -27,7 +27,8 @@ def measure(batch, micro, steps):
         images = tf.cast(data["images"], tf.float32) / 255.0
         return tf.concat([images, 1.0 - images], axis=0)
 
-    encoder, head = ResNet(18, stem="small"), ProjectionHead(out_dim=128)
+    encoder = ResNet(18, stem="small")
+    head = ProjectionHead(out_dim=128)
     model = SimCLR(encoder, head, NTXent(0.5, jit_compile=True), views)
     head(encoder(tf.zeros([1, 32, 32, 3])))
     model.compile(optimizer=keras.optimizers.SGD(0.01))

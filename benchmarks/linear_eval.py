@@ -26,7 +26,11 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.resnet import ResNet
 from simclr_tf.stack import keras, tf
 
-EPOCHS, BATCH, SIZE, CLASSES, COUNT = 90, 128, 32, 10, 1437
+EPOCHS = 90
+BATCH = 128
+SIZE = 32
+CLASSES = 10
+COUNT = 1437
 
 
 def digits():

@@ -35,7 +35,8 @@ class LocalWorkers:
             folder: where their output goes: worker0.out, worker0.err and so on.
             environment: {name: value} on top of this process's own, or one such per process.
         """
-        self.commands, self.folder = commands, pathlib.Path(folder)
+        self.commands = commands
+        self.folder = pathlib.Path(folder)
         many = isinstance(environment, (list, tuple))
         self.environments = environment if many else [environment or {}] * len(commands)
         self.processes = []

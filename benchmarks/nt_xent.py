@@ -50,8 +50,10 @@ def make_step(case):
         z = ours.prepare(z)
         n = z.shape[0] // 2
         b = n // case["replicas"]
-        local, images = tf.concat([z[:b], z[n : n + b]], 0), tf.range(2 * n) % n
-        form, blocks = anchors.make_form(temperature, True), ours.row_blocks(2 * b, 2 * n)
+        local = tf.concat([z[:b], z[n : n + b]], 0)
+        images = tf.range(2 * n) % n
+        form = anchors.make_form(temperature, True)
+        blocks = ours.row_blocks(2 * b, 2 * n)
         mine = tf.concat([images[:b], images[n : n + b]], 0)
         losses, normalisers, pulls, _ = rows.forward(local, mine, z, images, form, blocks)
         everywhere = tf.tile(normalisers, [case["replicas"]])  # any values: only time counts
@@ -165,14 +167,17 @@ def to_row(row):
 def run(arguments):
     """All rounds of all cases; prints the table and returns the figures."""
     cases = make_cases(arguments)
-    runs, rates = [[] for _ in cases], []
+    runs = [[] for _ in cases]
+    rates = []
     for _ in range(arguments.rounds):
         case = {"form": "product", "pairs": 4096}
         rates.append(timing.run_case("benchmarks.nt_xent", case)["gflops"])
         for case, found in zip(cases, runs):
             limit = LIMIT + 4 * 2**30 if case["form"] == "plain" else None
             found.append(timing.run_case("benchmarks.nt_xent", case, memory_limit=limit))
-    gflops, rows, plain = max(rates), [], {}
+    gflops = max(rates)
+    rows = []
+    plain = {}
     for case, found in zip(cases, runs):
         if case["form"] == "plain" and any("seconds" in run for run in found):
             key = case["pairs"], case["mode"]

@@ -22,7 +22,8 @@ import time
 from benchmarks import timing
 from benchmarks.local_workers import LocalWorkers, free_addresses
 
-WIDTH_OF_Z, GLOBAL_BATCH = 128, 4096
+WIDTH_OF_Z = 128
+GLOBAL_BATCH = 4096
 FLOP_PER_IMAGE = 2 * 4.1e9 * 3 * 2  # ResNet-50, 224 pixels: multiply-adds, 3 passes, 2 views
 MACHINES = {
     # peak FLOP/s of a replica, share of it reached, bytes/s of a link, seconds of a hop
@@ -61,7 +62,8 @@ def count(depth, image_size, batch, replicas):
     from benchmarks.collectives import Recorder, size_of
     from simclr_tf.stack import tf
 
-    model, share = build(depth, image_size), batch // replicas
+    model = build(depth, image_size)
+    share = batch // replicas
     recorder = Recorder(replicas)
 
     def gradients(images):
@@ -175,7 +177,8 @@ def bytes_part():
     """Prints and returns the bytes that are exchanged."""
     from benchmarks.collectives import exchanged
 
-    rows, found = [], {}
+    rows = []
+    found = {}
     for name, depth, size, batch, replicas in (
         ("ResNet-18, 32 px, 256 images, 2", 18, 32, 256, 2),
         ("ResNet-50, 224 px, 4,096 images, 8", 50, 224, GLOBAL_BATCH, 8),
@@ -184,7 +187,8 @@ def bytes_part():
         case = {"kind": "count", "arguments": [depth, size, batch, replicas]}
         found[name] = counted = measured(case)
         for part in ("loss", "BN", "gradient"):
-            payload, floor = counted[part]["payload"], counted["floor"].get(part)
+            payload = counted[part]["payload"]
+            floor = counted["floor"].get(part)
             received = exchanged(payload, replicas)
             cells = [f"{name} replicas: {part}", str(counted[part]["operations"])]
             cells += [f"{payload / timing.MIB:.2f}", f"{received / timing.MIB:.2f}"]
@@ -231,7 +235,8 @@ def step_model(counted, machine):
 
 def paper_part():
     """Prints and returns the model of large machines."""
-    rows, found = [], {}
+    rows = []
+    found = {}
     for name, machine in MACHINES.items():
         replicas, peak, share, bandwidth, hop = machine
         counted = measured({"kind": "count", "arguments": [50, 224, GLOBAL_BATCH, replicas]})

@@ -79,7 +79,8 @@ def photos(count):
 
     from simclr_tf.stack import tf
 
-    drawn, encoded = np.random.default_rng(0), []
+    drawn = np.random.default_rng(0)
+    encoded = []
     for number in range(count):
         if number % 2:
             photo = load_sample_images().images[number // 2 % 2]
@@ -106,7 +107,8 @@ def small_candidates(count):
     from simclr_tf.views.batches import train_batches
     from simclr_tf.views.device import make_views
 
-    batch, strength = 256, 0.5
+    batch = 256
+    strength = 0.5
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype("uint8")
     source = ArraySource(Facts("small", count, (), "0", (32, 32, 3)), images, np.full(count, -1))
     settings = config.Views(color_jitter_strength=strength, use_blur=False)
@@ -129,7 +131,8 @@ def jpeg_candidates(count):
     from simclr_tf.views.batches import train_batches
     from simclr_tf.views.device import make_views
 
-    batch, size = 16, 224
+    batch = 16
+    size = 224
     encoded = photos(count)
 
     source = BytesSource(Facts("jpeg", count, (), "0"), encoded, np.full(count, -1))
@@ -168,7 +171,8 @@ def measure_case(case):
     turns, compiled = candidates(count)
     for turn in turns.values():
         turn()
-    order, seconds = random.Random(0), {name: [] for name in turns}
+    order = random.Random(0)
+    seconds = {name: [] for name in turns}
     end = time.monotonic() + case["seconds"]
     for _ in range(case["rounds"]):
         if time.monotonic() > end:
@@ -180,7 +184,8 @@ def measure_case(case):
 
 def summarise(workload, found):
     """The rows of a workload: one per candidate."""
-    seconds, rows = found["seconds"], []
+    seconds = found["seconds"]
+    rows = []
     for name, own in seconds.items():
         against, required, aim = GOALS.get((workload, name), (None, None, None))
         row = {"workload": workload, "candidate": name, "rounds": len(own)}
@@ -211,7 +216,8 @@ def to_row(row):
 
 def run(arguments):
     """All workloads; prints the table and returns the figures."""
-    rows, compiled = [], {}
+    rows = []
+    compiled = {}
     for workload, images in (("small", 2048), ("jpeg", 64)):
         if arguments.only in ("", workload):
             case = {"workload": workload, "images": images, "rounds": arguments.rounds}

@@ -60,7 +60,8 @@ def write_card(manifest):
     Args:
         manifest: content of settings.json, see simclr_tf.runs.saved_models.
     """
-    settings, dataset = manifest["settings"], manifest["dataset"]
+    settings = manifest["settings"]
+    dataset = manifest["dataset"]
     layer = manifest.get("h_layer", 0)
     channels = settings.get("image_channels", 3)
     return _CARD.format(

@@ -70,7 +70,8 @@ def make_module(
     root.trainable_variables_list = list(root.trainable_variables)  # the official attribute
     used = [encoder, head if layers[0] else None]
     root.feature_vector = _callable(used, feature_vector, weight_decay)
-    root.serve, root.train = whole[False], whole[True]  # endpoints of Keras 3's TFSMLayer
+    root.serve = whole[False]  # endpoints of Keras 3's TFSMLayer
+    root.train = whole[True]
     return root
 
 
@@ -115,14 +116,16 @@ def _whole_body(encode, head, classifier, training, keep, layers):
             found = head.outputs(found[0], training=training)
             outputs.update({f"z{i}": z for i, z in enumerate(found) if i})
             outputs["proj_head_input"] = tf.identity(found[0])
-            outputs["proj_head_output"], outputs["z"] = found[-1], tf.identity(found[-1])
+            outputs["proj_head_output"] = found[-1]
+            outputs["z"] = tf.identity(found[-1])
         h = found[h_layer]
         if classifier is not None:
             outputs["logits_sup"] = classifier(found[classifier_layer])
             outputs["logits"] = tf.identity(outputs["logits_sup"])
         if keep is not None:
             outputs = {name: value for name, value in outputs.items() if name in keep}
-        outputs["default"], outputs["h"] = tf.identity(h), tf.identity(h)
+        outputs["default"] = tf.identity(h)
+        outputs["h"] = tf.identity(h)
         return outputs
 
     return forward

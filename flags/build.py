@@ -22,7 +22,8 @@ class SettingFlag(absl_flags.Flag):
     """A flag that may be repeated, but not with another value."""
 
     def parse(self, argument):
-        earlier, repeated = self.value, self.present
+        earlier = self.value
+        repeated = self.present
         super().parse(argument)
         if repeated and self.value != earlier:
             raise SettingsError(

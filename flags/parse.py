@@ -30,7 +30,8 @@ def parse(argv):
     """
     front = build.front_flags()
     rest = call_absl(front, argv, known_only=True)
-    mode, preset = front["mode"].value, front["preset"].value
+    mode = front["mode"].value
+    preset = front["preset"].value
     if preset and preset != "none":
         mode = mode or preset_files.preset_mode(preset)
     asked = [name for name in ("helpfull", "help", "helpshort", "h") if front[name].value]

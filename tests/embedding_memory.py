@@ -27,7 +27,8 @@ def wide(images, training):
 
 def run(folder, number):
     """Embeds `number` images into the .npz and the .parquet, and compares all pairs."""
-    images, output = os.path.join(folder, f"images{number}"), os.path.join(folder, str(number))
+    images = os.path.join(folder, f"images{number}")
+    output = os.path.join(folder, str(number))
     os.makedirs(images)
     for i in range(number):
         Image.new("RGB", (16, 16), (i % 251, i // 251, 90)).save(f"{images}/{i:05d}.png")

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 def error(got, want):
     """Largest difference relative to the largest wanted value."""
-    got, want = np.asarray(got), np.asarray(want)
+    got = np.asarray(got)
+    want = np.asarray(want)
     assert got.shape == want.shape, (got.shape, want.shape)
     return float(np.abs(got - want).max() / np.abs(want).max())
 
@@ -126,7 +127,8 @@ def hub(path, data):
     loaded = tensorflow_hub.load(path)
     images = tf.constant(data["images"])
     layer = functools.partial(tensorflow_hub.KerasLayer, path, output_key="default")
-    one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one = tf.distribute.get_strategy()
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     signed = tensorflow_hub.KerasLayer(path, signature="serving_default", output_key="h")
     vector = tensorflow_hub.KerasLayer(loaded.feature_vector, trainable=True)
     official = tensorflow_hub.KerasLayer(

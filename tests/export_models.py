@@ -15,7 +15,8 @@ from simclr_tf.runs import saved_models as reader
 from simclr_tf.stack import tf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SIZE, CLASSES = 40, 3  # above 32 pixels: ImageNet stem, evaluation crop
+SIZE = 40  # above 32 pixels: ImageNet stem, evaluation crop
+CLASSES = 3
 
 
 def make_settings(**changes):
@@ -92,7 +93,8 @@ def write_reference(path, parts, prepare):
 
 def write_export(folder):
     """A tiny export below `folder` and what it must give; returns (Report, path of the .npz)."""
-    settings, reference = make_settings(), os.path.join(folder, "reference.npz")
+    settings = make_settings()
+    reference = os.path.join(folder, "reference.npz")
     parts = make_parts(settings)
     write_reference(reference, parts, lambda image: preprocess.eval_image(image, SIZE))
     directory = os.path.join(folder, "saved_model")

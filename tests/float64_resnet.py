@@ -54,7 +54,8 @@ def _block(layers, x, strides, first):
         if strides > 1:
             x = tf.pad(x, [[0, 0], [0, 1], [0, 1], [0, 0]])
         pooled = tf.nn.avg_pool2d(x, 2, strides, "SAME" if strides == 1 else "VALID")
-        x, shortcut = shortcut, layers.normalize(layers.convolve(pooled), relu=False)
+        x = shortcut
+        shortcut = layers.normalize(layers.convolve(pooled), relu=False)
     x = layers.normalize(layers.convolve(x))
     x = _selective(layers, x, strides)
     return tf.nn.relu(layers.normalize(layers.convolve(x), relu=False) + shortcut)
@@ -62,7 +63,8 @@ def _block(layers, x, strides, first):
 
 def outputs_of_r50_sk(values, images):
     """{official key: float64 array}; values: {official variable name: array}."""
-    layers, found = _Layers(values), {}
+    layers = _Layers(values)
+    found = {}
     x = layers.normalize(layers.convolve(np.float64(images), 2))
     x = layers.normalize(layers.convolve(x))
     found["initial_conv"] = x = layers.convolve(x)

@@ -28,11 +28,13 @@ def draw_signs(root, per_class, side=32, seed=0):
         for index in range(per_class):
             image = Image.new("L", (side, side), int(rng.integers(0, 40)))
             pen = ImageDraw.Draw(image)
-            turn, slant = rng.uniform(-0.4, 0.4), rng.uniform(-0.2, 0.2)
+            turn = rng.uniform(-0.4, 0.4)
+            slant = rng.uniform(-0.2, 0.2)
             matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
             matrix = side * rng.uniform(0.4, 0.65) * matrix @ [[1, slant], [0, 1]]
             place = side / 2 + rng.uniform(-0.12 * side, 0.12 * side, 2)
-            ink, width = int(rng.integers(150, 256)), int(rng.integers(2, 5))
+            ink = int(rng.integers(150, 256))
+            width = int(rng.integers(2, 5))
             for stroke in strokes:
                 points = np.array(stroke) - 0.5 + rng.normal(0, 0.06, (len(stroke), 2))
                 pen.line([tuple(p) for p in points @ matrix.T + place], ink, width, joint="curve")

@@ -29,7 +29,8 @@ OUTSIDE = ("resource", "variant")  # handles of variables and loops: they carry 
 
 def function_graphs(concrete):
     """{name: graph} of a concrete function and of everything that it calls, at any depth."""
-    found, pending = {}, [("step", concrete.graph)]
+    found = {}
+    pending = [("step", concrete.graph)]
     while pending:
         name, graph = pending.pop()
         if name in found:

@@ -106,7 +106,8 @@ def pairwise(z, kind, setting, semi_hard):
         each = [anchor(np.delete(row, i), row[i]) for m in (s, s.T) for i, row in enumerate(m)]
         return np.mean(each)
 
-    gradient, step = np.zeros_like(z), 1e-6
+    gradient = np.zeros_like(z)
+    step = 1e-6
     for place in np.ndindex(*z.shape):
         for sign in (1, -1):
             moved = z.copy()

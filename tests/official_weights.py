@@ -60,7 +60,8 @@ def write_object_checkpoint(prefix, variables):
     graph = _object_graph()()
     for name, key, _ in variables:
         attribute = graph.nodes.add().attributes.add()
-        attribute.name, attribute.full_name = "VARIABLE_VALUE", name
+        attribute.name = "VARIABLE_VALUE"
+        attribute.full_name = name
         attribute.checkpoint_key = key
     tensors = {key: value for _, key, value in variables}
     tensors[GRAPH] = graph.SerializeToString()
@@ -79,7 +80,8 @@ def make_release(networks, selector, factor=1.0):
         found = encoder.endpoints(inputs, training=trainable)
         layers = head.outputs(found["final_avg_pool"], training=trainable)
         found["block_group2"] *= factor
-        found["proj_head_input"], found["proj_head_output"] = layers[0], layers[-1]
+        found["proj_head_input"] = layers[0]
+        found["proj_head_output"] = layers[-1]
         found["logits_sup"] = classifier(layers[selector])
         return found
 

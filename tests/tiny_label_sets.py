@@ -3,7 +3,9 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-TRAIN, VALIDATION, SIDE = 24, 13, 8
+TRAIN = 24
+VALIDATION = 13
+SIDE = 8
 
 
 def labels(key):

@@ -24,13 +24,15 @@ def crop_and_resize(image, size):
         max_attempts=100,
         use_image_if_no_bounding_boxes=True,
     )
-    (y, x, _), (height, width, _) = tf.unstack(begin), tf.unstack(extent)
+    y, x, _ = tf.unstack(begin)
+    height, width, _ = tf.unstack(extent)
     crop = tf.image.crop_to_bounding_box(image, y, x, height, width)
     return tf.image.resize([crop], [size, size], "bicubic")[0]
 
 
 def color_jitter(image, strength):
-    spread, turn = 0.8 * strength, 0.2 * strength
+    spread = 0.8 * strength
+    turn = 0.2 * strength
     order = tf.random.shuffle(tf.range(4))
 
     def brightness(image):

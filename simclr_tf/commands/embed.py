@@ -110,7 +110,8 @@ def _weights(job):
 
 def _claim(job, weights):
     """Makes the folder this command's; returns the results if it is finished already."""
-    fields, folder = settings_of.fields_of(type(job.config)), job.output.folder
+    fields = settings_of.fields_of(type(job.config))
+    folder = job.output.folder
     free = {name for name, (_, field) in fields.items() if field.metadata["free"]}
     dataset = {"name": job.source.name, "fingerprint": job.source.fingerprint}
     folder.claim("embed", settings_of.flatten(job.config), free, dataset)
@@ -127,7 +128,8 @@ def _claim(job, weights):
 def _work(job, weights):
     """Everything that takes long; returns the results."""
     began = time.monotonic()
-    source, output = job.source, job.output
+    source = job.source
+    output = job.output
     source.quarantine.attach(output.quarantine)
     parts = Parts(output.folder.join("unfinished"), {"weights": weights})
     start = parts.next
@@ -158,8 +160,10 @@ def _work(job, weights):
 
 def _embed(job, parts):
     """Makes the missing parts."""
-    embed, size = job.config.embed, job.config.data.image_size
-    encoder, head = job.trained.encoder, job.trained.head
+    embed = job.config.embed
+    size = job.config.data.image_size
+    encoder = job.trained.encoder
+    head = job.trained.head
 
     def spaces(images, training):
         h = encoder(images, training=training)
@@ -173,7 +177,9 @@ def _embed(job, parts):
 
 def _pictures(job, parts):
     """Makes projector, sheet and list of duplicates; returns their figures."""
-    folder, embed, found = job.output.folder, job.config.embed, {}
+    folder = job.output.folder
+    embed = job.config.embed
+    found = {}
     if embed.projector_images:
         found["projector_images"] = projector.write_projector(
             folder.join("projector"), parts, job.names, job.source.class_names
@@ -206,7 +212,8 @@ def _local(path, folder):
 
 def _finish(output, parts, results):
     """Says what was made, writes results.json, removes what only a resumed run needs."""
-    bad, pairs = results["num_unusable"], results.get("near_duplicate_pairs")
+    bad = results["num_unusable"]
+    pairs = results.get("near_duplicate_pairs")
     lines = [
         f"embedded {results['num_images']:,} images at {results['images_per_second']:g} images/s: "
         f"{', '.join(output.files.values())}"

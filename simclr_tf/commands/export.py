@@ -162,7 +162,8 @@ def _plan(config, trained, directory):
 
 
 def _summary(report):
-    weights, total = report.weight_bytes / 1e6, report.total_bytes / 1e6
+    weights = report.weight_bytes / 1e6
+    total = report.total_bytes / 1e6
     lines = [
         f"exported to {report.path}: {total:.2f} MB ({weights:.2f} MB of weights), "
         f"loads in {report.load_seconds:.1f} s, h differs by {report.error:.1e} relative",

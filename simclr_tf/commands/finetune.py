@@ -65,7 +65,8 @@ def run(config, given=frozenset()):
 
 def _run(job, start, train):
     began = time.monotonic()
-    rows, settings = {}, job.config.finetuning
+    rows = {}
+    settings = job.config.finetuning
     if settings.baselines:
         rows.update(_frozen_rows(job, start, train))
     name = "supervised" if start.scratch else "fine_tuned"
@@ -122,7 +123,9 @@ def _supervised(job):
 
 def _plan(start, info, labels, strategy):
     config = start.config
-    settings, training, optimizer = config.finetuning, config.training, config.optimizer
+    settings = config.finetuning
+    training = config.training
+    optimizer = config.optimizer
     steps = length.resolve_steps(training, optimizer, labels, whole=False)
     layer = {0: "h", -1: "z"}.get(settings.ft_proj_selector, f"head layer {settings.ft_proj_selector}")  # fmt: skip
     frozen = {-1: "nothing", 0: "the stem", 4: "the encoder"}.get(settings.fine_tune_after_block, f"up to block group {settings.fine_tune_after_block}")  # fmt: skip

@@ -64,13 +64,15 @@ def _plan(config, trained, info, strategy):
 def _evaluate(config, trained, strategy, train_source, eval_source):
     began = time.monotonic()
     spaces = _spaces(config, trained, strategy)
-    size, batch = config.data.image_size, config.knn.eval_batch_size
+    size = config.data.image_size
+    batch = config.knn.eval_batch_size
     with proved_frozen(trained.encoder, strategy) as encoder_sha256:
         train, held_out = (
             extract_features(spaces, eval_batches(source, size, batch), batch, strategy)
             for source in (train_source, eval_source)
         )
-    settings, classes = config.knn, train_source.num_classes
+    settings = config.knn
+    classes = train_source.num_classes
     scores = {
         name: knn_scores(
             held_out.h[name], train.h[name], train.labels, classes,

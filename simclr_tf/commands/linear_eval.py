@@ -106,7 +106,9 @@ def _gigabytes(config, trained, info):
 def _evaluate(evaluation, step):
     """All figures, with the proof that the encoder stayed as it was."""
     began = time.monotonic()
-    config, train_source, eval_source = evaluation.config, evaluation.train, evaluation.held_out
+    config = evaluation.config
+    train_source = evaluation.train
+    eval_source = evaluation.held_out
     functions = linear_protocol.feature_functions(evaluation)
     with proved_frozen(evaluation.encoder, evaluation.strategy) as encoder_sha256:
         train = linear_protocol.features(evaluation, functions, train_source)
@@ -155,7 +157,8 @@ def _linear_figures(evaluation, functions, train, held_out, figures):
     Returns:
         (training images per second or None, scores [n, num_classes] of the encoder).
     """
-    form, images_per_second = evaluation.config.protocol.linear_form, None
+    form = evaluation.config.protocol.linear_form
+    images_per_second = None
     if form != "paper":
         found = linear_protocol.fast_form(evaluation, train, held_out)
         for name, (scores, penalty) in found.items():
@@ -165,7 +168,8 @@ def _linear_figures(evaluation, functions, train, held_out, figures):
     if form != "fast":
         began = time.monotonic()
         scores = linear_protocol.paper_form(evaluation, functions, held_out)
-        protocol, count = evaluation.config.protocol, evaluation.train.num_examples
+        protocol = evaluation.config.protocol
+        count = evaluation.train.num_examples
         images = linear_protocol.total_steps(protocol, count) * protocol.train_batch_size
         images_per_second = round(images / (time.monotonic() - began), 2)
         for name, members in scores.items():

@@ -84,11 +84,13 @@ def _check_labels(config, info):
 
 
 def _plan(config, info, steps, group, per_replica, model):
-    training, size = config.training, config.data.image_size
+    training = config.training
+    size = config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
     labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
     bands = f"{info.channels} channels, " if info.channels != channels.RGB else ""
-    side, count = multi_crop.local_size(config), config.multi_crop.local_views
+    side = multi_crop.local_size(config)
+    count = config.multi_crop.local_views
     local = f", {count} of {side} x {side} pixels" if count else ""
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),

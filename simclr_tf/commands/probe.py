@@ -116,7 +116,8 @@ def _plan(config, trained, info, tasks, strategy):
 
 def _markdown(results, settings):
     """results.md: a row per feature space, a column per task; top-1, then mean per class."""
-    width, tasks = settings.probe_hidden, results["tasks"]
+    width = settings.probe_hidden
+    tasks = results["tasks"]
     kind = f"network with one hidden layer of {width}" if width else "linear classifier"
     chances = ["chance"] + [f"{figures['chance']:.3f}" for figures in tasks.values()]
     text = f"# What {results['checkpoint']} (step {results['step']}) knows of a view\n\n"

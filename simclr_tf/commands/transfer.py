@@ -70,7 +70,8 @@ def _write(folder, config, sets, results):
 
 
 def _check(config, compared):
-    size, channels = config.data.image_size, config.model.image_channels
+    size = config.data.image_size
+    channels = config.model.image_channels
     if compared is not None and compared.settings["image_size"] != size:
         raise SettingsError(
             f"compare={config.transfer.compare} takes {compared.settings['image_size']} pixels, "
@@ -107,8 +108,10 @@ def _measure(config, one, trained, compared, strategy, folder):
     """{row: figures, "p_values": ...} of one data set."""
     place = RunFolder(folder.join(one.name.replace("/", "_")))
     tf.io.gfile.makedirs(place.path)
-    path, trains = place.join("linear.json"), config.transfer.transfer_protocol != "linear"
-    rows, p_values = {}, {}
+    path = place.join("linear.json")
+    trains = config.transfer.transfer_protocol != "linear"
+    rows = {}
+    p_values = {}
     if trains or not tf.io.gfile.exists(path):
         data = transfer_data.open_set(config, one)
         data.train.quarantine.attach(place.join("quarantine.txt"))
@@ -147,12 +150,15 @@ def _trained_rows(config, data, trained, compared, strategy, place):
     if compared is not None:
         start = Start(config.transfer.compare, compared.settings)
         starts["compared_finetune"] = start, RunFolder(place.join("compared"))
-    rows, hits = {}, {}
+    rows = {}
+    hits = {}
     for name, (start, where) in starts.items():
         tf.io.gfile.makedirs(where.path)
         grid = Grid(config, start, strategy, data, where)
-        rows[name], hits[name] = grid.run(), grid.hits()
-    labels, tuned = all_labels(data.test), hits.pop("finetune")
+        rows[name] = grid.run()
+        hits[name] = grid.hits()
+    labels = all_labels(data.test)
+    tuned = hits.pop("finetune")
     p_values = {
         name: transfer_linear.p_value(config, data, labels, tuned, other)
         for name, other in hits.items()

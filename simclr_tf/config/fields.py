@@ -4,7 +4,8 @@ import dataclasses
 
 from simclr_tf.errors import SettingsError
 
-PATH, FOLDERS = "path", "folders"
+PATH = "path"
+FOLDERS = "folders"
 
 
 def setting(default, help, *, each_of=None, free=False, path=None, **limits):
@@ -57,7 +58,8 @@ class Section:
         self.check()
 
     def _check_field(self, field):
-        value, meta = getattr(self, field.name), field.metadata
+        value = getattr(self, field.name)
+        meta = field.metadata
         kind = type(field.default)
         right = isinstance(value, (int, float) if kind is float else kind)
         if not right or (isinstance(value, bool) and kind is not bool):

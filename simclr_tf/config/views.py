@@ -46,7 +46,8 @@ class Views(Section):
 
     def check(self):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):
-            low, high = getattr(self, name + "_min"), getattr(self, name + "_max")
+            low = getattr(self, name + "_min")
+            high = getattr(self, name + "_max")
             if low > high:
                 raise SettingsError(f"{name}_min={low} is above {name}_max={high}; swap them.")
         if self.hue * self.color_jitter_strength > 0.5:
@@ -86,7 +87,8 @@ class MultiCrop(Section):
     local_crop_area_max: float = setting(0.14, "Largest crop of a local view as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
 
     def check(self):
-        low, high = self.local_crop_area_min, self.local_crop_area_max
+        low = self.local_crop_area_min
+        high = self.local_crop_area_max
         if low > high:
             raise SettingsError(
                 f"local_crop_area_min={low} is above local_crop_area_max={high}; swap them."

@@ -41,9 +41,11 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=Non
         tf.data.Dataset of batched results: always full if endless, the last one partial if not.
     """
     if seed is None:
-        examples, chunk = source.references_in_order(), batch_size
+        examples = source.references_in_order()
+        chunk = batch_size
     else:
-        examples, chunk = source.references(seed, start), chunk_size(batch_size)
+        examples = source.references(seed, start)
+        chunk = chunk_size(batch_size)
     guard = _Guard(source, fn)
     threads = os.cpu_count() or 1
     inner = min(threads, chunk)

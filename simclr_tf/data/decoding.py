@@ -191,10 +191,12 @@ def _rgb(image):
 
 def _over_white(image):
     """uint8 [h, w, 4] -> uint8 [h, w, 3]: transparent parts show white, as on a web page."""
-    color, alpha = image[..., :3], image[..., 3:]
+    color = image[..., :3]
+    alpha = image[..., 3:]
 
     def blend():
-        wide, opacity = tf.cast(color, tf.int32), tf.cast(alpha, tf.int32)
+        wide = tf.cast(color, tf.int32)
+        opacity = tf.cast(alpha, tf.int32)
         mixed = wide * opacity + _WHITE * (255 - opacity)
         return tf.cast((mixed + 127) // 255, tf.uint8)
 

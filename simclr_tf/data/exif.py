@@ -16,7 +16,8 @@ def jpeg_orientation(encoded):
     Returns:
         int32 [], 1 (upright) to 8; 1 where there is none or it cannot be read.
     """
-    place, exif = tf.constant(2), tf.constant(-1)
+    place = tf.constant(2)
+    exif = tf.constant(-1)
     for _ in range(_SEGMENTS):
         head = _bytes(encoded, place, 10)
         is_exif = (head[1] == 0xE1) & tf.reduce_all(head[4:] == _EXIF)
@@ -55,9 +56,11 @@ def _read_tiff(encoded, start):
 
     def number(places, width):
         digits = [tf.gather(tiff, tf.minimum(places + i, _TIFF_BYTES - 1)) for i in range(width)]
-        small, large = 0, 0
+        small = 0
+        large = 0
         for i in range(width):
-            small, large = small + digits[i] * 256**i, large * 256 + digits[i]
+            small = small + digits[i] * 256**i
+            large = large * 256 + digits[i]
         return tf.where(little, small, large)
 
     directory = tf.clip_by_value(number(tf.constant(4), 4), 8, _TIFF_BYTES - 14)

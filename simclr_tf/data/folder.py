@@ -52,7 +52,8 @@ class FolderSet:
         self.name = data.image_dir
         self._data = data
         self._parts = None
-        self.class_names, self.channels = (), stacks.RGB
+        self.class_names = ()
+        self.channels = stacks.RGB
 
     def _split_folders(self, root):
         """(train folder, eval folder) if the images come with their own splits, else None."""

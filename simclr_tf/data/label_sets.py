@@ -30,10 +30,13 @@ class LabelSets(Source):
                 channels=whole.channels,
             )
         )
-        self.whole, self.targets = whole, np.asarray(targets, bool)
+        self.whole = whole
+        self.targets = np.asarray(targets, bool)
         self.labels = np.arange(self.num_examples, dtype=np.int32)
-        self.seed, self.max_image_pixels = whole.seed, whole.max_image_pixels
-        self.quarantine, self.needs_python = whole.quarantine, whole.needs_python
+        self.seed = whole.seed
+        self.max_image_pixels = whole.max_image_pixels
+        self.quarantine = whole.quarantine
+        self.needs_python = whole.needs_python
 
     def arrays(self):
         return self.whole.arrays()

@@ -67,7 +67,9 @@ def _square(shape, image_size):
 
 def _resized(square, image_size):
     """uint8 [side, side, c] -> float32 [image_size, image_size, c] in [0, 1]."""
-    side, small, channels = tf.shape(square)[0], image_size <= SMALL_IMAGE, square.shape[-1]
+    side = tf.shape(square)[0]
+    small = image_size <= SMALL_IMAGE
+    channels = square.shape[-1]
     square = tf.cast(square, tf.float32) / 255.0
 
     def resize():

@@ -79,11 +79,13 @@ def size_of_split(splits, split):
     found = re.fullmatch(r"(\w+)(?:\[(-?\d*)(%?):(-?\d*)(%?)\])?", split)
     if not found or found[1] not in splits:
         return None
-    size, places = splits[found[1]], []
+    size = splits[found[1]]
+    places = []
     for text, percent, default in ((found[2], found[3], 0), (found[4], found[5], None)):
         number = default if text in (None, "") else int(text)
         if number is None:
-            number, percent = size, ""
+            number = size
+            percent = ""
         place = round(size * number / 100) if percent else number
         places.append(min(max(place + size if number < 0 else place, 0), size))
     return max(places[1] - places[0], 0)

@@ -87,7 +87,8 @@ def open_whole(data, split):
 def _guarded(source, data, seed=0):
     from simclr_tf.data.quarantine import Quarantine
 
-    source.seed, source.max_image_pixels = seed, data.max_image_pixels
+    source.seed = seed
+    source.max_image_pixels = data.max_image_pixels
     source.quarantine = Quarantine(data.strict_data)
     return source
 

@@ -154,7 +154,8 @@ def common_channels(paths):
     Raises:
         DataError: images with different channels, or no file that can be read.
     """
-    arrays, first = [], {}
+    arrays = []
+    first = {}
     for path in paths:
         if path.lower().endswith(SUFFIX):
             arrays.append(path)

@@ -79,7 +79,8 @@ def subset(source, ids):
     )
     streamed = isinstance(source, WindowSource)
     part = source.part(ids, facts) if streamed else _Subset(source, ids, facts)
-    part.seed, part.max_image_pixels = source.seed, source.max_image_pixels
+    part.seed = source.seed
+    part.max_image_pixels = source.max_image_pixels
     part.quarantine = source.quarantine
     return part
 
@@ -89,7 +90,8 @@ class _Subset(RandomAccessSource):
 
     def __init__(self, whole, ids, facts):
         super().__init__(facts, whole.labels[ids])
-        self._whole, self._ids = whole, ids
+        self._whole = whole
+        self._ids = ids
         self.needs_python = whole.needs_python
         with tf.device("CPU:0"):
             self._ids_tensor = tf.constant(ids)

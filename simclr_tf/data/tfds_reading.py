@@ -38,7 +38,8 @@ class Part:
 def _encoded(builder, name):
     """Decoders that leave every image encoded, and the function to our names."""
     features = builder.info.features
-    image, label = image_key(name, features), label_key(features)
+    image = image_key(name, features)
+    label = label_key(features)
     images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
     decoders = {key: tfds.decode.SkipDecoding() for key in images}
 
@@ -85,7 +86,8 @@ def _fixed_shape(builder, name):
 
 @no_autograph
 def _in_memory(facts, examples, chosen, shape):
-    encoded, labels = [], []
+    encoded = []
+    labels = []
     for batch in examples.batch(_AT_ONCE).as_numpy_iterator():
         encoded.extend(batch["image"])
         labels.extend(batch["label"])

@@ -127,7 +127,8 @@ class TfdsSet:
         data = self._data
         num_train = self._size(size_of, splits, data.train_split)
         evaluated = data.eval_split or sizes.default_eval_split(self.name, splits)
-        train_words, eval_words = data.train_split, evaluated
+        train_words = data.train_split
+        eval_words = evaluated
         if evaluated:
             num_eval = self._size(size_of, splits, evaluated)
         else:
@@ -191,7 +192,8 @@ class TfdsSet:
         """(split, tfds_reading.Part of it or None for all) of the images `which`; prepared only."""
         from simclr_tf.data import tfds_reading
 
-        data, splits = self._data, self._prepared().info.splits
+        data = self._data
+        splits = self._prepared().info.splits
         own_eval = data.eval_split or sizes.default_eval_split(self.name, splits)
         if own_eval:
             return own_eval if which == "eval" else data.train_split, None
@@ -201,7 +203,8 @@ class TfdsSet:
         """A `Source`; see `sources.open_source`."""
         from simclr_tf.data import tfds_features, tfds_reading
 
-        builder, info = self._prepared(), self.info()
+        builder = self._prepared()
+        info = self.info()
         split, part = self.choice(which)
         facts = Facts(
             name=self.name,

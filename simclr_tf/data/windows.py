@@ -15,7 +15,8 @@ from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 
 WINDOW_BYTES = 2**29
-_SALT_SHARDS, _SALT_EXAMPLES = 1, 2
+_SALT_SHARDS = 1
+_SALT_EXAMPLES = 2
 
 
 class WindowSource(Source):
@@ -34,7 +35,9 @@ class WindowSource(Source):
 
     def __init__(self, facts, builder, split, chosen, reading):
         super().__init__(facts)
-        self._builder, self._split, self._reading = builder, split, reading
+        self._builder = builder
+        self._split = split
+        self._reading = reading
         self._decoders, self._rename, self._examples = reading
         file_format = builder.info.file_format
         if file_format is not None and file_format.value != "tfrecord":
@@ -56,7 +59,9 @@ class WindowSource(Source):
 
     def _plan_shards(self, instructions, chosen):
         """Per shard with kept examples: file, records to skip and take, first, number kept."""
-        paths, skips, takes = [], [], []
+        paths = []
+        skips = []
+        takes = []
         for one in instructions:
             path = str(one.filename)
             if not os.path.isabs(path) and "://" not in path:
@@ -101,7 +106,8 @@ class WindowSource(Source):
     def _read_window(self, seed, window):
         """Global number of a window -> dict of [w] tensors, permuted."""
         per_epoch = -(-len(self._kept) // self._shards_per_window)
-        epoch, place = window // per_epoch, window % per_epoch
+        epoch = window // per_epoch
+        place = window % per_epoch
         begin = place * self._shards_per_window
         shards = self._shard_order(seed, epoch)[begin : begin + self._shards_per_window]
         dataset = tf.data.Dataset.from_tensor_slices(shards).flat_map(self._read_shard)

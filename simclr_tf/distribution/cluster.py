@@ -68,7 +68,8 @@ def from_tf_config(text):
         SettingsError: it is malformed, or asks for other roles than chief and worker.
     """
     content = _parsed(text)
-    jobs, task = content.get("cluster") or {}, content.get("task") or {}
+    jobs = content.get("cluster") or {}
+    task = content.get("task") or {}
     if not jobs:
         return Cluster()
     others = sorted(set(jobs) - {"chief", "worker"}) if isinstance(jobs, dict) else ["a list"]

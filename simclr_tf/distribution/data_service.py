@@ -82,7 +82,8 @@ def check(address, seconds=None):
     Raises:
         DataError: nothing answers; SettingsError: there are several workers.
     """
-    place, seconds = host_and_port(address), SECONDS if seconds is None else seconds
+    place = host_and_port(address)
+    seconds = SECONDS if seconds is None else seconds
     try:
         socket.create_connection(place, _CONNECT_SECONDS).close()
     except OSError as error:
@@ -128,7 +129,9 @@ def watched(address):
     if not address:
         yield
         return
-    manager, done, troubles = cancellation.CancellationManager(), threading.Event(), []
+    manager = cancellation.CancellationManager()
+    done = threading.Event()
+    troubles = []
 
     def look():
         while not done.wait(_LOOK_SECONDS):

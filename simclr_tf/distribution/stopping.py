@@ -53,14 +53,16 @@ class AgreedStop(StopRequest):
     def __init__(self, max_minutes, group):
         """Args: max_minutes: see StopRequest; group: workers.WorkerGroup."""
         super().__init__(max_minutes)
-        self._group, self._next = group, 0
+        self._group = group
+        self._next = 0
         self._last = None  # (step, time) of the last look
 
     def reason(self, step):
         """What asks for a stop at `step`, in words; "" if nothing does or nobody looks now."""
         if step < self._next:
             return ""
-        own, now = super().reason(step), time.monotonic()
+        own = super().reason(step)
+        now = time.monotonic()
         per_step = 0.0
         if self._last is not None:
             per_step = (now - self._last[1]) / (step - self._last[0])

@@ -29,8 +29,10 @@ class WorkerGroup:
 
     def __init__(self, strategy, cluster=None):
         """Args: strategy: tf.distribute.Strategy of this process; cluster: Cluster, or None."""
-        self.strategy, self.cluster = strategy, cluster or Cluster()
-        self.index, self.count = self.cluster.index, self.cluster.count
+        self.strategy = strategy
+        self.cluster = cluster or Cluster()
+        self.index = self.cluster.index
+        self.count = self.cluster.count
 
     @property
     def is_chief(self):
@@ -80,7 +82,8 @@ class WorkerGroup:
         Raises:
             UserError: of this worker, or WorkerLostError naming the one that failed.
         """
-        result, failure = None, None
+        result = None
+        failure = None
         try:
             result = action()
         except UserError as error:

@@ -9,7 +9,8 @@ from simclr_tf.runs.files import write_atomically
 from simclr_tf.stack import tf
 
 MOST_PAIRS = 10_000  # listed; the others are counted
-_BLOCK, _BANK_BLOCK = 1024, 4096
+_BLOCK = 1024
+_BANK_BLOCK = 4096
 
 
 def near_duplicates(h, threshold, most=MOST_PAIRS, progress=None):
@@ -27,7 +28,8 @@ def near_duplicates(h, threshold, most=MOST_PAIRS, progress=None):
         (cosine float32 [k], first int64 [k], second int64 [k], number of pairs in all): most
         similar first, then by position; first < second.
     """
-    found, total = _no_pairs(), 0
+    found = _no_pairs()
+    total = 0
     for start in range(0, len(h), _BLOCK):
         rows = _unit(h[start : start + _BLOCK])
         for bank_start in range(start, len(h), _BANK_BLOCK):

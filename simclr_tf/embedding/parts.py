@@ -61,7 +61,8 @@ class Parts:
         content = io.BytesIO()
         np.savez(content, next=np.int64(next_id), **columns)
         write_atomically(self._path(self.count), content.getvalue())
-        self.count, self.next = self.count + 1, next_id
+        self.count = self.count + 1
+        self.next = next_id
 
     def read(self, number):
         """The columns of part `number`, a dict of arrays.

@@ -36,7 +36,9 @@ def write_projector(folder, parts, names, class_names):
     Returns:
         number of points.
     """
-    pictures, points, lines = [], [], []
+    pictures = []
+    points = []
+    lines = []
     for start, columns in parts:
         chosen = np.isin(columns.get("id", []), columns.get("sprite_id", []))
         if chosen.any():
@@ -49,7 +51,8 @@ def write_projector(folder, parts, names, class_names):
             ]
     if not points:
         return 0
-    points, pictures = np.concatenate(points), np.concatenate(pictures)
+    points = np.concatenate(points)
+    pictures = np.concatenate(pictures)
     text = io.StringIO()
     np.savetxt(text, points, "%.6g", "\t")
     header = ["path\tclass"] if class_names else []  # of one column TensorBoard wants none

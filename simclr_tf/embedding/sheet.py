@@ -10,8 +10,11 @@ from simclr_tf.evaluation.knn import nearest_neighbours
 from simclr_tf.runs.files import write_atomically
 from simclr_tf.stack import tf
 
-QUERIES, NEIGHBOURS = 10, 8
-SIDE, CAPTION, GAP = 96, 14, 4  # pixels
+QUERIES = 10
+NEIGHBOURS = 8
+SIDE = 96  # pixels
+CAPTION = 14
+GAP = 4
 
 
 def draw_neighbours(path, source, h, ids, paths):
@@ -54,13 +57,15 @@ class _Thumbnails:
 
 def _sheet(lines, thumbnail, paths):
     """Bytes of a PNG: one row of pictures per line, captions below."""
-    width, height = SIDE + GAP, SIDE + 2 * CAPTION + GAP
+    width = SIDE + GAP
+    height = SIDE + 2 * CAPTION + GAP
     size = (max(map(len, lines)) * width + GAP, len(lines) * height + GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for i, line in enumerate(lines):
         for j, (row, words) in enumerate(line):
-            left, top = GAP + j * width, GAP + i * height
+            left = GAP + j * width
+            top = GAP + i * height
             sheet.paste(thumbnail(row), (left, top))
             for number, text in enumerate((words, _shortened(str(paths[row])))):
                 draw.text((left, top + SIDE + number * CAPTION), text, fill="black")

@@ -67,11 +67,13 @@ def embed(source, extractor, parts, image_size, sprites, progress=None):
     Raises:
         DataError: an image cannot be used and the source is strict.
     """
-    progress, batch_size = progress or (lambda done: None), extractor.global_batch_size
+    progress = progress or (lambda done: None)
+    batch_size = extractor.global_batch_size
     if parts.next >= source.num_examples:
         return
     dataset = prepared_batches(source, image_size, batch_size, parts.next)
-    rows, per_part = [], max(1, PART_ROWS // batch_size)
+    rows = []
+    per_part = max(1, PART_ROWS // batch_size)
     for batch, features in extractor.each(dataset):
         ids = batch["id"].numpy()
         kept, pictures = sprites.of_batch(ids, batch["images"])

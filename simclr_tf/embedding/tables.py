@@ -26,8 +26,11 @@ class Table:
             parts: Parts.
             names: function (start, stop) -> list of str, the paths of images by id.
         """
-        self._parts, self._names = parts, names
-        self.columns, self.num_rows, self.longest = {}, 0, 1
+        self._parts = parts
+        self._names = names
+        self.columns = {}
+        self.num_rows = 0
+        self.longest = 1
         for paths, columns in self.blocks():
             self.num_rows += len(paths)
             self.longest = max(self.longest, *map(len, paths))
@@ -66,7 +69,8 @@ class _Pipe(io.RawIOBase):
     """A file that is only written on, not back in, as object stores want it; of tf.io.gfile."""
 
     def __init__(self, path):
-        self._file, self._at = tf.io.gfile.GFile(path, "wb"), 0
+        self._file = tf.io.gfile.GFile(path, "wb")
+        self._at = 0
 
     def writable(self):
         return True

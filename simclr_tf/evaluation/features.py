@@ -52,7 +52,9 @@ class Extractor:
 
     def __call__(self, batches):
         """The Features of a dataset; arguments and result as of `extract_features`."""
-        parts, labels, ids = [], [], []
+        parts = []
+        labels = []
+        ids = []
         for batch, out in self.each(batches):
             parts.append(out)
             labels.append(batch["label"].numpy())

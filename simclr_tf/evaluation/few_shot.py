@@ -53,9 +53,11 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
         {"few_shot": {str(k): mean top-1}, "few_shot_std": {str(k): deviation over draws},
         "few_shot_interval": {str(k): [low, high] of `draws_interval`}}.
     """
-    (train_h, train_y), (eval_h, eval_y) = train, evaluation
+    train_h, train_y = train
+    eval_h, eval_y = evaluation
     scaler = StandardScaler().fit(np.asarray(train_h, np.float64))
-    train_h, eval_h = scaler.transform(train_h), scaler.transform(eval_h)
+    train_h = scaler.transform(train_h)
+    eval_h = scaler.transform(eval_h)
     result = {"few_shot": {}, "few_shot_std": {}, "few_shot_interval": {}}
     for k in possible_shots(train_y, shots):
         hits = []
@@ -80,7 +82,8 @@ def draws_interval(hits, seed=0, samples=1000):
     Returns:
         [low, high], floats in [0, 1].
     """
-    hits, rng = np.asarray(hits, np.float64), np.random.default_rng(seed)
+    hits = np.asarray(hits, np.float64)
+    rng = np.random.default_rng(seed)
     draws, count = hits.shape
     means = []
     for _ in range(samples):

@@ -37,7 +37,8 @@ def device_bytes(num_queries, num_bank, dims, k, block=BLOCK, bank_block=BANK_BL
     Three times the block of the bank: the rows, and up to two copies that libraries of matrix
     products pack them into. Measured on a CPU: 8 MiB above it (`python -m benchmarks.knn`).
     """
-    rows, columns = min(block, num_queries), min(bank_block, num_bank)
+    rows = min(block, num_queries)
+    columns = min(bank_block, num_bank)
     return 4 * (rows * dims + 3 * columns * dims + 2 * rows * (columns + k))
 
 

@@ -30,7 +30,8 @@ class LinearClassifiers(tf.Module):
         """
         super().__init__(name="linear_classifiers")
         self.grid = tuple(grid)
-        self.kernels, self.biases = {}, {}
+        self.kernels = {}
+        self.biases = {}
         for number, (name, dim) in enumerate(sorted(dims.items())):
             shape = [len(self.grid), dim, num_classes]
             start = tf.zeros(shape) if zero_init else 0.01 * tf.random.stateless_normal(shape, [seed, number])  # fmt: skip
@@ -62,7 +63,8 @@ class LinearClassifiers(tf.Module):
 
     def scores(self, name, h, member=0):
         """Logits float32 [n, c] of one classifier for NumPy features h [n, d]."""
-        kernel, bias = self.kernels[name].numpy()[member], self.biases[name].numpy()[member]
+        kernel = self.kernels[name].numpy()[member]
+        bias = self.biases[name].numpy()[member]
         return np.asarray(h, np.float32) @ kernel + bias
 
 
@@ -81,7 +83,8 @@ class LinearTrainer:
         learning_rate: float or schedule.
         momentum: of Nesterov SGD.
         """
-        self.classifiers, self.make_views = classifiers, make_views
+        self.classifiers = classifiers
+        self.make_views = make_views
         self.feature_functions = feature_functions
         self.optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum, nesterov=True)
         self.optimizer.build(list(classifiers.trainable_variables))

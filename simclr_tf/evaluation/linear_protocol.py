@@ -66,7 +66,8 @@ def grid_of(protocol):
 
 def feature_functions(evaluation):
     """{feature space: images float [b, s, s, 3] -> float [b, d]}, encoders in inference mode."""
-    config, encoder = evaluation.config, evaluation.encoder
+    config = evaluation.config
+    encoder = evaluation.encoder
     functions = {"simclr": lambda images: encoder(images, training=False)}
     if config.protocol.baselines:
         with evaluation.strategy.scope():
@@ -163,8 +164,10 @@ def _view(evaluation):
 
 
 def _train_batches(evaluation):
-    config, views = evaluation.config, evaluation.views
-    size, batch = config.data.image_size, config.protocol.train_batch_size
+    config = evaluation.config
+    views = evaluation.views
+    size = config.data.image_size
+    batch = config.protocol.train_batch_size
     return train_batches(evaluation.train, views, size, batch, config.run.seed, num_views=1)
 
 
@@ -174,8 +177,10 @@ def _chain(function, scale):
 
 def _train(evaluation, functions):
     """LinearClassifiers of all spaces, trained."""
-    config, source = evaluation.config, evaluation.train
-    protocol, size = config.protocol, config.data.image_size
+    config = evaluation.config
+    source = evaluation.train
+    protocol = config.protocol
+    size = config.data.image_size
     black = tf.zeros([1, size, size, config.model.image_channels])
     dims = {name: int(f(black).shape[-1]) for name, f in functions.items()}
     steps = total_steps(protocol, source.num_examples)

@@ -120,9 +120,12 @@ def tune_logistic(
     Returns:
         Tuned(weights [d, c], bias [c], penalty float, held_out_top_1 {penalty: figure}).
     """
-    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    features = np.asarray(features, np.float32)
+    labels = np.asarray(labels)
     kept, out, judge = choice or Choice(*split_held_out(labels, HELD_OUT, seed), _top_1)
-    start, figures, best = None, {}, None
+    start = None
+    figures = {}
+    best = None
     for penalty in penalties:
         start = fit_logistic(
             features[kept], labels[kept], num_classes, penalty, start, max_iterations

@@ -21,7 +21,8 @@ def top_k(scores, labels, k):
 
 def _hits(scores, labels, k):
     """bool [n]: whether fewer than k classes come before the label; NaN scores never hit."""
-    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    scores = np.asarray(scores, np.float64)
+    labels = np.asarray(labels)
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1])[None, :] < labels[:, None]
     before = (scores > own) | ((scores == own) & earlier)
@@ -55,7 +56,8 @@ def mean_per_class_interval(predictions, labels, num_classes, samples=1000, seed
     counts = confusion_matrix(predictions, labels, num_classes)
     totals = counts.sum(axis=1)
     present = totals > 0
-    totals, hits = totals[present], np.diag(counts)[present]
+    totals = totals[present]
+    hits = np.diag(counts)[present]
     drawn = np.random.default_rng(seed).binomial(totals, hits / totals, (samples, len(totals)))
     low, high = np.percentile((drawn / totals).mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
@@ -87,7 +89,8 @@ def classification_report(scores, labels):
         "mean_per_class_interval"}; top_5 is top-k with k = num_classes where there are fewer than
         5 classes; intervals are [low, high], Wilson's, of the mean per class by bootstrap.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores = np.asarray(scores)
+    labels = np.asarray(labels)
     n, num_classes = scores.shape
     report = {}
     for name, k in (("top_1", 1), ("top_5", min(5, num_classes))):

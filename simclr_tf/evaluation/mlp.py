@@ -19,7 +19,8 @@ def fit_mlp(features, labels, num_classes, hidden=512, epochs=50, seed=0):
     Returns:
         function float [m, d] -> logits float32 [m, num_classes].
     """
-    features, labels = np.asarray(features, np.float32), np.asarray(labels, np.int32)
+    features = np.asarray(features, np.float32)
+    labels = np.asarray(labels, np.int32)
     layers = [_dense(hidden, "relu", seed, "hidden")] if hidden else []
     model = keras.Sequential([*layers, _dense(num_classes, None, seed, "classes")])
     model.build((None, features.shape[1]))
@@ -42,7 +43,8 @@ def _train(model, features, labels, picked):
     curve = keras.optimizers.schedules.CosineDecay(1e-3, len(picked))
     optimizer = keras.optimizers.Adam(curve, jit_compile=False)
     optimizer.build(model.trainable_variables)
-    features, labels = tf.constant(features), tf.constant(labels)
+    features = tf.constant(features)
+    labels = tf.constant(labels)
 
     @tf.function
     def train(picked):

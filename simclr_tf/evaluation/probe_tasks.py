@@ -29,8 +29,10 @@ class Probing:
     """
 
     def __init__(self, config, trained, strategy, train, held_out):
-        self.config, self.trained = config, trained
-        self.train, self.held_out = train, held_out
+        self.config = config
+        self.trained = trained
+        self.train = train
+        self.held_out = held_out
         with strategy.scope():
             self._untrained = untrained_encoder(
                 config.model, config.data.image_size, config.run.seed
@@ -57,7 +59,8 @@ class Probing:
             return eval_batches(source, config.data.image_size, config.probe.eval_batch_size)
         views = _views_of(self.trained, task)
         if views not in self._views:
-            size, seed = config.data.image_size, config.run.seed
+            size = config.data.image_size
+            seed = config.run.seed
             self._views[views] = make_views(views, size, seed, num_views=1)
         return _transformed(config, (views, self._views[views]), source, task)
 
@@ -71,7 +74,9 @@ def measure(probing, task):
         {"chance": share of the commonest class of the evaluation images, "spaces": {name:
         classification report}}, and the confusion matrix of h as CSV.
     """
-    config, rows, scores = probing.config, {}, {}
+    config = probing.config
+    rows = {}
+    scores = {}
     classes = probing.train.class_names if task == "label" else CLASSES[task]
     train, held_out = (probing.features(one, task) for one in (probing.train, probing.held_out))
     for name in train.h:
@@ -91,7 +96,8 @@ def _scores(config, task, pair, labels, num_classes):
         tuned = tune_logistic(pair[0], labels, num_classes, seed, PENALTIES[::4], 100)
         return pair[1] @ tuned.weights + tuned.bias
     settings = config.probe
-    width, epochs = settings.probe_hidden, settings.probe_epochs
+    width = settings.probe_hidden
+    epochs = settings.probe_epochs
     return fit_mlp(pair[0], labels, num_classes, width, epochs, seed)(pair[1])
 
 
@@ -112,14 +118,17 @@ def _views_of(trained, task):
 def _transformed(config, pair, source, task):
     """One random view of each image, transformed; pair: (config.Views, their function)."""
     views, view = pair
-    size, seed, count = config.data.image_size, config.run.seed, source.num_examples
+    size = config.data.image_size
+    seed = config.run.seed
+    count = source.num_examples
     batch = min(config.probe.eval_batch_size, count)
     classes = drawn_classes(task, count, seed)
     # the first `count` places of the shuffled stream hold every image once
     stream = train_batches(source, views, size, batch, seed, num_views=1)
     for number, one in enumerate(stream.take(-(-count // batch))):
         left = min(batch, count - number * batch)
-        ids, images = one["id"].numpy(), view(one)
+        ids = one["id"].numpy()
+        images = view(one)
         if task == "color":
             labels = np.int32(draws.draw(views, seed, draws.rows_of(one, 1)).grayscale.numpy())
         else:

@@ -140,7 +140,8 @@ _PROTOCOL = {
 
 
 def _protocol(form):
-    paper, fast = _PROTOCOL["paper"], _PROTOCOL["fast"]
+    paper = _PROTOCOL["paper"]
+    fast = _PROTOCOL["fast"]
     if form == "both":
         return paper + fast.format(title="All, L-BFGS")
     return paper if form == "paper" else fast.format(title="All labels")

@@ -67,7 +67,8 @@ def open_set(config, about):
     Args:
         config: config.Transfer; about: TransferSet.
     """
-    data, seed = data_settings(config, about), config.run.seed
+    data = data_settings(config, about)
+    seed = config.run.seed
     train, test = (sources.open_source(data, which, seed) for which in ("train", "eval"))
     test.quarantine = train.quarantine
     if about.metric == "map_11":

@@ -35,10 +35,14 @@ def measure(config, data, encoders, strategy):
     def all_features(images, training):
         return {name: encoder(images, training=training) for name, encoder in encoders.items()}
 
-    size, batch = config.data.image_size, config.transfer.eval_batch_size
+    size = config.data.image_size
+    batch = config.transfer.eval_batch_size
     extract = Extractor(all_features, batch, strategy)
     train, test = (extract(eval_batches(one, size, batch)) for one in (data.train, data.test))
-    right, rows, hits, confusions = truth(data.test, test.labels), {}, {}, {}
+    right = truth(data.test, test.labels)
+    rows = {}
+    hits = {}
+    confusions = {}
     for name in encoders:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(test.h[name])
@@ -69,7 +73,8 @@ def p_value(config, data, labels, hits, other_hits):
 
 def _classify(config, data, pair, labels):
     """(scores of the test images [n, c], penalty) of one feature space."""
-    seed, most = config.run.seed, config.transfer.max_iterations
+    seed = config.run.seed
+    most = config.transfer.max_iterations
     if labels.ndim == 2:
         scores_of, penalty = tune_multi_label(pair[0], labels, data.split, max_iterations=most)
         return scores_of(pair[1]), penalty

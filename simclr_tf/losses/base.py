@@ -40,8 +40,10 @@ class ContrastiveLoss:
                 f"loss_block_size={block_size} is not allowed: give an even number of rows, 0 to "
                 "choose by batch size, or -1 for one dense block."
             )
-        self.temperature, self.hidden_norm = float(temperature), bool(hidden_norm)
-        self.block_size, self.jit_compile = int(block_size), bool(jit_compile)
+        self.temperature = float(temperature)
+        self.hidden_norm = bool(hidden_norm)
+        self.block_size = int(block_size)
+        self.jit_compile = bool(jit_compile)
         self.name = name or type(self).__name__
         self._compiled = {}  # by kernel
 

@@ -19,7 +19,9 @@ class OverPairs:
     """
 
     def __init__(self, loss, num_views, local_views=0):
-        self._loss, self.num_views, self.local_views = loss, num_views, local_views
+        self._loss = loss
+        self.num_views = num_views
+        self.local_views = local_views
 
     def __getattr__(self, name):
         return getattr(self._loss, name)

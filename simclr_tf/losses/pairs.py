@@ -18,7 +18,8 @@ class PairwiseLoss(base.ContrastiveLoss):
 
     def __init__(self, semi_hard, **kwargs):
         super().__init__(**kwargs)
-        self.semi_hard, self.rule = bool(semi_hard), None
+        self.semi_hard = bool(semi_hard)
+        self.rule = None
 
     def get_config(self):
         """The arguments of the constructor."""
@@ -28,7 +29,8 @@ class PairwiseLoss(base.ContrastiveLoss):
         """See `ContrastiveLoss`; labels are not used."""
         local = tf.stack(tf.split(tf.stop_gradient(z), 2))
         b = tiles.size(local, 1)
-        images, keys = tf.range(b), local
+        images = tf.range(b)
+        keys = local
         if context is not None:
             keys = _swap(replicas.gather(_swap(local), context))
             images += b * tf.cast(context.replica_id_in_sync_group, tf.int32)

@@ -48,8 +48,10 @@ class SupervisedContrastive(base.ContrastiveLoss):
         row = first + tf.range(m)
         image = first // 2 + tf.range(m) % (m // 2)
         group = tf.where(labels >= 0, labels, -2 - image)  # -1 is the padding of blocks
-        key_z, key_group = z, group
+        key_z = z
+        key_group = group
         if context is not None:
-            key_z, key_group = replicas.gather(z, context), replicas.gather(group, context)
+            key_z = replicas.gather(z, context)
+            key_group = replicas.gather(group, context)
         anchor = [z * (1.0 / self.temperature), row, group]
         return anchor, [key_z, tf.range(tiles.size(key_z)), key_group]

@@ -106,7 +106,8 @@ class Bottleneck(Block):
     expansion = 4
 
     def make_branch(self, shape, parts):
-        filters, strides = shape.filters, shape.strides
+        filters = shape.filters
+        strides = shape.strides
         middle = [
             parts.convolution("conv2", filters, 3, strides),
             parts.normalized("conv2_norm"),

@@ -32,8 +32,11 @@ class FineTuned(StepParts, keras.Model):
         self._kernel_decay = kwargs.pop("kernel_decay", 0.0)
         self._label_sets = kwargs.pop("label_sets", False)
         super().__init__(**kwargs)
-        self.encoder, self.head, self.probe = encoder, head, classifier
-        self.make_views, self.selector = make_views, selector
+        self.encoder = encoder
+        self.head = head
+        self.probe = classifier
+        self.make_views = make_views
+        self.selector = selector
         names = ["loss", "label_accuracy" if self._label_sets else "top_1"]
         self.running = {name: keras.metrics.Mean(name=name) for name in names}
         self.running["non_finite_steps"] = NonFiniteSteps()
@@ -52,7 +55,9 @@ class FineTuned(StepParts, keras.Model):
         Returns:
             {name: float []}: the running means since the metrics were last reset.
         """
-        before, images, labels = self.snapshot(), self.make_views(batch), batch["label"]
+        before = self.snapshot()
+        images = self.make_views(batch)
+        labels = batch["label"]
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             logits = self(images, training=True)

@@ -22,7 +22,9 @@ class Parts:
     """
 
     def __init__(self, norm, seed, path=""):
-        self.norm, self.seed, self.path = norm, seed, path
+        self.norm = norm
+        self.seed = seed
+        self.path = path
 
     def under(self, name):
         """The same for the layers of the child `name`."""

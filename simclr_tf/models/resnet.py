@@ -76,7 +76,8 @@ class ResNet(keras.Model):
             "global_statistics": settings["global_bn"],
         }
         parts = Parts(norm, settings["seed"])
-        sk_ratio, se_ratio = settings["sk_ratio"], settings["se_ratio"]
+        sk_ratio = settings["sk_ratio"]
+        se_ratio = settings["se_ratio"]
         kind, blocks = BLOCKS[settings["depth"]]
         filters = [max(1, round(64 * 2**i * settings["width_multiplier"])) for i in range(4)]
         self.stem = Stem(

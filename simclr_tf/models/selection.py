@@ -42,7 +42,9 @@ class SelectedLayer(keras.Model):
 
     def __init__(self, encoder, head, index, name="selected_layer", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.encoder, self.head, self.index = encoder, head, index
+        self.encoder = encoder
+        self.head = head
+        self.index = index
         self.feature_dim = head.widths(encoder.feature_dim)[index]
 
     @plain_python

@@ -36,8 +36,11 @@ class SimCLR(StepParts, keras.Model):
             **kwargs: of keras.Model.
         """
         super().__init__(**kwargs)
-        self.encoder, self.head, self.probe = encoder, head, probe
-        self.contrastive_loss, self.make_views = loss, make_views
+        self.encoder = encoder
+        self.head = head
+        self.probe = probe
+        self.contrastive_loss = loss
+        self.make_views = make_views
         names = ["loss", *FIGURES]
         if probe is not None:
             names += ["probe_loss", "probe_top_1"]
@@ -62,7 +65,8 @@ class SimCLR(StepParts, keras.Model):
             {name: float []}: the running means since the metrics were last reset; the effective
             rank, an eigendecomposition, is left to `rank.result()`.
         """
-        before, views = self.snapshot(), self.make_views(batch)
+        before = self.snapshot()
+        views = self.make_views(batch)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             h, every_h = self.embed(views)

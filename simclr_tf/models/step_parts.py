@@ -35,7 +35,8 @@ class StepParts:
             loss: float [], of this replica.
             before: `snapshot()` of the beginning of the step.
         """
-        optimizer, scale = self.optimizer, None
+        optimizer = self.optimizer
+        scale = None
         if hasattr(optimizer, "get_unscaled_gradients"):
             gradients = optimizer.get_unscaled_gradients(gradients)
             scale = optimizer.loss_scale

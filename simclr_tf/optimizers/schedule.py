@@ -79,7 +79,8 @@ class InRounds(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        rate, start = self.rounds[0](step), 0
+        rate = self.rounds[0](step)
+        start = 0
         for before, after in zip(self.rounds, self.rounds[1:]):
             start += before.total_steps
             rate = tf.where(step < start, rate, after(step - start))

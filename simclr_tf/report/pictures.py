@@ -60,7 +60,8 @@ def _section(kind, settings):
 
 def _views(trained, source):
     """(originals [8, s, s, 3], views [2, 8, s, s, 3]) of the first images of training."""
-    size, seed = trained.settings["image_size"], trained.settings["seed"]
+    size = trained.settings["image_size"]
+    seed = trained.settings["seed"]
     views = _section(settings_of.Views, trained.settings)
     batch = next(iter(train_batches(source, views, size, ROWS, seed)))
     pairs = make_views(views, size, seed)(batch).numpy()
@@ -93,7 +94,8 @@ def _one_per_class(labels):
 
 def _look(trained, sample):
     """Images (kept as uint8) and features of a sample."""
-    size, kept = trained.settings["image_size"], []
+    size = trained.settings["image_size"]
+    kept = []
 
     def batches():
         for batch in eval_batches(sample, size, BATCH):

@@ -9,7 +9,8 @@ class Sample:
     """
 
     def __init__(self, source, seed, count):
-        self._source, self._seed = source, seed
+        self._source = source
+        self._seed = seed
         self.count = min(count, source.num_examples)
 
     def __getattr__(self, name):

@@ -16,7 +16,9 @@ from simclr_tf.views.device import make_views
 from simclr_tf.views.study import OPERATORS
 
 CELL = 96  # images are enlarged by whole factors to at least about this many pixels
-_GAP, _LABEL_WIDTH, _FONT_SIZE = 4, 150, 15
+_GAP = 4
+_LABEL_WIDTH = 150
+_FONT_SIZE = 15
 
 
 def variants(views, image_size, rgb=True):
@@ -43,7 +45,8 @@ def sheet_rows(source, config, count):
 
     Local views are of their own size.
     """
-    size, seed = config.data.image_size, config.run.seed
+    size = config.data.image_size
+    seed = config.run.seed
     views = dataclasses.replace(config.views, augment_on="device", resize_on="host")
     plain = dataclasses.replace(views, auto_augment="none")
     config = dataclasses.replace(config, views=views)
@@ -81,7 +84,8 @@ def write_sheet(rows, path):
     factor = max(1, round(CELL / size))
     step = size * factor + _GAP
     sheet = Image.new("RGB", (_LABEL_WIDTH + count * step, len(rows) * step + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_FONT_SIZE)
     for row, (name, images) in enumerate(rows):
         top = _GAP + row * step
         lines = name.replace(" + ", " +\n").splitlines()[: max(1, step // (_FONT_SIZE + 4))]

@@ -61,7 +61,8 @@ def _knn(results):
 
 
 def _finetune(results):
-    rows, share = results["rows"], f"{100 * results['label_fraction']:g} %"
+    rows = results["rows"]
+    share = f"{100 * results['label_fraction']:g} %"
     labels = f"{results['num_labels']:,}"
     several = any("map_11" in figures for figures in rows.values())
     metric, words = ("map_11", " (11-point mAP)") if several else ("top_1", "")
@@ -78,7 +79,8 @@ def _finetune(results):
 def _transfer(results):
     lines = []
     for name, rows in results["datasets"].items():
-        labels, untrained = f"{rows['num_train']:,}", _value(rows["untrained"])
+        labels = f"{rows['num_train']:,}"
+        untrained = _value(rows["untrained"])
         if "simclr" in rows:
             simclr = _value(rows["simclr"])
             lines.append([f"transfer to {name}, linear", labels, untrained, "-", simclr])

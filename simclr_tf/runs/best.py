@@ -26,9 +26,12 @@ class BestKeeper:
             metric: name of a logged figure.
             group: workers.WorkerGroup of several, whose chief alone decides.
         """
-        self.metric, self._path = metric, os.path.join(directory, "best.json")
+        self.metric = metric
+        self._path = os.path.join(directory, "best.json")
         self._sign = -1.0 if metric in _LOWER_IS_BETTER else 1.0
-        self._saver, self._latest, self._group = saver, None, group or WorkerGroup(None)
+        self._saver = saver
+        self._latest = None
+        self._group = group or WorkerGroup(None)
         clear_half_written(directory)
         stored = read_json(self._path) if tf.io.gfile.exists(self._path) else {}
         self._best = stored.get("value") if stored.get("metric") == metric else None
@@ -43,7 +46,8 @@ class BestKeeper:
         Raises:
             tf.errors.OpError, DataError: it cannot be written.
         """
-        value, self._latest = self._latest, None
+        value = self._latest
+        self._latest = None
         if not self._group.exchange(self._is_better(value))[0, 0]:
             return
         self._saver.save(step)

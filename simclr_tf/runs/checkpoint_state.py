@@ -27,7 +27,9 @@ def newest(folder):
 
 def mend(folder):
     """Writes the file `checkpoint` anew where it does not name what `newest` finds; says so."""
-    path, named, state = newest(folder), _named(folder), os.path.join(folder, "checkpoint")
+    path = newest(folder)
+    named = _named(folder)
+    state = os.path.join(folder, "checkpoint")
     if path == named:
         if path is None and tf.io.gfile.exists(state):
             tf.io.gfile.remove(state)  # TensorFlow's manager stumbles over an empty one
@@ -45,7 +47,9 @@ class Saver:
     """
 
     def __init__(self, checkpoint, folder, keep, scratch=None):
-        self._parts, self._manager, self._scratch = (checkpoint, folder, keep), None, scratch
+        self._parts = (checkpoint, folder, keep)
+        self._manager = None
+        self._scratch = scratch
 
     def save(self, step):
         """Writes the checkpoint of `step` and returns its path; raises tf.errors.OpError."""

@@ -35,7 +35,8 @@ class Checkpoints:
             parts["probe"] = model.probe
         parts["metrics"] = tf.train.Checkpoint(**{m.name: m for m in model.metrics})
         self.checkpoint = tf.train.Checkpoint(step=self.step, **parts)
-        self._group, self._several = group, group is not None and group.count > 1
+        self._group = group
+        self._several = group is not None and group.count > 1
         self._folder = self._scratch = self.best = None
         if self._several and not group.is_chief:
             self._folder = tempfile.TemporaryDirectory(prefix="simclr_tf_")

@@ -23,7 +23,8 @@ def extended(folder, epochs, steps):
     Raises:
         SettingsError: the run is not finished, or was extended by more than `epochs` already.
     """
-    path, ends = folder.join(_FILE), []
+    path = folder.join(_FILE)
+    ends = []
     if folder.path and tf.io.gfile.exists(path):
         ends = read_json(path)["extend_epochs"]
     last = ends[-1] if ends else 0

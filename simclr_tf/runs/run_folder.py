@@ -27,7 +27,8 @@ class RunFolder:
     """
 
     def __init__(self, path, flag="--model_dir"):
-        self.path, self.flag = path, flag
+        self.path = path
+        self.flag = flag
 
     def join(self, *parts):
         """A path inside the folder."""
@@ -95,7 +96,8 @@ class RunFolder:
                 f"{self.path} holds a run with other settings: {pairs}; "
                 f"repeat the old settings to resume, or give another {self.flag}."
             )
-        before, now = stored.get("dataset", {}).get("fingerprint"), dataset.get("fingerprint")
+        before = stored.get("dataset", {}).get("fingerprint")
+        now = dataset.get("fingerprint")
         if before != now:
             raise SettingsError(
                 f"the images of {dataset.get('name')} changed since {self.path} was started "

@@ -134,7 +134,8 @@ def build_parts(settings, names, num_classes):
         names: which of "encoder", "head" and "probe" to build.
         num_classes: outputs of the probe, if that is wanted.
     """
-    model, image_size = model_settings(settings), settings["image_size"]
+    model = model_settings(settings)
+    image_size = settings["image_size"]
     encoder = build_encoder(model, image_size)
     parts = {"encoder": encoder, "head": None, "probe": None}
     if "head" in names:

@@ -73,7 +73,8 @@ def devices(job):
     """Every device of the strategy multiplies two matrices."""
     found = tf.config.list_logical_devices(job.kind)
     a, b = np.random.default_rng(0).normal(size=(2, 256, 256)).astype(np.float32)
-    want, worst = (np.float64(a) @ np.float64(b)).ravel(), 0.0
+    want = (np.float64(a) @ np.float64(b)).ravel()
+    worst = 0.0
     with parity.full_float32():
         for device in found:
             with tf.device(device.name):
@@ -87,7 +88,8 @@ def devices(job):
 
 def replicas(job):
     """Loss and gradient of all replicas against the reference; see `parity.replica_errors`."""
-    errors, limit = parity.replica_errors(job.strategy), FLOAT32_LIMIT[job.kind]
+    errors = parity.replica_errors(job.strategy)
+    limit = FLOAT32_LIMIT[job.kind]
     count = job.strategy.num_replicas_in_sync
     words = f"relative error of {count} replica{'s' * (count > 1)} against equation 1 in float64"
     return [
@@ -104,7 +106,8 @@ def precision(job):
     for kind in kinds:
         low_loss, low_gradient = _graded(kind)
         of_loss = abs(low_loss - loss) / loss
-        error, limit = parity.relative(low_gradient, gradient), LOW_LIMITS[kind]
+        error = parity.relative(low_gradient, gradient)
+        limit = LOW_LIMITS[kind]
         meaning = (
             f"relative error of the gradient against float32, at most {limit:g} and not 0 "
             f"(loss {of_loss:.0e}, at most {LOSS_LIMIT:g})"
@@ -117,7 +120,8 @@ def precision(job):
 def _graded(policy):
     """(loss, gradient of the encoder as one vector) of a step in a precision."""
     with _policy(policy):
-        simclr, batch = parity.build(PRECISION_MODEL), parity.batch_of(16)
+        simclr = parity.build(PRECISION_MODEL)
+        batch = parity.batch_of(16)
     scale = 1024.0  # what a loss scale does: small gradients stay above what float16 can hold
 
     @tf.function(autograph=False)

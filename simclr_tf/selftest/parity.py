@@ -11,7 +11,9 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.simclr import SimCLR
 from simclr_tf.stack import keras, tf
 
-CLASSES, SIZE, TEMPERATURE = 5, 8, 0.2
+CLASSES = 5
+SIZE = 8
+TEMPERATURE = 0.2
 MODEL = Model(resnet_depth=10, width_multiplier=0.0625, proj_out_dim=16)
 RATE = 2.0**16  # so large that rounding the updated weights does not hide the gradient
 _KINK = 3e-5  # nearer to a ReLU's kink, rounding may put a replica on the other side
@@ -31,7 +33,9 @@ def build(model):
         model: config.Model.
     """
     keras.utils.set_random_seed(0)
-    encoder, head, probe = build_encoder(model, SIZE), build_head(model), LinearClassifier(CLASSES)
+    encoder = build_encoder(model, SIZE)
+    head = build_head(model)
+    probe = LinearClassifier(CLASSES)
     h = encoder(tf.zeros([1, SIZE, SIZE, 3]))
     head(h), probe(h)
     for variable in encoder.trainable_variables:
@@ -71,7 +75,8 @@ def plain_gradients(simclr, batch):
 
 def distance_to_kink(simclr, batch):
     """Smallest |input| of any ReLU."""
-    nearest, relu = [], tf.nn.relu
+    nearest = []
+    relu = tf.nn.relu
 
     def recording(x, *args, **kwargs):
         nearest.append(float(tf.reduce_min(tf.abs(x))))

@@ -13,8 +13,11 @@ from simclr_tf.stack import tf
 from simclr_tf.views.batches import train_batches
 from simclr_tf.views.device import make_views
 
-SIZE, BATCH, SECONDS = 224, 32, 3.0
-_HEIGHT, _WIDTH = 375, 500  # the usual size of an ImageNet photograph
+SIZE = 224
+BATCH = 32
+SECONDS = 3.0
+_HEIGHT = 375  # the usual size of an ImageNet photograph
+_WIDTH = 500
 _IMAGES = 64
 
 
@@ -31,7 +34,8 @@ def photographs():
 
 def rates(job):
     """Decoding with two crops on the host, then the views of such batches on the device."""
-    source, views = photographs(), settings_of.Views()
+    source = photographs()
+    views = settings_of.Views()
     batches = train_batches(source, views, SIZE, BATCH, job.run.seed)
     host, first = _rate(iter(batches))
     again = next(iter(train_batches(source, views, SIZE, BATCH, job.run.seed)))
@@ -50,7 +54,8 @@ def rates(job):
 def _rate(iterator):
     """(images per second after the first batch, the first batch); waits for every batch."""
     first = next(iterator)
-    count, began = 0, time.monotonic()
+    count = 0
+    began = time.monotonic()
     while time.monotonic() - began < SECONDS or not count:
         tf.nest.map_structure(lambda tensor: tensor[0].numpy(), next(iterator))
         count += BATCH

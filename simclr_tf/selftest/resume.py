@@ -14,7 +14,8 @@ from simclr_tf.selftest import encoder
 from simclr_tf.selftest.checks import STEP, Outcome
 from simclr_tf.stack import tf
 
-_IMAGES, _SIDE = 32, 40
+_IMAGES = 32
+_SIDE = 40
 _AT_ONCE = 1e-6  # minutes: over before the first step ends
 
 

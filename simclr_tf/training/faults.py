@@ -24,8 +24,11 @@ class FaultWatch:
             examples_of: callable, step -> (example ids, their names), lists.
             stream: where warnings go; None is stderr.
         """
-        self.model, self.checkpoints, self.folder = model, checkpoints, folder
-        self.examples_of, self.stream = examples_of, stream or sys.stderr
+        self.model = model
+        self.checkpoints = checkpoints
+        self.folder = folder
+        self.examples_of = examples_of
+        self.stream = stream or sys.stderr
         self.count = model.running["non_finite_steps"]
         self._told = 0
 
@@ -45,7 +48,8 @@ class FaultWatch:
             DivergedError: a step went wrong, or too many in a row were skipped, or the weights
                 that are to be saved are not finite.
         """
-        first, longest = int(self.count.first.numpy()), int(self.count.longest.numpy())
+        first = int(self.count.first.numpy())
+        longest = int(self.count.longest.numpy())
         if first and not self.model.skips_non_finite:
             what = "the loss or a gradient became NaN or infinite at"
             self._stop(first, what, ", or skip such steps with --on_nan=skip")

@@ -70,10 +70,13 @@ class GradientCache:
             jit_compile: compile each part of the step with XLA.
             separate_views: normalise the two views of an image in different micro-batches.
         """
-        self.model, self.strategy, self.count = model, strategy, z_shape[0]
+        self.model = model
+        self.strategy = strategy
+        self.count = z_shape[0]
         self.separate_views = separate_views
         self.norms = batch_norms(model.encoder, model.head)
-        self._tracing, self._decays = 0, contextlib.ExitStack()
+        self._tracing = 0
+        self._decays = contextlib.ExitStack()
         with strategy.scope():
             self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
             self.gradients = [_local(v.shape, "gradient") for v in model.trainable_variables]
@@ -114,7 +117,8 @@ class GradientCache:
         if not self.separate_views:
             own = part(index)
             return self.model.make_views(own), own["label"]
-        own, next_one = part(index), part(self._second(index))
+        own = part(index)
+        next_one = part(self._second(index))
         rows = own["label"].shape[0]
         both = {name: tf.concat([own[name], next_one[name]], 0) for name in own}
         both["view"] = tf.repeat([0, 1], rows)

@@ -27,8 +27,10 @@ class HealthWatch:
         stream: where warnings go; None is stderr.
         """
         self.chance = chance if loss_name == "nt_xent" else None
-        self.first, self.stream = max(warmup, YOUNG), stream or sys.stderr
-        self.counts, self.warned = {}, set()
+        self.first = max(warmup, YOUNG)
+        self.stream = stream or sys.stderr
+        self.counts = {}
+        self.warned = set()
 
     def look(self, step, logs):
         """Looks at the logs {name: float} of a step."""
@@ -43,7 +45,8 @@ class HealthWatch:
 
     def _sicknesses(self, logs):
         """(name, whether it shows, what to say) of each."""
-        loss, chance = logs["loss"], self.chance
+        loss = logs["loss"]
+        chance = self.chance
         stuck = chance is not None and abs(loss - chance) < 0.005 * chance
         yield (
             STUCK,

@@ -22,7 +22,8 @@ class StepRunner:
         cache: gradient_cache.GradientCache that takes the steps, or None for plain ones.
         rank_steps: the effective rank of h is measured at steps that this divides; 0: never.
         """
-        self.model, self.rank_steps = model, rank_steps
+        self.model = model
+        self.rank_steps = rank_steps
         self.iterator = iter(distributed(strategy, dataset))
         step = model.train_step
         if jit_compile:
@@ -96,7 +97,8 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
         DivergedError: see FaultWatch.look; the last good checkpoint is kept.
         PreemptedError: SIGTERM arrived or the time is over; the state of this step is saved.
     """
-    step, logs = start_step, {}
+    step = start_step
+    logs = {}
     with limits.stop or StopRequest() as stop:
         while step < steps.total:
             step += runner.run(min(limits.steps_per_execution, _to_next_stop(step, steps)))

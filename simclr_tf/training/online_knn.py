@@ -30,7 +30,8 @@ def online_knn(config, encoder, source, strategy, steps):
     if not every:
         return []
     require_labels(source, "--knn_while_pretraining")
-    seed, size = config.run.seed, config.data.image_size
+    seed = config.run.seed
+    size = config.data.image_size
     held_out = sources.open_source(config.data, "eval", seed)
     pair = [subset.sample(one, MOST, seed) for one in (source, held_out)]
     batch = 256

@@ -38,5 +38,6 @@ def build_loss(config):
     # under a whole compiled step the kernels are compiled with it, otherwise on their own
     whole = config.training.jit_compile or config.run.use_tpu
     loss = make_loss(config.loss, jit_compile=not whole)
-    views, local = config.training.num_views, config.multi_crop.local_views
+    views = config.training.num_views
+    local = config.multi_crop.local_views
     return OverPairs(loss, views, local) if views > 2 or local else loss

@@ -28,7 +28,9 @@ def train_model(config, group, model, source, steps, folder):
     Raises:
         UserError: the checkpoint or an image cannot be used, training diverged or was stopped.
     """
-    training, seed, batch = config.training, config.run.seed, config.training.global_batch_size
+    training = config.training
+    seed = config.run.seed
+    batch = config.training.global_batch_size
     checkpoints = Checkpoints(
         folder.join("checkpoints"), model, training.keep_checkpoint_max, group
     )

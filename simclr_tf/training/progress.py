@@ -17,10 +17,12 @@ class Progress:
 
     def __init__(self, start_step, total_steps, global_batch_size, num_views=2, stream=None):
         self.stream = stream or sys.stderr
-        self.total, self.batch = total_steps, global_batch_size
+        self.total = total_steps
+        self.batch = global_batch_size
         self.chance = chance_loss(global_batch_size, num_views)
         self.live = self.stream.isatty()
-        self.start_step, self.started = start_step, time.monotonic()
+        self.start_step = start_step
+        self.started = time.monotonic()
         self.printed = self.started
 
     def rate(self, step):
@@ -45,7 +47,8 @@ class Progress:
 
     def show(self, step, logs):
         """Refreshes the line; where output is not a terminal, prints one every ten seconds."""
-        now, last = time.monotonic(), step >= self.total
+        now = time.monotonic()
+        last = step >= self.total
         skipped = f"step {step}/{self.total}  all steps since the last line were skipped"
         line = self.line(step, logs) if "loss" in logs else skipped
         if self.live:

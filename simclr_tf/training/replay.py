@@ -32,7 +32,8 @@ def views_of_step(run_dir, step):
         raise DataError(f"{run_dir} is not the folder of a pretraining run; give one.")
     run = config.build(config.Pretrain, stored["settings"])
     source = sources.open_source(run.data, "train", run.run.seed)
-    count, batch = run.training.num_views, run.training.global_batch_size
+    count = run.training.num_views
+    batch = run.training.global_batch_size
     found = next(iter(multi_crop.batches(source, run, count, batch, step - 1)))
     made = multi_crop.make_all_views(run, count)(found)
     views = zip(("views", "local_views"), made if isinstance(made, tuple) else (made,))

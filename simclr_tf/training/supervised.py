@@ -76,12 +76,14 @@ def fine_tune(job, encoder, head):
     Raises:
         UserError: the folder cannot be used, training diverged or was preempted.
     """
-    config, count = job.config, job.labelled.num_examples
+    config = job.config
+    count = job.labelled.num_examples
     if config.training.data_service:
         data_service.check(config.training.data_service)
     steps = length.resolve_steps(config.training, config.optimizer, count, whole=False)
     with job.strategy.scope():
-        classes, several = job.labelled.num_classes, job.labelled.targets is not None
+        classes = job.labelled.num_classes
+        several = job.labelled.targets is not None
         model = build_model(config, encoder, head, classes, steps, several)
     keep = config.training.keep_checkpoint_max
     checkpoints = Checkpoints(job.folder.join("checkpoints"), model, keep)
@@ -105,7 +107,9 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
         config: config.Finetune; encoder, head: built; num_classes: int; steps: length.Steps.
         label_sets: whether images have several labels.
     """
-    settings, seed, size = config.finetuning, config.run.seed, config.data.image_size
+    settings = config.finetuning
+    seed = config.run.seed
+    size = config.data.image_size
     freeze(encoder, head, settings.ft_proj_selector, settings.fine_tune_after_block)
     if settings.bn_decay_rule:
         for norm in batch_norms(encoder, head):
@@ -128,9 +132,12 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
 
 
 def _train(job, model, steps, start, checkpoints):
-    config, source = job.config, job.labelled
-    training, seed = config.training, config.run.seed
-    size, batch = config.data.image_size, training.train_batch_size
+    config = job.config
+    source = job.labelled
+    training = config.training
+    seed = config.run.seed
+    size = config.data.image_size
+    batch = training.train_batch_size
     batches = train_batches(source, config.views, size, batch, seed, start, num_views=1)
     if training.data_service:
         batches = data_service.prepared_by(training.data_service, batches, start, source)

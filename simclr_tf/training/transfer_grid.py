@@ -78,7 +78,8 @@ class Grid:
             figures of `transfer_linear.figures`, with "learning_rate" and "weight_decay"; `hits`
             then has what the permutation test needs.
         """
-        rows, path = self._read(), self.folder.join("grid.csv")
+        rows = self._read()
+        path = self.folder.join("grid.csv")
         kept, out = transfer_data.parts(self.data)
         for rate, decay in grid_of(self.config, self.start.random):
             if (rate, decay) in rows:
@@ -152,7 +153,8 @@ class Grid:
 
     def _settings(self, rate, decay, where):
         """config.Finetune of one run: steps of 256 images with the paper's rules."""
-        settings, transfer = self.start.settings, self.config.transfer
+        settings = self.start.settings
+        transfer = self.config.transfer
         steps = transfer.random_train_steps if self.start.random else transfer.train_steps
         names = {field.name for field in dataclasses.fields(settings_of.Model)}
         names |= starting.KEPT_VIEWS

@@ -138,7 +138,8 @@ class _Checked:
     """The batches of a dataset; what stops them is told in the user's words if it is an image."""
 
     def __init__(self, dataset, quarantine):
-        self._dataset, self._quarantine = dataset, quarantine
+        self._dataset = dataset
+        self._quarantine = quarantine
 
     def __iter__(self):
         try:

@@ -34,7 +34,8 @@ def by_matrices(images, sigma, applied, radius):
     Returns:
         float32 [n, s, 3, s].
     """
-    n, (size, channels) = tf.shape(images)[0], (images.shape[-1], images.shape[-2])
+    n = tf.shape(images)[0]
+    size, channels = (images.shape[-1], images.shape[-2])
     place = tf.range(size)
     distance = tf.abs(place[:, None] - place[None, :])  # [s, s]
     taps = tf.where(applied[:, None], gaussian_taps(sigma, radius), tf.one_hot(0, radius + 1))
@@ -59,7 +60,8 @@ def along(image, axis, sigma, radius):
     Returns:
         float32 [s, 3, s].
     """
-    size, taps = image.shape[axis], gaussian_taps(sigma, radius)
+    size = image.shape[axis]
+    taps = gaussian_taps(sigma, radius)
     padded = tf.pad(image, [[radius, radius] if a == axis else [0, 0] for a in range(3)])
 
     def shifted(start):

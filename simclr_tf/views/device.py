@@ -49,7 +49,8 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
 
 def _recipe(batch, rows, views, image_size, seed, form):
     """Crop (of whole images), flip and operators: float32 [v * b, s, s, 3]."""
-    images, view = batch["images"], batch.get("view")
+    images = batch["images"]
+    view = batch.get("view")
     drawn = {"draws": d.draw(views, seed, rows)}
     if any(name in study.OPERATORS for name in forms.stages(views)):
         drawn["study"] = study.draw(views, seed, rows, image_size)
@@ -91,7 +92,8 @@ def _in_chunks(finish, images, drawn, image_size):
     def split(rows):
         return tf.reshape(rows, [-1, size, *rows.shape[1:]])
 
-    pieces, drawn = split(images), tf.nest.map_structure(split, drawn)
+    pieces = split(images)
+    drawn = tf.nest.map_structure(split, drawn)
     count = drawn["draws"].flip.shape[0]
 
     def piece(at):

@@ -8,7 +8,10 @@ from simclr_tf.stack import tf
 from simclr_tf.views import rng
 
 TRIES = 10  # crops tried per view; all fail with probability below 1e-9, then the whole image
-_TRY, _PLACE, _REST, _REST_COUNT = 0, 2 * TRIES, 2 * TRIES + 2, 10  # numbers of the draws
+_TRY = 0  # numbers of the draws
+_PLACE = 2 * TRIES
+_REST = 2 * TRIES + 2
+_REST_COUNT = 10
 _ORDERS = tuple(itertools.permutations(range(4)))
 BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, STUDY = range(8)  # codes
 
@@ -93,7 +96,8 @@ def draw(views, seed, rows):
     u = rng.uniforms(seed, *rows, first=_REST, count=_REST_COUNT)
     shared = crop_rows(views, rows)
     u_flip = u if shared is rows else rng.uniforms(seed, *shared, first=_REST, count=2)
-    names, active = listed(views.operators), distorted(views, rows)
+    names = listed(views.operators)
+    active = distorted(views, rows)
     color = views.color_jitter_strength > 0 and "color" in names
     jitter_prob = views.jitter_prob if color else 0.0
     grayscale_prob = views.grayscale_prob if color else 0.0

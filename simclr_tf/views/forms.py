@@ -60,7 +60,8 @@ def switch(images, drawn, views):
 
 def _apply(image, code, drawn, views, names):
     """One operator on one image float32 [s, 3, s], by its code."""
-    factors, radius = drawn["draws"].factors, blur.radius_of(image.shape[-1])
+    factors = drawn["draws"].factors
+    radius = blur.radius_of(image.shape[-1])
     operators = color.operators(views.aug_impl)
     branches = {}
     if "color" in names:
@@ -83,7 +84,8 @@ def _apply(image, code, drawn, views, names):
 
 def _program(names, drawn):
     """The drawn operators of each row in their order: codes int32 [n, k], and their number [n]."""
-    draws, columns = drawn["draws"], []
+    draws = drawn["draws"]
+    columns = []
 
     def add(applied, codes):
         columns.append(tf.where(applied[:, None], codes, _NOTHING))
@@ -106,7 +108,8 @@ def _program(names, drawn):
 
 def select(images, drawn, views):
     """The whole batch at once; arguments and result as `switch`."""
-    draws, size = drawn["draws"], images.shape[-1]
+    draws = drawn["draws"]
+    size = images.shape[-1]
     for name in stages(views):
         if name == "color":
             images = _select_color(images, draws, views)

@@ -35,16 +35,20 @@ def windows(uniforms, height, width, views):
     spare_high, spare_long = _fallback(tall, wide, views)
     high = tf.where(found, tf.reduce_sum(chosen * high, axis=1, keepdims=True), spare_high)
     long = tf.where(found, tf.reduce_sum(chosen * long, axis=1, keepdims=True), spare_long)
-    y, x = _corner(place[:, :1], tall - high, views), _corner(place[:, 1:], wide - long, views)
-    y, x = tf.where(found, y, (tall - high) // 2.0), tf.where(found, x, (wide - long) // 2.0)
+    y = _corner(place[:, :1], tall - high, views)
+    x = _corner(place[:, 1:], wide - long, views)
+    y = tf.where(found, y, (tall - high) // 2.0)
+    x = tf.where(found, x, (wide - long) // 2.0)
     return tf.cast(tf.concat([y, x, high, long], axis=1), tf.int32)
 
 
 def _simclr_try(u, tall, wide, views):
     aspect = views.crop_aspect_min + u[..., 0] * (views.crop_aspect_max - views.crop_aspect_min)
     area = tall * wide
-    area_min, area_max = views.crop_area_min * area, views.crop_area_max * area
-    low, top = tf.round(tf.sqrt(area_min / aspect)), tf.round(tf.sqrt(area_max / aspect))
+    area_min = views.crop_area_min * area
+    area_max = views.crop_area_max * area
+    low = tf.round(tf.sqrt(area_min / aspect))
+    top = tf.round(tf.sqrt(area_max / aspect))
     narrow = tf.floor((wide + (0.5 - _EPSILON)) / aspect)  # highest window that is not too wide
     narrow -= tf.cast(tf.round(narrow * aspect) > wide, tf.float32)
     top = tf.where(tf.round(top * aspect) > wide, narrow, top)
@@ -62,10 +66,12 @@ def _simclr_try(u, tall, wide, views):
 
 def _torchvision_try(u, tall, wide, views):
     share = views.crop_area_min + u[..., 1] * (views.crop_area_max - views.crop_area_min)
-    low, top = math.log(views.crop_aspect_min), math.log(views.crop_aspect_max)
+    low = math.log(views.crop_aspect_min)
+    top = math.log(views.crop_aspect_max)
     aspect = tf.exp(low + u[..., 0] * (top - low))
     area = share * tall * wide
-    high, long = tf.round(tf.sqrt(area / aspect)), tf.round(tf.sqrt(area * aspect))
+    high = tf.round(tf.sqrt(area / aspect))
+    long = tf.round(tf.sqrt(area * aspect))
     return (high > 0) & (long > 0) & (high <= tall) & (long <= wide), high, long
 
 

@@ -78,7 +78,9 @@ def host_canvas(image, boxes, views, image_size):
     Returns:
         uint8 [h, w, c] with h and w up to the canvas size, and int32 [v, 4].
     """
-    side, channels, num_views = views.canvas_size, image.shape[-1], boxes.shape[0]
+    side = views.canvas_size
+    channels = image.shape[-1]
+    num_views = boxes.shape[0]
     across = side // image_size
 
     def tiled():

@@ -28,7 +28,8 @@ def check(config, cached_batch_size=0):
         config: config with the sections data, views and multi_crop.
         cached_batch_size: int, that of config.Training.
     """
-    count, size = config.multi_crop.local_views, config.data.image_size
+    count = config.multi_crop.local_views
+    size = config.data.image_size
     if not count:
         return
     if local_size(config) > size:
@@ -104,11 +105,15 @@ def batches(source, config, num_views, batch_size, start_step=0):
         [b, n, l, l, c]. Small images of one size are stored whole, and cropped to both on the
         device.
     """
-    seed, views, size = config.run.seed, config.views, config.data.image_size
+    seed = config.run.seed
+    views = config.views
+    size = config.data.image_size
     if not config.multi_crop.local_views or stored_whole(source, views):
         return train_batches(source, views, size, batch_size, seed, start_step, num_views)
-    side, count = local_size(config), config.multi_crop.local_views
-    local, channels = _local(config), source.channels
+    side = local_size(config)
+    count = config.multi_crop.local_views
+    local = _local(config)
+    channels = source.channels
 
     def draw(examples):
         return host.window_draws(examples, seed, views, num_views + count)

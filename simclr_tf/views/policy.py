@@ -11,7 +11,8 @@ import math
 from simclr_tf.stack import load_addons, tf
 from simclr_tf.views import draws, rng
 
-_FIRST_DRAW, _GREY = 640, 128
+_FIRST_DRAW = 640
+_GREY = 128
 NAMES = (
     "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
     "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert",
@@ -96,7 +97,8 @@ def distort(crops, views, seed, rows):
     Raises:
         SettingsError: tensorflow-addons is not installed.
     """
-    drawn, operators = _draw(views, seed, rows), make_operators(crops.shape[1])
+    drawn = _draw(views, seed, rows)
+    operators = make_operators(crops.shape[1])
 
     def one(row):
         crop, codes, magnitudes, signs = row
@@ -157,7 +159,8 @@ def _moves(image_ops, far):
 
 def _colors(image_ops):
     def blend(degenerate, image, m):
-        plain, image = tf.cast(degenerate, tf.float32), tf.cast(image, tf.float32)
+        plain = tf.cast(degenerate, tf.float32)
+        image = tf.cast(image, tf.float32)
         return _to_uint8(plain + (1.0 + 0.9 * m) * (image - plain))
 
     def sharpness(image, m):  # of tfa the smoothed image only: it blends in eager mode only

@@ -17,7 +17,8 @@ def matmul(a, b, transpose_b=False):
 
 def in_parts(a, b, transpose_b=False):
     """The three large products of bfloat16 parts; what is left out is 2**-14 of a * b."""
-    (a_high, a_low), (b_high, b_low) = split(a), split(b)
+    a_high, a_low = split(a)
+    b_high, b_low = split(b)
     small = tf.matmul(a_low, b_high, transpose_b=transpose_b)
     small += tf.matmul(a_high, b_low, transpose_b=transpose_b)
     return small + tf.matmul(a_high, b_high, transpose_b=transpose_b)

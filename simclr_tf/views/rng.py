@@ -11,7 +11,8 @@ from simclr_tf.stack import tf
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
-_DRAW_BITS, _VIEW_BITS = 10, 6  # the other 16 bits of the second counter word: high bits of the id
+_DRAW_BITS = 10  # the other 16 bits of the second counter word: high bits of the id
+_VIEW_BITS = 6
 
 
 def threefry(key, counter):
@@ -23,16 +24,19 @@ def threefry(key, counter):
     Returns:
         pair of uint32 tensors, uniform bits.
     """
-    xor, word = tf.bitwise.bitwise_xor, lambda value: tf.constant(value, tf.uint32)
+    xor = tf.bitwise.bitwise_xor
+    word = lambda value: tf.constant(value, tf.uint32)
     keys = (key[0], key[1], xor(xor(key[0], key[1]), word(_PARITY)))
-    x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
+    x0 = counter[0] + keys[0]
+    x1 = counter[1] + keys[1]
     for i in range(5):
         for rotation in _ROTATIONS[i % 2]:
             x0 = x0 + x1
             left = tf.bitwise.left_shift(x1, word(rotation))
             right = tf.bitwise.right_shift(x1, word(32 - rotation))
             x1 = xor(tf.bitwise.bitwise_or(left, right), x0)
-        x0, x1 = x0 + keys[(i + 1) % 3], x1 + keys[(i + 2) % 3] + word(i + 1)
+        x0 = x0 + keys[(i + 1) % 3]
+        x1 = x1 + keys[(i + 2) % 3] + word(i + 1)
     return x0, x1
 
 

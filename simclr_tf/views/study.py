@@ -12,7 +12,10 @@ from simclr_tf.stack import tf
 from simclr_tf.views import blur, draws, geometry, rng
 
 _LEVELS = 256
-_APPLIED, _U, _KEYS, _WINDOWS = 64, 80, 96, 128  # numbers of the draws
+_APPLIED = 64  # numbers of the draws
+_U = 80
+_KEYS = 96
+_WINDOWS = 128
 
 
 class StudyDraws(typing.NamedTuple):
@@ -91,14 +94,16 @@ def sobel(images, drawn, views):
     del drawn, views
     size = images.shape[-1]
     padded = tf.pad(images, [[0, 0], [1, 1], [0, 0], [1, 1]], "REFLECT")
-    smooth, step = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
+    smooth = (1.0, 2.0, 1.0)
+    step = (-1.0, 0.0, 1.0)
     down = _filtered(_filtered(padded, 3, smooth, size), 1, step, size)
     across = _filtered(_filtered(padded, 3, step, size), 1, smooth, size)
     return tf.minimum(tf.sqrt(tf.square(down) + tf.square(across)) / 4.0, 1.0)
 
 
 def _filtered(padded, axis, weights, size):
-    index, total = [slice(None)] * 4, 0.0
+    index = [slice(None)] * 4
+    total = 0.0
     for start, weight in enumerate(weights):
         index[axis] = slice(start, start + size)
         total += weight * padded[tuple(index)]

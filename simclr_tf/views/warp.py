@@ -42,17 +42,23 @@ def warp(images, angle, shear):
         float32 [n, s, s, c].
     """
     n, height, width, channels = images.shape
-    middle_y, middle_x = (height - 1) / 2.0, (width - 1) / 2.0
+    middle_y = (height - 1) / 2.0
+    middle_x = (width - 1) / 2.0
     y = (tf.range(height, dtype=tf.float32) - middle_y)[None, :, None]
     x = (tf.range(width, dtype=tf.float32) - middle_x)[None, None, :]
-    cos, sin = tf.cos(angle)[:, None, None], tf.sin(angle)[:, None, None]
+    cos = tf.cos(angle)[:, None, None]
+    sin = tf.sin(angle)[:, None, None]
     x = x - shear[:, None, None] * y  # where each target pixel comes from: the inverse map
     from_y = tf.clip_by_value(sin * x + cos * y + middle_y, 0.0, height - 1.0)
     from_x = tf.clip_by_value(cos * x - sin * y + middle_x, 0.0, width - 1.0)
-    top, left = tf.floor(from_y), tf.floor(from_x)
-    down, right = (from_y - top)[..., None], (from_x - left)[..., None]
-    top, left = tf.cast(top, tf.int32), tf.cast(left, tf.int32)
-    below, beside = tf.minimum(top + 1, height - 1), tf.minimum(left + 1, width - 1)
+    top = tf.floor(from_y)
+    left = tf.floor(from_x)
+    down = (from_y - top)[..., None]
+    right = (from_x - left)[..., None]
+    top = tf.cast(top, tf.int32)
+    left = tf.cast(left, tf.int32)
+    below = tf.minimum(top + 1, height - 1)
+    beside = tf.minimum(left + 1, width - 1)
     flat = tf.reshape(images, [n, height * width, channels])
 
     def pixel(row, column):

@@ -25,7 +25,8 @@ def kernel_shapes(depth, width, stem, sk_ratio=0.0, se_ratio=0.0):
     """
     filters = [max(1, round(64 * 2**i * width)) for i in range(4)]
     found = _stem_shapes(filters[0], stem, sk_ratio)
-    channels, expansion = filters[0], 4 if depth >= 50 else 1
+    channels = filters[0]
+    expansion = 4 if depth >= 50 else 1
     for f, blocks in zip(filters, _BLOCKS[depth]):
         out = f * expansion
         for block in range(blocks):

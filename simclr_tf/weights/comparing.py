@@ -25,7 +25,8 @@ def outputs_of(imported, images, selector=0):
     layers = [found["final_avg_pool"]]
     if imported.head is not None:
         layers = imported.head.outputs(layers[0], training=False)
-        found["proj_head_input"], found["proj_head_output"] = layers[0], layers[-1]
+        found["proj_head_input"] = layers[0]
+        found["proj_head_output"] = layers[-1]
     if imported.classifier is not None:
         found["logits_sup"] = imported.classifier(layers[selector])
     return {key: value.numpy() for key, value in found.items()}
@@ -41,7 +42,8 @@ def verify(imported, source):
     except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).split("\n")[0][:200]
         raise DataError(f"SavedModel {source} cannot be run ({reason}); copy it again.") from error
-    best, networks = None, (imported.encoder, imported.head, imported.classifier)
+    best = None
+    networks = (imported.encoder, imported.head, imported.classifier)
     for selector in fitting_layers(*networks):
         differences = _differences(outputs_of(imported, images, selector), wanted)
         if "final_avg_pool" not in differences:

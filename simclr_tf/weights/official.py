@@ -157,7 +157,8 @@ def sort_by_part(named):
         {"encoder" | "head" | "classifier": {"conv" | "norm" | "dense": [{leaf: array}, ...]}}, and
         the names that belong to none of them.
     """
-    layers, unused = {}, []
+    layers = {}
+    unused = []
     for name, value in named.items():
         *path, leaf = name.split("/")
         root = next((i for i, token in enumerate(path) if token in _ROOTS), None)

@@ -111,7 +111,8 @@ def head_scopes(head):
 
 
 def _tf2_names(encoder, head, classifier):
-    count, scopes = Counter(), {}
+    count = Counter()
+    scopes = {}
     norm = "sync_batch_normalization"
     if not encoder.get_config()["global_bn"]:
         norm = "batch_normalization"

@@ -73,7 +73,8 @@ def _widen(values, is_bfloat16):
 def _read_safetensors(content):
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length].decode("utf-8"))
-    body, found = content[8 + length :], {}
+    body = content[8 + length :]
+    found = {}
     for name, entry in header.items():
         if name == "__metadata__" or entry["dtype"] not in _SAFETENSORS:
             continue
@@ -114,7 +115,9 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, archive, folder, file):
         super().__init__(file)
-        self.archive, self.folder, self.storages = archive, folder, {}
+        self.archive = archive
+        self.folder = folder
+        self.storages = {}
         self.known = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,

@@ -44,7 +44,8 @@ def import_torch(source, prefix="", input_norm="imagenet"):
         leaves = {ours: names.take(f"{norm}.{theirs}") for theirs, ours in _NORM.items()}
         parts["encoder"]["norm"].append(leaves)
     if names.has("fc.weight") and names.has("fc.bias"):
-        kernel, bias = names.take("fc.weight").transpose(1, 0), names.take("fc.bias")
+        kernel = names.take("fc.weight").transpose(1, 0)
+        bias = names.take("fc.bias")
         parts["classifier"] = {"dense": [{"kernel": kernel, "bias": bias}]}
     names.refuse_others()
     style = {"pool_padding": "symmetric", "input_norm": input_norm}
@@ -55,7 +56,9 @@ class _Names:
     """The tensors of a file under the names of torchvision."""
 
     def __init__(self, tensors, prefix, source):
-        self.tensors, self.source, self.taken = tensors, source, set()
+        self.tensors = tensors
+        self.source = source
+        self.taken = set()
         found = [item for item in _prefixes(tensors) if item[0].endswith(prefix)]
         if not found:
             raise DataError(

@@ -29,7 +29,8 @@ COMMANDS = """
 --mode=export --checkpoint=run
 --mode=report --model_dir=run
 """
-TRAIN, HELD_OUT = 480, 120
+TRAIN = 480
+HELD_OUT = 120
 ABOVE_CHANCE = 0.27  # a sixth, and three standard deviations of 120 guesses
 ROWS = ("untrained", "frozen", "supervised", "fine_tuned")
 
@@ -124,7 +125,8 @@ def test_confusion_matrices_count_every_held_out_image_once(results, place):
 
 def test_every_image_is_embedded_as_the_exported_model_does(place):
     with np.load(place / "embedded" / "embeddings.npz") as file:
-        h, paths = file["h"], file["path"]
+        h = file["h"]
+        paths = file["path"]
     assert len(h) == len(set(paths)) == 600
     first = tf.io.read_file(str(place / "signs" / str(paths[0])))
     image = tf.image.decode_image(first, channels=3, expand_animations=False)

@@ -28,11 +28,13 @@ def images_of(count):
     return source.ArraySource(facts, images, np.arange(count) % 3)
 
 
-TRAIN, HELD_OUT = images_of(24), images_of(31)
+TRAIN = images_of(24)
+HELD_OUT = images_of(31)
 
 
 def batches():
-    images, labels = TRAIN.arrays(), TRAIN.labels
+    images = TRAIN.arrays()
+    labels = TRAIN.labels
     columns = {
         "images": images, "label": labels, "id": np.arange(24), "epoch": np.zeros(24, np.int32)
     }  # fmt: skip

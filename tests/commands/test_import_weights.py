@@ -28,7 +28,8 @@ def networks():
     """Encoder, head and classifier with random statistics and scales."""
     model = config.Model(resnet_depth=10, width_multiplier=0.0625, num_proj_layers=3)
     encoder = build_encoder(model, 16)
-    head, classifier = build_head(model, encoder.feature_dim), LinearClassifier(5)
+    head = build_head(model, encoder.feature_dim)
+    classifier = LinearClassifier(5)
     classifier(tf.zeros([1, encoder.feature_dim]))
     for name, variable in official_variables(encoder, head, classifier).items():
         variable.assign(value_of(name, variable.shape))

@@ -43,7 +43,8 @@ def test_results_hold_the_keys_that_scripts_use(results, run_dir):
 
 
 def test_baselines_stand_on_the_same_splits_and_give_the_known_figures(results):
-    pixels, untrained = results["baselines"]["pixels"], results["baselines"]["untrained"]
+    pixels = results["baselines"]["pixels"]
+    untrained = results["baselines"]["untrained"]
     assert pixels["few_shot"]["1"] == pytest.approx(0.57, abs=0.08)
     assert pixels["top_1"] > 0.6
     assert set(untrained) == set(pixels)
@@ -109,7 +110,8 @@ def test_an_encoder_that_changes_fails_the_run(run_dir, tmp_path, monkeypatch):
         encoder = encoders.pop()
         encoder(np.zeros([2, 16, 16, 3], np.float32), training=True)
 
-    encoders, load = [], restore.load_trained
+    encoders = []
+    load = restore.load_trained
 
     def remember(*arguments):
         trained = load(*arguments)

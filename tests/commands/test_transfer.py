@@ -74,7 +74,9 @@ def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
         checkpoint=run_dir, datasets=str(photos), model_dir=str(tmp_path / "out"),
         transfer_protocol="finetune", grid_learning_rates="0.001,0.1", grid_weight_decays="0,0.001",
     )  # fmt: skip
-    train, calls, cut_at = transfer_grid.fine_tune, [], [3]
+    train = transfer_grid.fine_tune
+    calls = []
+    cut_at = [3]
 
     def mostly_pretended(job, encoder, head):
         """The first call trains; later ones are right where the learning rate is high."""
@@ -119,7 +121,9 @@ def test_random_weights_and_the_compared_encoder_have_grids_of_their_own(
     run_dir, photos, tmp_path, monkeypatch
 ):
     other = save_tiny_run(tmp_path, seed=5)
-    train, jobs, starts = transfer_grid.fine_tune, [], []
+    train = transfer_grid.fine_tune
+    jobs = []
+    starts = []
 
     def watched(job, encoder, head):
         """The first call trains; later ones are right in every second class by random weights."""

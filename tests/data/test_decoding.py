@@ -62,7 +62,8 @@ def test_png(mode):
 def test_png_palette_with_transparent_color():
     image = picture("P")
     data = encoded(image, "PNG", transparency=image.getpixel((3, 3)))
-    got, want = decoded(data), over_white(Image.open(io.BytesIO(data)))
+    got = decoded(data)
+    want = over_white(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(got[3, 3], 255)
 
@@ -81,7 +82,8 @@ def test_bmp(mode):
 
 
 def test_first_frame_of_an_animation_with_transparency_over_white():
-    first, second = picture("P"), picture("P").rotate(180)
+    first = picture("P")
+    second = picture("P").rotate(180)
     hole = first.getpixel((3, 3))
     data = encoded(first, "GIF", save_all=True, append_images=[second], transparency=hole, loop=0)
     want = over_white(Image.open(io.BytesIO(data)))
@@ -131,7 +133,8 @@ def test_evaluation_crop_follows_the_official_geometry():
     image = picture(height=90, width=121)
     got = preprocess.eval_image(np.asarray(image), 64).numpy()
     side = round(0.875 * 90)  # 78.75 -> 79
-    top, left = (90 - side + 1) // 2, (121 - side + 1) // 2
+    top = (90 - side + 1) // 2
+    left = (121 - side + 1) // 2
     square = np.asarray(image, "float32")[top : top + side, left : left + side] / 255
     want = np.clip(tf.image.resize(square, [64, 64], "bicubic"), 0, 1)
     assert got.dtype == np.float32 and got.shape == (64, 64, 3)

@@ -75,7 +75,8 @@ def intact(place):
 
 @pytest.mark.parametrize("name", FLIPS)
 def test_damaged_runs_are_refused_or_the_same(name, place, intact, tmp_path, capsys):
-    rng, refused = random.Random(name), 0
+    rng = random.Random(name)
+    refused = 0
     for number in range(FLIPS[name]):
         run = tmp_path / f"run{number}"
         shutil.copytree(place / "run", run)
@@ -153,7 +154,9 @@ def test_damaged_records_are_refused(place, tmp_path, capsys):
     code, said, intact = embed(capsys, tmp_path / "intact.npz", *arguments, "--split=train")
     assert code == 0, said
     (record,) = data.rglob("*train*.tfrecord*")
-    whole, rng, refused = record.read_bytes(), random.Random(2), 0
+    whole = record.read_bytes()
+    rng = random.Random(2)
+    refused = 0
     for number in range(8):
         record.write_bytes(whole)
         flip(record, rng)

@@ -47,7 +47,8 @@ def test_every_example_brings_its_own_labels_whatever_the_part(data):
     part = subset.labelled_subset(whole, 0.5, seed=1)
     assert part.num_examples == 12 and part.class_names == ("a", "b", "c")
     smaller = subset.labelled_subset(whole, 0.25, seed=1)
-    (larger,), (few,) = eval_batches(part, 8, 16), eval_batches(smaller, 8, 16)
+    (larger,) = eval_batches(part, 8, 16)
+    (few,) = eval_batches(smaller, 8, 16)
     keys = [set(np.rint(255 * one["images"][:, 0, 0, 0]).astype(int)) for one in (larger, few)]
     assert keys[1] < keys[0]  # nested
     batches = train_batches(part, config.Views(), 8, 4, seed=0, num_views=1)
@@ -68,8 +69,10 @@ def test_a_stand_in_brings_its_own_labels():
 
 def test_the_loss_is_the_sum_of_scikit_learns_log_losses():
     rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(6, 3)).astype("float32"), rng.random((6, 3)) < 0.5
-    head, classifier = keras.layers.Dense(1), keras.layers.Dense(3)
+    logits = rng.normal(size=(6, 3)).astype("float32")
+    targets = rng.random((6, 3)) < 0.5
+    head = keras.layers.Dense(1)
+    classifier = keras.layers.Dense(3)
     model = FineTuned(keras.Sequential(), head, classifier, lambda batch: None, label_sets=True)
     got = float(tf.reduce_mean(model._cross_entropies(tf.constant(logits), tf.constant(targets))))
     shares = 1 / (1 + np.exp(-logits.astype(float)))
@@ -82,7 +85,8 @@ def reference_map(scores, targets):
     figures = []
     for column, positives in zip(scores.T, targets.T):
         precision, recall, _ = precision_recall_curve(positives, column)
-        precision, recall = precision[:-1], recall[:-1]  # the last point is no example
+        precision = precision[:-1]  # the last point is no example
+        recall = recall[:-1]
         figures.append(
             np.mean([precision[recall >= r - 1e-12].max() for r in np.linspace(0, 1, 11)])
         )
@@ -146,7 +150,8 @@ def test_a_dry_run_on_voc_needs_no_download(run_dir, tmp_path, capsys):
 
 def test_classifiers_on_frozen_features_are_one_per_class():
     rng = np.random.default_rng(3)
-    rows, targets = rng.normal(size=(40, 4)), rng.random((40, 2)) < 0.5
+    rows = rng.normal(size=(40, 4))
+    targets = rng.random((40, 2)) < 0.5
     targets = np.concatenate([targets, np.zeros((40, 1), bool)], axis=1)
     scores = multi_label.fit_multi_label(rows, targets)(rows)
     assert np.isneginf(scores[:, 2]).all() and np.isfinite(scores[:, :2]).all()

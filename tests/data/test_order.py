@@ -30,7 +30,8 @@ def test_one_position_equals_its_place_in_a_batch_of_positions():
 
 
 def test_permutations_are_mixed_like_chance():
-    n, epochs = 360, 40
+    n = 360
+    epochs = 40
     ids, _ = order.shuffled_ids(tf.range(n * epochs, dtype=tf.int64), n, seed=0)
     ids = ids.numpy().reshape(epochs, n)
     fixed_points = (ids == np.arange(n)).sum(axis=1).mean()  # expected 1, deviation 0.16

@@ -37,7 +37,8 @@ def test_partly_decoded_evaluation_images_have_the_same_pixels(size):
 
 def test_windows_of_a_partly_decoded_image_have_its_pixels():
     drawn = np.random.default_rng(0).random([6, 2, 4])
-    drawn[0], drawn[1] = [0, 0, 0, 0], [1, 1, 0, 0]
+    drawn[0] = [0, 0, 0, 0]
+    drawn[1] = [1, 1, 0, 0]
     drawn[2] = [[0, 0, 1, 1], [0.5, 0.5, 0.2, 0.2]]
 
     def windows_at(row):

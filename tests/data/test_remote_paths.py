@@ -97,7 +97,8 @@ def test_a_whole_job_runs_without_a_disk(remote):
     assert 0 <= evaluated["top_1"] <= 1 and evaluated["num_classes"] == 2
     content = io.BytesIO(read(f"{remote}/embedded/embeddings.npz", "rb"))
     with np.load(content) as found:
-        h, paths = found["h"], found["path"]
+        h = found["h"]
+        paths = found["path"]
     assert len(h) == len(set(paths)) == 64
     exported = tf.saved_model.load(f"{remote}/run/saved_model/2")
     image = tf.io.decode_png(read(f"{remote}/images/{paths[0]}", "rb"))

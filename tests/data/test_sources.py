@@ -66,7 +66,8 @@ def places(examples):
 def test_digits_are_the_scans_of_scikit_learn(data_dir):
     from sklearn.datasets import load_digits
 
-    train, test = open_digits(data_dir), open_digits(data_dir, "eval")
+    train = open_digits(data_dir)
+    test = open_digits(data_dir, "eval")
     assert (train.num_examples, test.num_examples, train.num_classes) == (1437, 360, 10)
     assert train.image_shape == (8, 8, 3) and train.class_names == tuple("0123456789")
     images = np.concatenate([train.arrays(), test.arrays()])
@@ -125,7 +126,8 @@ def test_stream_is_a_function_of_seed_and_position(data_dir, monkeypatch, cached
 def test_workers_together_read_every_position_of_the_stream_once(data_dir, monkeypatch, cached):
     monkeypatch.setattr(windows, "WINDOW_BYTES", 80 * 5)
     source = tiny(data_dir, cache_dataset=cached)
-    start, batch = 24, 6
+    start = 24
+    batch = 6
     whole = places(taken(source.stream(4, start), 10 * batch))
     shares = [order.Share(batch, worker, 3, start=start) for worker in range(3)]
     parts = [places(taken(source.stream(4, share), 10 * 2)) for share in shares]
@@ -146,7 +148,8 @@ def test_held_out_share_is_disjoint_and_complete(data_dir, cached):
         assert [int(one["label"]) for one in found] == [value % 3 for value in got]
         return got
 
-    train, held_out = numbers("train"), numbers("eval")
+    train = numbers("train")
+    held_out = numbers("eval")
     assert len(held_out) == 9 and sorted(train + held_out) == list(range(29))
 
 

@@ -42,7 +42,8 @@ def all_of(source):
 def check_part(source, fraction):
     part = subset.labelled_subset(source, fraction, 0)
     ids = subset.labelled_ids(subset.all_labels(source), fraction, 0)
-    whole, got = all_of(source), all_of(part)
+    whole = all_of(source)
+    got = all_of(part)
     assert len(got) == part.num_examples == len(ids)
     assert [int(one["id"]) for one in got] == list(range(len(ids)))
     for one, at in zip(got, ids):

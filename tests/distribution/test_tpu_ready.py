@@ -16,7 +16,9 @@ from simclr_tf.views import products
 from simclr_tf.views.device import make_views
 from tests.graph_walk import function_graphs, hlo_of, of_step, troubles
 
-ROWS, SIDE, CLASSES = 8, 16, 5
+ROWS = 8
+SIDE = 16
+CLASSES = 5
 SMALL = {
     "image_size": SIDE,
     "resnet_depth": 10,

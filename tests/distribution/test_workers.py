@@ -108,14 +108,16 @@ def test_two_workers_train_like_one_process(tmp_path):
     """Six steps of momentum SGD with a local view, of two workers stopped after the first."""
     settings = {"train_steps": 6, "checkpoint_steps": 3, "keep_best": "loss"}
     settings.update(local_views=1, local_size=16)
-    run, pair = tmp_path / "run", tmp_path / "pair"
+    run = tmp_path / "run"
+    pair = tmp_path / "pair"
     run_alone(tmp_path / "alone", **settings)
     with start(pair, run, max_wall_minutes=1e-4, **settings) as workers:
         assert workers.wait(300) == [75, 75], workers.output(0, "err")
         assert "after step 1 of 6, state saved" in sentence(workers, 1)
     with start(pair, run, **settings) as workers:
         assert workers.wait(300) == [0, 0], workers.output(0, "err") + workers.output(1, "err")
-        said, other = workers.output(0), workers.output(1)
+        said = workers.output(0)
+        other = workers.output(1)
     assert "MultiWorkerMirroredStrategy, 2 workers, 2 replicas" in said and other == ""
     assert_same_runs(tmp_path / "alone", run)
     names = {"best", "config.json", "metrics.jsonl", "results.json", "checkpoints", "logs"}
@@ -161,7 +163,8 @@ def sentence(workers, index):
 
 @pytest.mark.slow
 def test_whatever_stops_one_worker_stops_all_and_the_same_command_goes_on(tmp_path):
-    run, settings = tmp_path / "run", {"train_steps": 100_000, "checkpoint_steps": 5}
+    run = tmp_path / "run"
+    settings = {"train_steps": 100_000, "checkpoint_steps": 5}
     with start(tmp_path / "term", run, **settings) as workers:
         wait_for_step(workers, run, 5)
         codes, seconds = stop_one(workers, 1, signal.SIGTERM)

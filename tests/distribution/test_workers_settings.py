@@ -147,7 +147,8 @@ class Others(workers.WorkerGroup):
 
     def __init__(self, *theirs):
         super().__init__(None, Cluster(("a:1", "b:2"), 0))
-        self.theirs, self.calls = list(theirs), 0
+        self.theirs = list(theirs)
+        self.calls = 0
 
     def exchange(self, *numbers):
         self.calls += 1

@@ -76,7 +76,8 @@ def installs(checkout):
 
 def test_a_second_run_installs_nothing(checkout):
     add_python(checkout, "python3", (3, 11, 7))
-    first, second = set_up(checkout), set_up(checkout)
+    first = set_up(checkout)
+    second = set_up(checkout)
     assert first.returncode == second.returncode == 0, first.stderr
     assert "installing requirements.txt into .venv with Python 3.11.7" in first.stdout
     assert second.stdout == "" and installs(checkout) == 1
@@ -125,7 +126,8 @@ def test_the_first_suitable_python_is_taken(checkout):
 
 
 def test_no_python_and_a_wrong_name_are_one_sentence(checkout):
-    missing, wrong = set_up(checkout), set_up(checkout, "python3.11")
+    missing = set_up(checkout)
+    wrong = set_up(checkout, "python3.11")
     assert missing.returncode == wrong.returncode == 1
     assert "found: nothing" in missing.stderr and missing.stderr.count("\n") == 1
     assert "PYTHON=python3.11 cannot be run" in wrong.stderr and wrong.stderr.count("\n") == 1

@@ -59,7 +59,8 @@ def relative(source, where):
 def test_rows_follow_the_files_and_bad_images_are_listed(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "PART_ROWS", 8)
     where, names = folder
-    source, done = open_folder(where), []
+    source = open_folder(where)
+    done = []
     parts = Parts(str(tmp_path / "parts"), {"weights": "a"})
     embed(source, parts, progress=done.append)
     assert parts.count == 3 and parts.next == done[-1] == len(names) == 18
@@ -99,7 +100,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(folder, tmp_path, monkeypat
         embed(source, Parts(str(tmp_path / "cut"), {"weights": "a"}), progress=stop)
     with pytest.raises(SettingsError, match="other weights; give another --output"):
         Parts(str(tmp_path / "cut"), {"weights": "b"})
-    cut, done = Parts(str(tmp_path / "cut"), {"weights": "a"}), []
+    cut = Parts(str(tmp_path / "cut"), {"weights": "a"})
+    done = []
     assert 0 < cut.next < 18
     embed(source, cut, progress=done.append)
     assert done[0] > cut.read(0)["next"]  # finished parts are not made again
@@ -171,7 +173,8 @@ def test_a_damaged_part_is_one_sentence(tmp_path):
     h = np.arange(6, dtype=np.float32)
     parts.add(3, {"h": h})
     path = tmp_path / "parts" / "000000.npz"
-    whole, refused = path.read_bytes(), 0
+    whole = path.read_bytes()
+    refused = 0
     for place in range(0, len(whole), 3):
         flipped = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
         for content in (whole[:place], flipped):

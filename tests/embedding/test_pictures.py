@@ -79,7 +79,8 @@ def test_tensorboard_reads_the_projector_folder(embedded, tmp_path):
     apps = projector_plugin.ProjectorPlugin(context).get_plugin_apps()
 
     def get(route, **query):
-        status, environ = [], {"PATH_INFO": route, "QUERY_STRING": urllib.parse.urlencode(query)}
+        status = []
+        environ = {"PATH_INFO": route, "QUERY_STRING": urllib.parse.urlencode(query)}
         wsgiref.util.setup_testing_defaults(environ)
         body = b"".join(apps[route](environ, lambda code, headers: status.append(code)))
         assert status == ["200 OK"], body
@@ -108,7 +109,8 @@ def test_the_sheet_shows_queries_and_their_neighbours(embedded, tmp_path):
     sheet.draw_neighbours(path, source, h, np.arange(20), [f"{i} ä.png" for i in range(20)])
     with Image.open(path) as image:
         pixels = np.asarray(image)
-    line, column = sheet.SIDE + 2 * sheet.CAPTION + sheet.GAP, sheet.SIDE + sheet.GAP
+    line = sheet.SIDE + 2 * sheet.CAPTION + sheet.GAP
+    column = sheet.SIDE + sheet.GAP
     assert pixels.shape == (10 * line + sheet.GAP, 9 * column + sheet.GAP, 3)
     tiles = np.float64([
         pixels[y + sheet.GAP :, x + sheet.GAP :][: sheet.SIDE, : sheet.SIDE].mean((0, 1)) / 255

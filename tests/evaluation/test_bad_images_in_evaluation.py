@@ -45,7 +45,8 @@ def bad_ones(path):
 def test_transfer_replaces_and_lists_them_beside_its_results(
     run_dir, photos, tmp_path, monkeypatch, capsys
 ):
-    train, calls = transfer_grid.fine_tune, []
+    train = transfer_grid.fine_tune
+    calls = []
 
     def once(job, encoder, head):
         """The first training is real; its folder is removed after it."""

@@ -62,7 +62,8 @@ def test_three_replicas(n, batch):
 
 
 def test_several_feature_spaces_come_from_one_pass():
-    encoder, images = tiny_encoder(), images_of(5)
+    encoder = tiny_encoder()
+    images = images_of(5)
     calls = []
 
     def both(batch, training):
@@ -76,6 +77,7 @@ def test_several_feature_spaces_come_from_one_pass():
 
 
 def test_the_forward_pass_compiles_with_xla():
-    encoder, images = tiny_encoder(), images_of(5)
+    encoder = tiny_encoder()
+    images = images_of(5)
     got = extract_features(encoder, batches_of(images, 2), 2, jit_compile=True)
     np.testing.assert_allclose(got.h, encoder(images, training=False), rtol=1e-4, atol=1e-5)

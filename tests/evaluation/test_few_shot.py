@@ -11,7 +11,8 @@ LABELS = np.random.default_rng(5).integers(0, 4, 67)
 
 
 def test_draws_are_class_balanced_nested_seeded_and_different():
-    small, large = draw_indices(LABELS, 2, 0, 7), draw_indices(LABELS, 5, 0, 7)
+    small = draw_indices(LABELS, 2, 0, 7)
+    large = draw_indices(LABELS, 5, 0, 7)
     assert np.bincount(LABELS[small]).tolist() == [2, 2, 2, 2]
     assert np.bincount(LABELS[large]).tolist() == [5, 5, 5, 5]
     assert set(small) <= set(large)
@@ -34,7 +35,8 @@ def test_the_mean_over_draws_is_logistic_regression_on_features_standardised_by_
     labels = rng.integers(0, 4, 41)
     held_out = centres[labels] + 0.8 * rng.normal(size=(41, 6))
     got = few_shot((train, LABELS), (held_out, labels), shots=(3,), draws=4, seed=2)
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    mean = train.mean(axis=0)
+    deviation = train.std(axis=0)
     accuracies = []
     for draw in range(4):
         picked = draw_indices(LABELS, 3, draw, 2)
@@ -48,11 +50,14 @@ def test_the_mean_over_draws_is_logistic_regression_on_features_standardised_by_
 @pytest.mark.parametrize("draws, images", [(1, 0.5), (400, 0.0), (30, 0.3)])
 def test_the_interval_has_the_spread_of_draws_and_of_images(draws, images):
     """Hits are of whole images (share `images`) or of whole draws, so the deviation is known."""
-    rng, count = np.random.default_rng(0), 500
-    per_image, per_draw = rng.random(count) < 0.5, rng.random((draws, 1)) < 0.5
+    rng = np.random.default_rng(0)
+    count = 500
+    per_image = rng.random(count) < 0.5
+    per_draw = rng.random((draws, 1)) < 0.5
     hits = np.where(np.arange(count) < images * count, per_image, per_draw)
     low, high = draws_interval(hits, seed=3, samples=2000)
-    columns, rows = hits.mean(axis=0), hits.mean(axis=1)
+    columns = hits.mean(axis=0)
+    rows = hits.mean(axis=1)
     variance = columns.var() / count + (rows.var() / draws if draws > 1 else 0.0)
     assert low < hits.mean() < high
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(variance), rel=0.15)
@@ -61,7 +66,8 @@ def test_the_interval_has_the_spread_of_draws_and_of_images(draws, images):
 def test_raw_pixels_of_the_digits_give_the_known_figures():
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
-    train, held_out = order[:1437], order[1437:]
+    train = order[:1437]
+    held_out = order[1437:]
     got = few_shot((pixels[train], labels[train]), (pixels[held_out], labels[held_out]))
     for k, (low, high) in got["few_shot_interval"].items():
         assert low < got["few_shot"][k] < high and high - low < 0.2

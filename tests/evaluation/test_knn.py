@@ -8,7 +8,8 @@ from benchmarks import timing
 from simclr_tf.evaluation.knn import device_bytes, knn_scores, nearest_neighbours
 
 RNG = np.random.default_rng(11)
-QUERIES, BANK = RNG.normal(size=(23, 6)), RNG.normal(size=(57, 6))
+QUERIES = RNG.normal(size=(23, 6))
+BANK = RNG.normal(size=(57, 6))
 LABELS = RNG.integers(0, 5, 57)
 
 

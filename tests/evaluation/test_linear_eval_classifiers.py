@@ -8,8 +8,11 @@ from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer, train_
 from simclr_tf.stack import keras, tf
 
 RNG = np.random.default_rng(4)
-ROWS, LABELS = RNG.normal(size=(24, 5)).astype(np.float32), RNG.integers(0, 3, 24).astype(np.int32)
-RATE, MOMENTUM, BATCH = 0.3, 0.9, 8
+ROWS = RNG.normal(size=(24, 5)).astype(np.float32)
+LABELS = RNG.integers(0, 3, 24).astype(np.int32)
+RATE = 0.3
+MOMENTUM = 0.9
+BATCH = 8
 
 
 def batches():
@@ -30,11 +33,13 @@ def trained(steps, functions=None, strategy=None, rate=RATE, jit_compile=False, 
 
 def reference(steps, rate=RATE, decay=0.0):
     """Softmax regression by Nesterov SGD, float64: v = m v - lr g, w += m v - lr g."""
-    weight, bias = np.zeros((5, 3)), np.zeros(3)
+    weight = np.zeros((5, 3))
+    bias = np.zeros(3)
     speed = [np.zeros_like(weight), np.zeros_like(bias)]
     for step in range(steps):
         picked = np.arange(step * BATCH, (step + 1) * BATCH) % 24
-        x, y = ROWS[picked].astype(np.float64), np.eye(3)[LABELS[picked]]
+        x = ROWS[picked].astype(np.float64)
+        y = np.eye(3)[LABELS[picked]]
         logits = x @ weight + bias
         share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         gradients = [x.T @ (share - y) / BATCH + decay * weight, (share - y).mean(axis=0)]

@@ -63,7 +63,8 @@ def test_pixels_of_the_digits_reach_their_known_accuracy():
     pixels, labels = load_digits(return_X_y=True)
     pixels = (pixels - pixels.mean(axis=0)) / np.maximum(pixels.std(axis=0), 1e-3)
     order = np.random.default_rng(0).permutation(len(labels))
-    train, held_out = order[:1437], order[1437:]
+    train = order[:1437]
+    held_out = order[1437:]
     tuned = logistic.tune_logistic(pixels[train], labels[train], 10)
     hits = np.argmax(pixels[held_out] @ tuned.weights + tuned.bias, axis=1) == labels[held_out]
     assert hits.mean() > 0.95

@@ -11,7 +11,8 @@ from simclr_tf.evaluation import metrics, results
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_top_k_is_scikit_learns(seed, n, classes, k):
     rng = np.random.default_rng(seed)
-    scores, labels = rng.normal(size=(n, classes)), rng.integers(0, classes, n)
+    scores = rng.normal(size=(n, classes))
+    labels = rng.integers(0, classes, n)
     want = reference.top_k_accuracy_score(labels, scores, k=min(k, classes), labels=range(classes))
     assert metrics.top_k(scores, labels, k) == pytest.approx(want, abs=1e-12)
 
@@ -26,7 +27,8 @@ def test_ties_go_to_the_lower_class_and_nan_never_hits():
 @pytest.mark.parametrize("seed, n, classes", [(0, 11, 2), (1, 211, 10)])
 def test_confusion_and_mean_per_class_are_scikit_learns(seed, n, classes):
     rng = np.random.default_rng(seed)
-    labels, predictions = rng.integers(0, classes, n), rng.integers(0, classes, n)
+    labels = rng.integers(0, classes, n)
+    predictions = rng.integers(0, classes, n)
     want = reference.confusion_matrix(labels, predictions, labels=range(classes))
     np.testing.assert_array_equal(metrics.confusion_matrix(predictions, labels, classes), want)
     want = reference.balanced_accuracy_score(labels, predictions)
@@ -35,7 +37,8 @@ def test_confusion_and_mean_per_class_are_scikit_learns(seed, n, classes):
 
 def test_the_table_of_label_sets_is_scikit_learns_confusion():
     rng = np.random.default_rng(4)
-    scores, targets = rng.normal(size=(50, 3)), rng.random((50, 3)) < 0.4
+    scores = rng.normal(size=(50, 3))
+    targets = rng.random((50, 3)) < 0.4
     header, *lines = results.confusion_csv(scores, targets, ("a", "b", "c")).splitlines()
     assert header == "class,found,missed,wrongly seen,rightly not seen"
     wanted = reference.multilabel_confusion_matrix(targets, scores > 0)

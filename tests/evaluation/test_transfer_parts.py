@@ -73,7 +73,8 @@ def by_exchanging(differences, samples, rng):
 @pytest.mark.parametrize("shift", [0.0, 0.08])
 def test_permutation_test_is_the_written_out_one(metric, shift):
     labels = RNG.integers(0, 5, 200)
-    a, b = RNG.random(200) < 0.7 + shift, RNG.random(200) < 0.7
+    a = RNG.random(200) < 0.7 + shift
+    b = RNG.random(200) < 0.7
     weights = example_weights(labels, metric)
     differences = weights * (a.astype(float) - b)
     want = by_exchanging(differences, 20_000, np.random.default_rng(1))
@@ -97,7 +98,8 @@ def average_precision_from_curve(scores, positives):
 
 @pytest.mark.parametrize("n", [5, 40, 301])
 def test_average_precision_is_that_of_scikit_learns_curve(n):
-    scores, positives = RNG.normal(size=n), RNG.random(n) < 0.3
+    scores = RNG.normal(size=n)
+    positives = RNG.random(n) < 0.3
     positives[0] = True
     want = average_precision_from_curve(scores, positives)
     # the curve of scikit-learn ends with precision 1 at recall 0, which is no example

@@ -165,7 +165,8 @@ def test_strategy_precision_and_freezing_leave_no_trace(tmp_path, two_replicas):
 
 def test_failures_leave_nothing(exported, tmp_path, monkeypatch):
     parts, report = exported
-    settings, directory = tiny.make_settings(image_size=16), os.path.dirname(report.path)
+    settings = tiny.make_settings(image_size=16)
+    directory = os.path.dirname(report.path)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="choose a --model_dir that you can write to"):
         export(tmp_path / "file" / "saved_model", settings, parts)
@@ -186,7 +187,8 @@ def test_exported_decoder_equals_ours(kind, mode):
     channels = {"L": 1, "LA": 2, "RGBA": 4}.get(mode, 3)
     values = np.random.default_rng(3).integers(0, 256, [7, 9, channels], np.uint8)
     image = Image.fromarray(values.squeeze(), None if mode == "P" else mode).convert(mode)
-    file, exif = io.BytesIO(), Image.Exif()
+    file = io.BytesIO()
+    exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     image.save(file, kind, **({"exif": exif} if kind == "JPEG" else {}))
     got = signatures.decode_in_graph(tf.constant(file.getvalue()))

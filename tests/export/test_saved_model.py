@@ -118,10 +118,12 @@ def test_saved_model_cli(exported):
     what = ("--dir", report.path, "--tag_set", "serve", "--signature_def")
     shown = cli("show", *what, "serving_uint8")
     assert "dtype: DT_UINT8" in shown and "(-1, -1, -1, 3)" in shown and "outputs['h']" in shown
-    inputs, folder_out = f"images={reference}[images]", str(folder / "out")
+    inputs = f"images={reference}[images]"
+    folder_out = str(folder / "out")
     cli("run", *what, "serving_default", "--inputs", inputs, "--outdir", folder_out)
     assert sorted(os.listdir(folder / "out")) == ["h.npy", "logits.npy", "z.npy"]
-    want, names = np.load(reference), ("h", "logits", "z")
+    want = np.load(reference)
+    names = ("h", "logits", "z")
     found = {name: np.load(folder / "out" / f"{name}.npy") for name in names}
     differences = [np.abs(found[name] - want[f"out_{name}"]).max() for name in names]
     scales = [np.abs(want[f"out_{name}"]).max() for name in names]

@@ -47,7 +47,9 @@ def consume(python, path, reference, folder):
     checks = "hub,plain,signatures"  # hub first: it splits the CPU
     printed = tiny.run_fresh(CONSUMERS, checks, path, reference, cwd=folder, python=python)
     found = json.loads(printed.splitlines()[-1])
-    plain, served, hub = found["plain"], found["signatures"], found["hub"]
+    plain = found["plain"]
+    served = found["signatures"]
+    hub = found["hub"]
     errors = [*plain["error"].values(), plain["vector"], *served["floats"].values()]
     errors += [served["pixels"], served["bytes"], hub["load"], hub["signature"]]
     print(f"largest relative difference {max(errors):.1e}, allowed {TOLERANCE:.0e}")
@@ -68,7 +70,8 @@ def test_exported_here_works_there(other, tmp_path):
 
 def test_exported_there_works_here(other, tmp_path):
     tiny.run_fresh("-m", "tests.export_models", str(tmp_path), cwd=ROOT, python=other)
-    path, reference = str(tmp_path / "saved_model" / "7"), str(tmp_path / "reference.npz")
+    path = str(tmp_path / "saved_model" / "7")
+    reference = str(tmp_path / "reference.npz")
     consume(sys.executable, path, reference, str(tmp_path))
     encoder = reader.load_exported(path)[0]
     check_h(encoder(np.load(reference)["images"], training=False).numpy(), reference)

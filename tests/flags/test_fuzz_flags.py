@@ -22,7 +22,8 @@ def word(rng):
 
 def wrong_values(rng, name, field):
     """Values that this setting must refuse, [] if every text is one."""
-    kind, meta = type(field.default), field.metadata
+    kind = type(field.default)
+    meta = field.metadata
     values = list(WORDS.get(kind, ()))
     if kind is float:
         values += ["nan", "inf", "-inf"]
@@ -50,7 +51,8 @@ def drawn_commands(rng):
         name = rng.choice(module.settings)
         values = wrong_values(rng, name, config.fields_of(module.config)[name][1])
         if rng.random() < 0.1:
-            name, values = rng.choice(module.settings) + rng.choice("xyz"), ["1"]
+            name = rng.choice(module.settings) + rng.choice("xyz")
+            values = ["1"]
         if values:
             wrong = f"--{name}={rng.choice(values)}"
             kept = [flag for flag in base if not flag.startswith(f"--{name}=")]

@@ -56,7 +56,8 @@ def test_reset_forgets():
 def test_replicas_add_up(two_replicas):
     h = np.random.default_rng(1).normal(size=[8, 5]).astype(np.float32)
     with two_replicas.scope():
-        metric, mean = EffectiveRank(5), LogMean()
+        metric = EffectiveRank(5)
+        mean = LogMean()
 
     def step(h):
         metric.update_state(h)

@@ -42,7 +42,8 @@ def test_the_loss_is_the_mean_over_pairs_of_the_formula():
 
 
 def test_a_step_of_three_views_and_the_cached_one_agree():
-    direct, cached = build(), build()
+    direct = build()
+    cached = build()
     start = single.weights(direct)
     direct.train_step(single.batch_of())
     shape = (single.PARTS, V, single.ROWS, 12)

@@ -82,7 +82,8 @@ def test_figures_change_neither_loss_nor_gradient(block_size):
     loss = DecoupledNTXent(0.2, block_size=block_size)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(z)
-        alone, (beside, figures) = loss(z), loss.with_figures(z)
+        alone = loss(z)
+        beside, figures = loss.with_figures(z)
     np.testing.assert_allclose(beside, alone, rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(beside, z), tape.gradient(alone, z), rtol=1e-5, atol=1e-7)  # fmt: skip
     assert all(tape.gradient(figures[name], z) is None for name in FIGURES)
@@ -120,7 +121,7 @@ def test_replicas_see_the_global_batch(two_replicas, temperature):
         flat = tf.concat([pairs[:, 0], pairs[:, 1]], 0)
         return loss.with_figures(flat)[1], contrastive_metrics(flat, temperature)
 
-    (own, other) = run_on_replicas(two_replicas, step, pairs)
+    own, other = run_on_replicas(two_replicas, step, pairs)
     means = {name: (own[0][name] + other[0][name]) / 2 for name in FIGURES}
     want = reference(z, temperature)
     assert_all_close(means, want, rtol=1e-4, atol=1e-5)

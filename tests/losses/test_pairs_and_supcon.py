@@ -16,7 +16,8 @@ from tests import loss_reference
 from tests.replicas import run_on_replicas
 
 GOLDEN = tf.constant(np.sin(1.0 + 3.0 * np.arange(8)[:, None] + np.arange(3)), tf.float32)
-IMAGES, WIDTH = 8, 5
+IMAGES = 8
+WIDTH = 5
 LABELS = np.int32([0, 1, 0, -1, 2, 1, 0, -1])
 CASES = {  # a loss, its reference
     "logistic": (NTLogistic(0.5), lambda z: loss_reference.pairwise(z, "logistic", 0.5, False)),
@@ -125,7 +126,8 @@ def test_supervised_without_any_label_is_nt_xent(temperature):
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_special_batches(case):
-    loss, nothing = CASES[case][0], tf.constant([-1])
+    loss = CASES[case][0]
+    nothing = tf.constant([-1])
     alone, gradient = with_gradient(loss, tf.constant([[1.0, 2.0], [2.0, -1.0]]), nothing)
     assert np.isfinite(alone) and np.isfinite(gradient).all()
     assert alone == 0.0 or "logistic" in case

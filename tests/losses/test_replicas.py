@@ -10,7 +10,8 @@ from tests import loss_reference
 from tests.conftest import mirrored
 from tests.replicas import run_on_replicas
 
-IMAGES, WIDTH = 12, 8
+IMAGES = 12
+WIDTH = 8
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,8 @@ class Encoder(keras.Model):
 
     def __init__(self, loss):
         super().__init__()
-        self.dense, self.contrastive = keras.layers.Dense(5, use_bias=False), loss
+        self.dense = keras.layers.Dense(5, use_bias=False)
+        self.contrastive = loss
 
     def call(self, x):
         return self.dense(x)

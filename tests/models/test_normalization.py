@@ -31,7 +31,8 @@ def reference(x, upstream, gamma, beta):
     """Outputs, moments and gradients of sum(upstream * outputs), float64."""
     axes = tuple(range(x.ndim - 1))
     x, upstream, gamma, beta = (np.float64(value) for value in (x, upstream, gamma, beta))
-    mean, variance = x.mean(axes), x.var(axes)
+    mean = x.mean(axes)
+    variance = x.var(axes)
     sigma = np.sqrt(variance + EPSILON)
     x_hat = (x - mean) / sigma
     centred = upstream - upstream.mean(axes) - x_hat * (upstream * x_hat).mean(axes)
@@ -75,7 +76,9 @@ def statistics(norm):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("offset", [0.0, 300.0])
 def test_one_replica(shape, offset):
-    norm, x, upstream = layer(shape), rows(shape, offset), rows(shape, seed=1)
+    norm = layer(shape)
+    x = rows(shape, offset)
+    upstream = rows(shape, seed=1)
     start = statistics(norm)
     got = tf.function(train_call(norm), autograph=False)(tf.constant(x), tf.constant(upstream))
     check(got, reference(x, upstream, norm.gamma, norm.beta), start)
@@ -88,7 +91,9 @@ def test_replicas_with_different_rows_use_global_statistics(shape, offset, repli
     strategy = request.getfixturevalue(replicas)
     with strategy.scope():
         norm = layer(shape)
-    x, upstream, start = rows(shape, offset), rows(shape, seed=1), statistics(norm)
+    x = rows(shape, offset)
+    upstream = rows(shape, seed=1)
+    start = statistics(norm)
     parts = run_on_replicas(strategy, train_call(norm), x, upstream)
     got = {name: np.concatenate([part[name] for part in parts]) for name in ("outputs", "inputs")}
     got.update({name: sum(part[name] for part in parts) for name in ("gamma", "beta")})
@@ -100,7 +105,8 @@ def test_replicas_with_different_rows_use_global_statistics(shape, offset, repli
 def test_local_statistics_on_request(two_replicas):
     with two_replicas.scope():
         norm = layer(SHAPES[0], global_statistics=False)
-    x, upstream = rows((8, 3, 5, 4)), rows((8, 3, 5, 4), seed=1)
+    x = rows((8, 3, 5, 4))
+    upstream = rows((8, 3, 5, 4), seed=1)
     parts = run_on_replicas(two_replicas, train_call(norm), x, upstream)
     for part, half, up in zip(parts, np.split(x, 2), np.split(upstream, 2)):
         want = reference(half, up, norm.gamma, norm.beta)
@@ -142,7 +148,8 @@ def test_large_means_cost_no_precision_on_replicas(two_replicas):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("settings", [{}, {"center": False}, {"scale": False}])
 def test_inference_uses_the_moving_averages(shape, settings):
-    norm, x = layer(shape, **settings), rows(shape)
+    norm = layer(shape, **settings)
+    x = rows(shape)
     before = norm.get_weights()
     gamma = 1.0 if norm.gamma is None else np.float64(norm.gamma)
     beta = 0.0 if norm.beta is None else np.float64(norm.beta)
@@ -205,7 +212,9 @@ def test_one_packed_collective_forward_and_one_backward(two_replicas):
 
 def test_gradients_compile_with_xla():
     for shape in SHAPES:
-        norm, x, upstream = layer(shape), rows(shape), rows(shape, seed=1)
+        norm = layer(shape)
+        x = rows(shape)
+        upstream = rows(shape, seed=1)
         start = statistics(norm)
         compiled = tf.function(train_call(norm), jit_compile=True, autograph=False)
         got = compiled(tf.constant(x), tf.constant(upstream))

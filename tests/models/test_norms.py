@@ -18,7 +18,8 @@ def test_statistics_are_those_of_one_example(kind, groups, shape):
     layer = make_norm(kind)
     got = tf.function(lambda x: layer(x, training=True), jit_compile=True)(x)
     grouped = x.astype(np.float64).reshape(shape[0], -1, groups, 12 // groups)
-    mean, variance = grouped.mean((1, 3), keepdims=True), grouped.var((1, 3), keepdims=True)
+    mean = grouped.mean((1, 3), keepdims=True)
+    variance = grouped.var((1, 3), keepdims=True)
     want = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(shape)
     np.testing.assert_allclose(got, want, atol=2e-3 if groups == 12 and len(shape) == 2 else 2e-4)
 
@@ -39,7 +40,8 @@ def test_half_precision_is_normalised_in_float32():
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_an_image_does_not_feel_the_others(norm):
-    encoder, head = ResNet(18, 0.125, stem="small", norm=norm), ProjectionHead(out_dim=4, norm=norm)
+    encoder = ResNet(18, 0.125, stem="small", norm=norm)
+    head = ProjectionHead(out_dim=4, norm=norm)
     images = tf.random.stateless_uniform([3, 16, 16, 3], [1, 2])
     whole = head(encoder(images, training=True), training=True)
     alone = head(encoder(images[1:2], training=True), training=True)

@@ -102,7 +102,8 @@ def test_call_returns_the_average_pool():
 def test_initial_values(settings):
     encoder = small_resnet(width_multiplier=0.25, **settings)
     for variable in encoder.variables:
-        value, leaf = variable.numpy(), variable.name.split("/")[-1]
+        value = variable.numpy()
+        leaf = variable.name.split("/")[-1]
         if leaf == "kernel:0":
             want = np.sqrt(1 / np.prod(value.shape[:-1]))
             np.testing.assert_allclose(value.std(), want, rtol=0.15)

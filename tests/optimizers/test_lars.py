@@ -74,7 +74,9 @@ def test_a_zero_gradient_moves_nothing():
 
 def reference(gradients, classic, nesterov, decay=0.01, rate=0.5, momentum=0.8, trust=0.02):
     """The update of PAPER.md 2.1 and its unused branches, float64."""
-    w, v, found = np.float64(START), np.zeros([2, 2]), []
+    w = np.float64(START)
+    v = np.zeros([2, 2])
+    found = []
     for gradient in np.float64(gradients):
         g = gradient + decay * w
         if classic:

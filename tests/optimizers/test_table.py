@@ -13,7 +13,8 @@ from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import keras, load_addons, tf
 from tests.replicas import run_on_replicas
 
-KERNEL, BIAS = [[1.0, -2.0], [3.0, 4.0]], [0.5, -0.5]
+KERNEL = [[1.0, -2.0], [3.0, 4.0]]
+BIAS = [0.5, -0.5]
 GRADIENTS = np.random.default_rng(0).normal(size=[4, 3, 2]).astype("float32")
 
 
@@ -31,14 +32,17 @@ def adam_update(m, v, step):
 
 def reference(name, value, gradients, decay, rate=0.1):
     """Four steps in float64, each written from the method's paper."""
-    w, m, v = np.float64(value), np.zeros_like(value), np.zeros_like(value)
+    w = np.float64(value)
+    m = np.zeros_like(value)
+    v = np.zeros_like(value)
     for step, gradient in enumerate(np.float64(gradients), start=1):
         g = gradient if name == "adamw" else gradient + decay * w
         if name in ("momentum", "nesterov"):
             m = 0.9 * m - rate * g
             w = w + (0.9 * m - rate * g if name == "nesterov" else m)
             continue
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
         decoupled = rate * decay * w if name == "adamw" else 0.0
         w = w - decoupled - rate * adam_update(m, v, step)
     return w
@@ -52,7 +56,8 @@ def settings_of(name, **others):
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov", "adam", "adamw"])
 def test_decay_reaches_the_right_variables(name):
-    kernel, bias = tf.Variable(KERNEL, name="kernel"), tf.Variable(BIAS, name="bias")
+    kernel = tf.Variable(KERNEL, name="kernel")
+    bias = tf.Variable(BIAS, name="bias")
     optimizer = make_optimizer(settings_of(name, weight_decay=0.2), 0.1, [bias])
     for gradient in GRADIENTS:
         optimizer.apply_gradients([(gradient[:2], kernel), (gradient[2], bias)])
@@ -74,9 +79,12 @@ def test_configs_round_trip(name):
 
 def lamb_reference(value, gradients, decay, adapted, rate=0.1):
     """arXiv:1904.00962, algorithm 2, with bias correction."""
-    w, m, v = np.float64(value), np.zeros_like(value), np.zeros_like(value)
+    w = np.float64(value)
+    m = np.zeros_like(value)
+    v = np.zeros_like(value)
     for step, g in enumerate(np.float64(gradients), start=1):
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
         update = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-6) + decay * w
         ratio = np.linalg.norm(w) / np.linalg.norm(update) if adapted else 1.0
         w = w - rate * ratio * update
@@ -90,7 +98,8 @@ def test_lamb_runs_on_replicas_or_says_what_it_needs(two_replicas):
             make_optimizer(settings, 0.1)
         return
     with two_replicas.scope():
-        kernel, bias = tf.Variable(KERNEL, name="a/kernel"), tf.Variable(BIAS, name="a/bias")
+        kernel = tf.Variable(KERNEL, name="a/kernel")
+        bias = tf.Variable(BIAS, name="a/bias")
         optimizer = make_optimizer(settings, 0.1, [bias])
         optimizer.build([kernel, bias])
 

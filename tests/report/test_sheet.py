@@ -26,7 +26,8 @@ def photos(tmp_path_factory):
 def test_the_sheet_shows_originals_every_operator_and_both_views(
     photos, tmp_path, capsys, monkeypatch
 ):
-    kept, write = {}, sheet.write_sheet
+    kept = {}
+    write = sheet.write_sheet
 
     def keep(rows, path):
         kept.update(rows)

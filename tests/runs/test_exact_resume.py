@@ -13,7 +13,8 @@ from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
 from tests.tiny_run import images_in_folders
 
-STEPS, EVERY = 72, 3
+STEPS = 72
+EVERY = 3
 FLAGS = {
     "mode": "pretrain", "preset": "none", "deterministic": True, "strategy": "default",
     "encoder": "tests.tiny_encoder:encoder", "image_size": 16, "proj_out_dim": 8,
@@ -88,7 +89,8 @@ def assert_same_run(one, two):
     for name in ("metrics.jsonl", "best/best.json"):
         assert (one / name).read_text() == (two / name).read_text(), name
     for folder in ("checkpoints", "best"):
-        want, got = values_of(one / folder), values_of(two / folder)
+        want = values_of(one / folder)
+        got = values_of(two / folder)
         assert want.keys() == got.keys() and len(want) > 30
         for key in want:
             np.testing.assert_array_equal(got[key], want[key], err_msg=f"{folder}: {key}")
@@ -106,7 +108,8 @@ def test_kills_at_any_moment_change_nothing(tmp_path, launcher, kind, kills):
     if kind == "folder":
         images_in_folders(tmp_path / "photos", {"bars": 40, "dots": 40})
         changes = {"image_dir": tmp_path / "photos"}
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole = tmp_path / "whole"
+    cut = tmp_path / "cut"
     assert launcher.run(command(whole, **changes), tmp_path / "whole.txt") == 0
     assert lines_of(whole) == STEPS
     found = [

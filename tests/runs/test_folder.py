@@ -42,7 +42,8 @@ def test_reading_the_figures_writes_nothing(tmp_path):
     """Every worker reads metrics.jsonl, to which the chief writes."""
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
-    before, seen = (path.read_text(), path.stat().st_ino), []
+    before = (path.read_text(), path.stat().st_ino)
+    seen = []
     folder = RunFolder(str(tmp_path))
     recording.repeat_lines(folder, 1, lambda step, logs: seen.append((step, logs["loss"])))
     assert seen == [(2, 1.0)] and recording.last_line(folder) == {"loss": 1.0}

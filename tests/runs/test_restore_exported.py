@@ -26,7 +26,8 @@ def exported(tmp_path_factory):
 
 def test_weights_and_architecture_come_out_of_it(exported):
     folder, saved_model = exported
-    want, got = restore.load_trained(str(folder)), restore.load_trained(str(saved_model))
+    want = restore.load_trained(str(folder))
+    got = restore.load_trained(str(saved_model))
     assert (got.step, got.run_dir) == (2, str(folder))
     assert got.settings["width_multiplier"] == 0.125
     pairs = list(zip(want.encoder.weights, got.encoder.weights))

@@ -37,7 +37,8 @@ def assert_readable(run):
 
 @pytest.mark.slow
 def test_sigterm_saves_within_a_step_and_the_same_command_goes_on(tmp_path, launcher, whole):
-    run, said = tmp_path / "run", tmp_path / "said.txt"
+    run = tmp_path / "run"
+    said = tmp_path / "said.txt"
     pid = launcher.start(command(run, checkpoint_steps=1000), said)
     wait_for(run, 2)
     os.kill(pid, signal.SIGTERM)
@@ -54,7 +55,8 @@ def test_sigterm_saves_within_a_step_and_the_same_command_goes_on(tmp_path, laun
 
 @pytest.mark.slow
 def test_the_time_limit_ends_with_75_and_the_same_command_goes_on(tmp_path, launcher, whole):
-    run, said = tmp_path / "run", tmp_path / "said.txt"
+    run = tmp_path / "run"
+    said = tmp_path / "said.txt"
     assert launcher.run(command(run, max_wall_minutes=1e-6), said) == 75
     assert "--max_wall_minutes=1e-06 after step 1 of" in said.read_text()
     assert launcher.run(command(run), said) == 0
@@ -65,7 +67,8 @@ def test_the_time_limit_ends_with_75_and_the_same_command_goes_on(tmp_path, laun
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"cached_batch_size": 96, "cached_separate_views": True}])
 def test_a_full_disk_ends_in_one_sentence_and_room_mends_it(tmp_path, launcher, whole, more):
-    run, said = tmp_path / "run", tmp_path / "said.txt"
+    run = tmp_path / "run"
+    said = tmp_path / "said.txt"
     pid = launcher.start(command(run, **more), said)
     wait_for(run, 4)  # one checkpoint is there
     half = max(path.stat().st_size for path in (run / "checkpoints").glob("*.data-*")) // 2
@@ -94,7 +97,9 @@ def read_only(*folders):
 
 @pytest.mark.slow
 def test_a_read_only_folder_is_one_sentence(tmp_path, launcher):
-    run, said, closed = tmp_path / "run", tmp_path / "said.txt", tmp_path / "closed"
+    run = tmp_path / "run"
+    said = tmp_path / "said.txt"
+    closed = tmp_path / "closed"
     closed.mkdir()
     short = {"train_steps": 6}
     assert launcher.run(command(run, **short), said) == 0
@@ -111,7 +116,8 @@ def test_a_read_only_folder_is_one_sentence(tmp_path, launcher):
 
 @pytest.mark.slow
 def test_a_folder_that_becomes_read_only_keeps_its_last_checkpoint(tmp_path, launcher):
-    run, said = tmp_path / "run", tmp_path / "said.txt"
+    run = tmp_path / "run"
+    said = tmp_path / "said.txt"
     launcher.start(command(run), said, obeys=True)
     wait_for(run, 4)
     with read_only(run / "checkpoints"):

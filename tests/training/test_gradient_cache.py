@@ -13,7 +13,10 @@ from simclr_tf.models.simclr import SimCLR
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import gradient_cache
 
-PARTS, ROWS, SIZE, Z_DIM = 4, 4, 8, 8
+PARTS = 4
+ROWS = 4
+SIZE = 8
+Z_DIM = 8
 BATCH = PARTS * ROWS
 RATE = 2.0**16  # so large that rounding the updated weights does not hide the gradient
 
@@ -66,7 +69,8 @@ class SmoothEncoder(keras.Model):
 
 def build(encoder, head_mode="nonlinear", probe=True):
     keras.utils.set_random_seed(4)
-    encoder, head = encoder(), ProjectionHead(head_mode, 2, Z_DIM)
+    encoder = encoder()
+    head = ProjectionHead(head_mode, 2, Z_DIM)
     probe = LinearClassifier(5) if probe else None
     model = SimCLR(encoder, head, NTXent(0.2), views_of, probe)
     h = encoder(tf.zeros([1, SIZE, SIZE, 3]))
@@ -117,7 +121,8 @@ def ghost_reference(model, separate=False):
     batch = batch_of()
     seen = {id(norm): [] for norm in norms}
     with tf.GradientTape() as tape:
-        found, probe_loss = [], 0.0
+        found = []
+        probe_loss = 0.0
         for a in range(PARTS):
             own = np.arange(a * ROWS, (a + 1) * ROWS)
             other = (own + ROWS) % BATCH if separate else own
@@ -146,7 +151,8 @@ def ghost_reference(model, separate=False):
 def test_with_batch_norm_it_is_the_ghost_gradient(jit_compile, separate):
     want, means = ghost_reference(build(SmoothEncoder), separate)
     cached = build(SmoothEncoder)
-    start, norms = weights(cached), gradient_cache.batch_norms(cached.encoder, cached.head)
+    start = weights(cached)
+    norms = gradient_cache.batch_norms(cached.encoder, cached.head)
     assert len(norms) == 3
     before = [(n.moving_mean.numpy(), n.moving_variance.numpy()) for n in norms]
     cached_step(cached, jit_compile=jit_compile, separate=separate)
@@ -158,7 +164,8 @@ def test_with_batch_norm_it_is_the_ghost_gradient(jit_compile, separate):
 
 
 def test_one_micro_batch_is_the_plain_step():
-    plain, start = build(SmoothEncoder), weights(build(SmoothEncoder))
+    plain = build(SmoothEncoder)
+    start = weights(build(SmoothEncoder))
     plain.train_step(batch_of())
     cached = cached_step(build(SmoothEncoder), parts=1)
     assert relative(weights(cached) - start, weights(plain) - start) <= 1e-5

@@ -62,7 +62,8 @@ class Runner:
     """Counts steps; every step takes ten minutes of a clock that is turned by hand."""
 
     def __init__(self, clock):
-        self.clock, self.steps = clock, 0
+        self.clock = clock
+        self.steps = 0
 
     def run(self, count):
         self.steps += count
@@ -81,7 +82,8 @@ class NoFaults:
 
 
 def test_the_time_limit_saves_within_one_step(monkeypatch):
-    clock, saved = [0.0], []
+    clock = [0.0]
+    saved = []
     monkeypatch.setattr(stopping.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(loop, "_save", lambda *arguments: saved.append(arguments[2:]))
     runner = Runner(clock)

@@ -49,7 +49,8 @@ def prepared(poisoned, strategy=None, form="plain", skip=True):
         model.optimizer.build(model.trainable_variables)
     model.skips_non_finite = skip
     rows = parts.ROWS // strategy.num_replicas_in_sync
-    jit, shape = "jit" in form, (parts.PARTS, 2, rows, parts.Z_DIM)
+    jit = "jit" in form
+    shape = (parts.PARTS, 2, rows, parts.Z_DIM)
     cache = GradientCache(model, strategy, shape, jit) if "cached" in form else None
     structure = tf.nest.map_structure(tf.TensorSpec.from_tensor, next(batches([False])))
     dataset = tf.data.Dataset.from_generator(lambda: batches(poisoned), output_signature=structure)

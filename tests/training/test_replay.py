@@ -13,7 +13,9 @@ from simclr_tf.views.batches import train_batches
 from simclr_tf.views.device import make_views
 from tests.tiny_run import images_in_folders, save_tiny_run
 
-SEED, BATCH, SIZE = 4, 8, 16
+SEED = 4
+BATCH = 8
+SIZE = 16
 
 
 @pytest.mark.parametrize("kind", ["digits", "folder"])

@@ -24,7 +24,8 @@ from simclr_tf.views import batches as input
 from simclr_tf.views.channels import without_color
 from simclr_tf.views.device import make_views
 
-SIZE, C = 16, 4
+SIZE = 16
+C = 4
 NOTE = "note: the images have 4 channels, not RGB, so colour jitter, grayscale and AutoAugment are"
 
 
@@ -48,7 +49,8 @@ def settings(mode, **values):
 def trained(tmp_path_factory):
     """(folder of images, run folder, what was printed of the channels) of a short pretraining."""
     place = tmp_path_factory.mktemp("run")
-    images, run_dir = stacks_in_folders(place / "images"), str(place / "run")
+    images = stacks_in_folders(place / "images")
+    run_dir = str(place / "run")
     pretrain.run(
         settings(
             "pretrain", image_dir=images, model_dir=run_dir, image_size=SIZE, resnet_depth=10,
@@ -179,7 +181,8 @@ def test_what_needs_rgb_says_so(name):
 @pytest.mark.parametrize("place", ["device", "host", "canvas"])
 def test_a_channel_is_seen_as_a_grey_image_is(tmp_path, place):
     """Without colour, views act on each channel alone: those of RGB and of 4 channels agree."""
-    four, three = tmp_path / "four", tmp_path / "three"
+    four = tmp_path / "four"
+    three = tmp_path / "three"
     four.mkdir(), three.mkdir()
     image = np.random.default_rng(0).integers(0, 256, (40, 30, C)).astype(np.uint8)
     np.save(four / "a.npy", image)

@@ -51,7 +51,8 @@ def test_grayscale_is_that_of_tf_image():
 
 def test_the_dialects_differ_in_brightness():
     image = tf.fill([2, 3, 2], 0.5)
-    v1, v2 = color.operators("simclr_v1")[0], color.operators("simclr_v2")[0]
+    v1 = color.operators("simclr_v1")[0]
+    v2 = color.operators("simclr_v2")[0]
     np.testing.assert_allclose(v1(image, 0.3), np.full([2, 3, 2], 0.8), atol=1e-6)
     np.testing.assert_allclose(v2(image, 0.3), np.full([2, 3, 2], 0.15), atol=1e-6)
     assert color.operators("torchvision")[0] is v2
@@ -82,7 +83,8 @@ def test_kernel_is_a_tenth_of_the_image():
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
 def test_both_forms_of_blur_equal_a_depthwise_convolution(sigma):
-    size, radius = 40, 2
+    size = 40
+    radius = 2
     image = np.random.default_rng(1).uniform(size=(1, size, size, 3)).astype("float32")
     taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
     kernel = np.outer(taps, taps) / taps.sum() ** 2

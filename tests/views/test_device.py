@@ -71,14 +71,16 @@ def plain_views(batch, views, size):
 @pytest.mark.parametrize("form", ["switch", "select"])
 @pytest.mark.parametrize("aug_impl", ["simclr_v1", "simclr_v2", "torchvision"])
 def test_whole_images_equal_tf_image_at_equal_draws(form, aug_impl):
-    views, batch = config.Views(aug_impl=aug_impl), whole_batch()
+    views = config.Views(aug_impl=aug_impl)
+    batch = whole_batch()
     got = device.make_views(views, 24, SEED, form=form)(batch)
     np.testing.assert_allclose(got, plain_views(batch, views, 24), atol=5e-6)
 
 
 @pytest.mark.parametrize("form", ["switch", "select"])
 def test_crops_equal_tf_image_at_equal_draws(form):
-    views, batch = config.Views(), crop_batch()
+    views = config.Views()
+    batch = crop_batch()
     got = device.make_views(views, 40, SEED, form=form)(batch).numpy()
     drawn = draws.draw(views, SEED, draws.rows_of(batch, 2))
     assert np.any(drawn.blur) and np.any(drawn.jitter) and np.any(drawn.flip)
@@ -90,7 +92,8 @@ def test_crops_equal_tf_image_at_equal_draws(form):
 
 @pytest.mark.parametrize("form", ["switch", "select"])
 def test_views_do_not_depend_on_the_batch_or_its_order(form):
-    make, batch = device.make_views(config.Views(), 24, SEED, form=form), whole_batch(8)
+    make = device.make_views(config.Views(), 24, SEED, form=form)
+    batch = whole_batch(8)
     together = make(batch).numpy().reshape(2, 8, 24, 24, 3)
     order = np.array([5, 2, 7])
     some = make({name: tf.gather(value, order) for name, value in batch.items()})
@@ -99,7 +102,8 @@ def test_views_do_not_depend_on_the_batch_or_its_order(form):
 
 
 def test_epoch_seed_and_view_change_the_views():
-    batch, views = whole_batch(), config.Views()
+    batch = whole_batch()
+    views = config.Views()
     base = device.make_views(views, 24, SEED)(batch).numpy()
     later = device.make_views(views, 24, SEED)({**batch, "epoch": batch["epoch"] + 1}).numpy()
     seeded = device.make_views(views, 24, SEED + 1)(batch).numpy()
@@ -117,7 +121,8 @@ def test_host_crops_equal_device_crops_up_to_rounding():
         boxes = host.windows_of(example, plain)(*image.shape[:2])
         crops.append(host.host_crops(image, boxes, example, SEED, plain, 24))
     make = device.make_views(plain, 24, SEED)
-    on_host, on_device = make({**batch, "images": tf.stack(crops)}), make(batch)
+    on_host = make({**batch, "images": tf.stack(crops)})
+    on_device = make(batch)
     np.testing.assert_allclose(on_host, on_device, atol=0.5 / 255 + 1e-5)
 
 
@@ -131,7 +136,8 @@ def test_crop_and_flip_only_leaves_colours_alone():
 
 @pytest.mark.parametrize("num_views", [1, 3])
 def test_view_number_v_is_the_same_whatever_num_views(num_views):
-    batch, views = whole_batch(), config.Views()
+    batch = whole_batch()
+    views = config.Views()
     two = device.make_views(views, 24, SEED)(batch).numpy()
     other = device.make_views(views, 24, SEED, num_views=num_views)(batch).numpy()
     assert len(other) == 6 * num_views
@@ -147,14 +153,16 @@ def test_small_grey_digits_work():
 
 @pytest.mark.parametrize("form", ["switch", "select"])
 def test_compiles_inside_a_compiled_step(form):
-    make, batch = device.make_views(config.Views(), 24, SEED, form=form), whole_batch()
+    make = device.make_views(config.Views(), 24, SEED, form=form)
+    batch = whole_batch()
     step = tf.function(lambda batch: tf.reduce_mean(make(batch), axis=[1, 2, 3]), jit_compile=True)
     want = np.mean(make(batch), axis=(1, 2, 3))
     np.testing.assert_allclose(step(batch), want, atol=2e-6)
 
 
 def test_replicas_give_the_views_of_one(two_replicas):
-    make, batch = device.make_views(config.Views(), 24, SEED), whole_batch()
+    make = device.make_views(config.Views(), 24, SEED)
+    batch = whole_batch()
     shards = two_replicas.experimental_distribute_values_from_function(
         lambda c: {k: v[c.replica_id_in_sync_group * 3 :][:3] for k, v in batch.items()}
     )

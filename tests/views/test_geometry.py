@@ -37,7 +37,8 @@ def largest_gap(first, second):
 
 @pytest.mark.parametrize("height, width", [(32, 32), (375, 500)])
 def test_simclr_windows_follow_the_official_op(height, width):
-    ours, theirs = drawn_windows(DEFAULT, height, width), op_windows(height, width)
+    ours = drawn_windows(DEFAULT, height, width)
+    theirs = op_windows(height, width)
     columns = [lambda w, c=c: w[:, c] for c in range(4)] + [
         lambda w: w[:, 2] * w[:, 3],
         lambda w: w[:, 3] / w[:, 2],
@@ -87,7 +88,8 @@ def test_fallback_when_no_window_fits():
 def test_size_may_differ_from_row_to_row():
     rows = draws.Rows(tf.zeros([6], tf.int32), tf.range(6, dtype=tf.int64), tf.zeros([6], tf.int32))
     uniforms = draws.window_uniforms(0, rows)
-    heights, widths = tf.constant([20, 30, 40, 50, 60, 70]), tf.constant([70, 60, 50, 40, 30, 20])
+    heights = tf.constant([20, 30, 40, 50, 60, 70])
+    widths = tf.constant([70, 60, 50, 40, 30, 20])
     together = geometry.windows(uniforms, heights, widths, DEFAULT)
     for i in range(6):
         alone = geometry.windows(uniforms, heights[i], widths[i], DEFAULT)

@@ -106,7 +106,8 @@ def test_one_view_of_crop_and_flip_for_a_classifier():
     views = device.make_views(plain, 40, seed=5, num_views=1)(batch).numpy()
     crops = batch["images"][:, 0].numpy() / 255.0
     for view, crop in zip(views, crops):
-        same, turned = np.abs(view - crop).max(), np.abs(view - crop[:, ::-1]).max()
+        same = np.abs(view - crop).max()
+        turned = np.abs(view - crop[:, ::-1]).max()
         assert min(same, turned) < 1e-6
 
 
@@ -128,7 +129,8 @@ def test_centre_crop_is_golden(height, width, y, x, side):
     image = np.zeros((height, width, 3), "uint8")
     image[y : y + side, x : x + side] = 255  # one pixel more or less would show at an edge
     np.testing.assert_allclose(preprocess.eval_image(image, 96), 1.0, atol=1e-5)
-    image[[y, y + side - 1]], image[:, [x, x + side - 1]] = 0, 0
+    image[[y, y + side - 1]] = 0
+    image[:, [x, x + side - 1]] = 0
     border = preprocess.eval_image(image, side).numpy()
     assert border[1:-1, 1:-1].min() == 1
     assert max(border[[0, -1]].max(), border[:, [0, -1]].max()) == 0
@@ -162,7 +164,8 @@ def test_views_finished_on_the_host_are_those_of_the_device():
 
 @pytest.mark.parametrize("canvas_size", [96, 80])  # 80: the 70 x 90 images do not fit on it
 def test_crops_on_the_device_are_those_of_the_host_up_to_rounding(canvas_size):
-    made, examples = [], encoded_source()[0]
+    made = []
+    examples = encoded_source()[0]
     for place in ("host", "device"):
         views = config.Views(operators="", resize_on=place, canvas_size=canvas_size)
         batch = next(iter(batches.train_batches(examples, views, 40, 4, seed=5)))

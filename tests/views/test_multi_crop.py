@@ -42,7 +42,8 @@ def settings(**changes):
 
 def batch_and_views(run, step=0):
     source = sources.open_source(run.data, "train", run.run.seed)
-    views, batch = run.training.num_views, run.training.train_batch_size
+    views = run.training.num_views
+    batch = run.training.train_batch_size
     found = next(iter(multi_crop.batches(source, run, views, batch, step)))
     return found, multi_crop.make_all_views(run, views)(found)
 
@@ -99,7 +100,8 @@ def test_the_whole_step_compiles():
     convolution = keras.layers.Conv2D(4, 3, strides=2)
     encoder = keras.Sequential([convolution, keras.layers.GlobalAveragePooling2D()])
     encoder.feature_dim = 4
-    head, views = keras.layers.Dense(4), multi_crop.make_all_views(run, 2)
+    head = keras.layers.Dense(4)
+    views = multi_crop.make_all_views(run, 2)
     encoder(tf.zeros([1, 16, 16, 3])), head(tf.zeros([1, 4]))
     model = SimCLR(encoder, head, OverPairs(NTXent(0.5, jit_compile=False), 2, 2), views)
     model.compile(optimizer=keras.optimizers.SGD(0.1, jit_compile=False))

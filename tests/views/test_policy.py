@@ -57,11 +57,14 @@ def test_shifts_shears_and_rotations_move_pixels_and_leave_grey():
     np.testing.assert_array_equal(moved[:-shift], image()[shift:])
     assert (moved[-shift:] == 128).all()
     y, x = np.mgrid[:S, :S]
-    sheared, source_x = apply("ShearX", 0.9), np.rint(x + 0.27 * y).astype(int)
+    sheared = apply("ShearX", 0.9)
+    source_x = np.rint(x + 0.27 * y).astype(int)
     inside = source_x < S
     np.testing.assert_array_equal(sheared[inside], image()[y[inside], source_x[inside]])
     assert (sheared[~inside] == 128).all()
-    turned, angle, c = apply("Rotate", 0.5), np.radians(15), (S - 1) / 2
+    turned = apply("Rotate", 0.5)
+    angle = np.radians(15)
+    c = (S - 1) / 2
     from_x = np.rint(c + np.cos(angle) * (x - c) - np.sin(angle) * (y - c)).astype(int)
     from_y = np.rint(c + np.sin(angle) * (x - c) + np.cos(angle) * (y - c)).astype(int)
     inside = (from_x >= 0) & (from_x < S) & (from_y >= 0) & (from_y < S)
@@ -96,7 +99,8 @@ def test_batches_of_small_and_large_images_get_the_policy():
     one = {name: batch[name][3:4] for name in ("id", "epoch")}
     plain = config.Views(operators="", flip=False)
     example = {name: v[0] for name, v in {**one, **host.window_draws(one, 5, plain)}.items()}
-    image, windows = images[int(one["id"][0])], host.windows_of(example, plain)
+    image = images[int(one["id"][0])]
+    windows = host.windows_of(example, plain)
     distorted = host.host_crops(image, windows(S, S), example, 5, views, S)
     np.testing.assert_array_equal(distorted, batch["images"][3])
     whole = batches.train_batches(small, plain, S, 12, seed=5)

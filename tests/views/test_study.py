@@ -9,14 +9,17 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.stack import tf
 from simclr_tf.views import device, draws, rng, study
 
-N, S, SEED = 6, 20, 5
+N = 6
+S = 20
+SEED = 5
 ALL = "crop,rotate,cutout,color,noise,sobel,solarize,equalize,blur,motion_blur"
 
 
 def images():
     """float32 [N, S, S, 3]: multiples of 1 / 255, one image of a single colour."""
     levels = np.random.default_rng(0).integers(0, 256, (N, S, S, 3))
-    levels[1], levels[2, :, :10] = 77, 200
+    levels[1] = 77
+    levels[2, :, :10] = 200
     return (levels / 255.0).astype("float32")
 
 
@@ -56,7 +59,8 @@ def test_every_quarter_is_drawn_equally_often():
 def test_cutout_blackens_one_square():
     got, drawn = apply("cutout", config.Views(cutout_size=0.4))
     for image, result, (row, column) in zip(images(), got, drawn.u[:, 1:3].numpy()):
-        top, left = int(row * S) - 4, int(column * S) - 4
+        top = int(row * S) - 4
+        left = int(column * S) - 4
         want = image.copy()
         want[max(top, 0) : top + 8, max(left, 0) : left + 8] = 0
         np.testing.assert_array_equal(result, want)
@@ -100,7 +104,8 @@ def test_motion_blur_is_the_mean_along_a_line():
     for image, result, u in zip(images(), got, drawn.u[:, 4].numpy()):
         want = np.zeros_like(image)
         for step in range(-reach, reach + 1):
-            dy, dx = np.round(step * np.sin(np.pi * u)), np.round(step * np.cos(np.pi * u))
+            dy = np.round(step * np.sin(np.pi * u))
+            dx = np.round(step * np.cos(np.pi * u))
             y = np.clip(np.arange(S) + int(dy), 0, S - 1)
             x = np.clip(np.arange(S) + int(dx), 0, S - 1)
             want += image[y][:, x] / (2 * reach + 1)

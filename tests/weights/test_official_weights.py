@@ -75,9 +75,11 @@ def test_selective_kernels_are_within_rounding_of_float64():
     found = comparing.outputs_of(official.build(parts, unused, "a test"), outputs["inputs"])
     for key, want in exact.items():
         golden = outputs.get(key, outputs.get("mean_" + key))
-        ours, mean = found[key], want
+        ours = found[key]
+        mean = want
         if want.ndim == 4:
-            ours, mean = ours.mean((1, 2), dtype="float64"), want.mean((1, 2))
+            ours = ours.mean((1, 2), dtype="float64")
+            mean = want.mean((1, 2))
         scale = np.abs(mean).max()
         errors = [np.abs(value - mean).max() / scale for value in (ours, golden)]
         assert errors[0] <= max(1e-5, 1.5 * errors[1]), (key, errors)
@@ -121,7 +123,8 @@ def small_networks(**settings):
     """Encoder, head and classifier with random statistics and scales; tests do not change them."""
     model = config.Model(**{"resnet_depth": 18, "width_multiplier": 0.25, **settings})
     encoder = build_encoder(model, 16)
-    head, classifier = build_head(model, encoder.feature_dim), LinearClassifier(5)
+    head = build_head(model, encoder.feature_dim)
+    classifier = LinearClassifier(5)
     classifier(tf.zeros([1, encoder.feature_dim]))
     variables = official_variables(encoder, head, classifier)
     for name, variable in variables.items():

@@ -16,7 +16,8 @@ from simclr_tf.weights.importing import import_weights
 from simclr_tf.weights.torch_files import read_tensors
 
 GOLDEN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "golden")
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
 
 
 def value_of(name, shape):
@@ -34,7 +35,8 @@ def value_of(name, shape):
 
 def write_safetensors(path, tensors):
     """A .safetensors file, from its published description."""
-    header, body = {"__metadata__": {"format": "pt"}}, b""
+    header = {"__metadata__": {"format": "pt"}}
+    body = b""
     for name, value in tensors.items():
         kind = {"float32": "F32", "float16": "F16", "int64": "I64"}[value.dtype.name]
         end = len(body) + value.nbytes

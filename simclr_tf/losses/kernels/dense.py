@@ -13,8 +13,10 @@ def _similarities(z, form):
 
 def forward(z, form, with_figures=False):
     """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], and the figures."""
-    s, n = _similarities(z, form), tiles.size(z) // 2
-    positives, figures = anchors.positives(z, form.temperature), {}
+    s = _similarities(z, form)
+    n = tiles.size(z) // 2
+    positives = anchors.positives(z, form.temperature)
+    figures = {}
     if with_figures:
         cross = lambda tile, _: tile[:n, n:]  # noqa: E731
         factor = form.temperature

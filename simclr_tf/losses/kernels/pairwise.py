@@ -78,7 +78,8 @@ def forward(z, images, keys, key_images, rule, blocks):
         sums = tf.reduce_sum(rule.value(s, t), 1), tf.reduce_sum(rule.slope(s, t), 1)
         return [old + new for old, new in zip(state, sums)]
 
-    losses, pulls = [], []
+    losses = []
+    pulls = []
     for anchor, key_z in _directions(z, images, keys, rule):
         sums = rows.fold(anchor, [key_z, key_images], [tf.constant(0.0)] * 2, step, blocks)
         value, slope = (x / _negatives(keys) for x in sums)
@@ -120,12 +121,14 @@ def mined_forward(z, images, keys, key_images, rule, blocks):
     def step(state, anchor, key):
         s, t = _similarities(anchor, key)
         s = tf.where((s < t) & (s > rule.lower(t)), s, tiles.MASKED)
-        highest, here = tf.reduce_max(s, 1), tf.gather(key[1], tf.argmax(s, 1))
+        highest = tf.reduce_max(s, 1)
+        here = tf.gather(key[1], tf.argmax(s, 1))
         return [tf.maximum(state[0], highest), tf.where(highest > state[0], here, state[1])]
 
     found = []
     for anchor, key_z in _directions(z, images, keys, rule):
-        t, start = anchor[2], [tf.constant(tiles.MASKED), tf.constant(-1)]
+        t = anchor[2]
+        start = [tf.constant(tiles.MASKED), tf.constant(-1)]
         s, picks = rows.fold(anchor, [key_z, key_images], start, step, blocks)
         value = tf.where(picks < 0, 0.0, rule.value(s, t))
         weights = tf.where(picks < 0, 0.0, rule.slope(s, t))
@@ -144,8 +147,10 @@ def mined_backward(z, first, mined, keys, key_mined, rule):
         key_mined: (weights, picks) of the global batch, [2, N].
         rule: Rule.
     """
-    (pulls, weights, picks), (key_weights, key_picks) = mined, key_mined
-    b, pushed = tiles.size(z, 1), []
+    pulls, weights, picks = mined
+    key_weights, key_picks = key_mined
+    b = tiles.size(z, 1)
+    pushed = []
     for view in (0, 1):
         chosen = tf.gather(keys[1 - view], tf.maximum(picks[view], 0))
         local = key_picks[1 - view] - first  # which anchors of the other view chose a row here

@@ -29,7 +29,8 @@ def fold(anchor_data, key_data, start, step, blocks):
     anchor_data = [tiles.in_blocks(x, anchor_block) for x in anchor_data]
     key_data = [tiles.in_blocks(x, key_block) for x in key_data]
     start = [tf.tile(x[None], [anchor_block] + [1] * x.shape.rank) for x in start]
-    anchor_blocks, key_blocks = tiles.size(anchor_data[0]), tiles.size(key_data[0])
+    anchor_blocks = tiles.size(anchor_data[0])
+    key_blocks = tiles.size(key_data[0])
 
     def body(i, *results):
         mine = [tiles.take(x, i) for x in anchor_data]
@@ -65,7 +66,8 @@ def forward(z, images, key_z, key_images, form, blocks, with_figures=False):
     Returns:
         three float32 [2b], and the figures of `statistics.figures` ({} unless asked for).
     """
-    positives, figures = anchors.positives(z, form.temperature), {}
+    positives = anchors.positives(z, form.temperature)
+    figures = {}
     if with_figures:
         found = sums(z, images, key_z, key_images, form, blocks)
         log_negatives = statistics.log_negatives(found, form)
@@ -85,7 +87,8 @@ def _log_negatives(z, images, key_z, key_images, form, blocks):
         total = state[1] * tf.exp(state[0] - scale) + tf.reduce_sum(tf.exp(s - scale[:, None]), 1)
         return [scale, total]
 
-    anchor_data, key_data = [z * (1.0 / form.temperature), images], [key_z, key_images]
+    anchor_data = [z * (1.0 / form.temperature), images]
+    key_data = [key_z, key_images]
     if form.bounded:
         (total,) = fold(anchor_data, key_data, [tf.constant(0.0)], bounded, blocks)
         return anchors.log_of_sum(total)
@@ -97,7 +100,8 @@ def _log_negatives(z, images, key_z, key_images, form, blocks):
 def sums(z, images, key_z, key_images, form, blocks):
     """The statistics.Sums of local anchors over the negatives among all keys; see forward."""
     b = tiles.size(z) // 2
-    views, key_views = tf.range(2 * b) // b, tf.range(tiles.size(key_z)) % (2 * b) // b
+    views = tf.range(2 * b) // b
+    key_views = tf.range(tiles.size(key_z)) % (2 * b) // b
     anchor_data = [z * (1.0 / form.temperature), images, views]
     key_data = [key_z, key_images, key_views]
     if not form.unit:
@@ -133,7 +137,8 @@ def backward(anchor, key, pulls, form, blocks):
 
     def step(state, anchor, key):
         s = _negatives(anchor[0], anchor[1], key[0], key[1])
-        u, key_u = anchor[2][:, None], key[2]
+        u = anchor[2][:, None]
+        key_u = key[2]
         if form.bounded:
             w = tf.exp(s) * (u + key_u)
         else:

@@ -34,7 +34,8 @@ def of_tile(s, cross, to_cosine, axis, form):
         form: anchors.Form.
     """
     cross_s = cross(s, tiles.MASKED)
-    highest, cross_highest = tf.reduce_max(s, axis), tf.reduce_max(cross_s, axis)
+    highest = tf.reduce_max(s, axis)
+    cross_highest = tf.reduce_max(cross_s, axis)
     if form.bounded:
         e = tf.exp(s)
         cross_e = cross(e, 0.0)
@@ -117,7 +118,8 @@ def _entropy(sums, positive, form):
     """Entropy in nats of the softmax over the cross negatives and the positive."""
     scale = 0.0 if form.bounded else sums.cross_highest
     top = tf.maximum(positive, scale)
-    of_positive, of_negatives = tf.exp(positive - top), tf.exp(scale - top)
+    of_positive = tf.exp(positive - top)
+    of_negatives = tf.exp(scale - top)
     total = of_positive + sums.cross_total * of_negatives
     weighted = of_positive * positive + sums.cross_weighted * of_negatives
     return top + tf.math.log(total) - weighted / total

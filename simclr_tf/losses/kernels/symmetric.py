@@ -14,9 +14,11 @@ class Tiles:
     """The similarities of z float32 [2n, p] in square tiles of `2 * half` rows."""
 
     def __init__(self, z, form, half):
-        self.form, self.half = form, half
+        self.form = form
+        self.half = half
         first, second = tf.split(z, 2)
-        self.n, self.p = tiles.size(first), z.shape[1]
+        self.n = tiles.size(first)
+        self.p = z.shape[1]
         self.z = tf.concat([tiles.in_blocks(first, half), tiles.in_blocks(second, half)], 1)
         self.z_t = tf.transpose(self.z, [0, 2, 1])  # [blocks, p, 2h]; z_t[b] @ w beats w^T @ z[b]
         self.blocks = tiles.size(self.z)
@@ -128,7 +130,8 @@ def _packed_nothing(half):
 
 def _sums(grid):
     """The statistics.Sums of all rows; cross fields [n], of the first views."""
-    form, h = grid.form, grid.half
+    form = grid.form
+    h = grid.half
     inverse = None
     if not form.unit:
         inverse = grid.by_block(norms.inverse_norms(grid.in_order(grid.z)))
@@ -137,7 +140,8 @@ def _sums(grid):
     def of_tile(s, a, b, axis):
         # second views are the right half beside a row, the lower half under a column
         corner = (slice(h), slice(h, None))[:: 1 if axis else -1]
-        cross, factor = (lambda x, _: x[corner]), form.temperature
+        cross = lambda x, _: x[corner]
+        factor = form.temperature
         if inverse is not None:
             factor *= cross(tiles.take(inverse, a)[:, None] * tiles.take(inverse, b), 0.0)
         return _packed(statistics.of_tile(s, cross, factor, axis, form), h)
@@ -163,7 +167,8 @@ def _sums(grid):
 def forward(z, form, half, with_figures=False):
     """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], p static, and the
     figures."""
-    grid, figures = Tiles(z, form, half), {}
+    grid = Tiles(z, form, half)
+    figures = {}
     positives = anchors.positives(z, form.temperature)
     if with_figures:
         sums = _sums(grid)
@@ -182,7 +187,9 @@ def backward(z, normalisers, pulls, form, half):
     u = tf.exp(-e) if form.bounded else e
 
     def weights(a, b, diagonal):
-        s, u_a, u_b = grid.similarities(a, b, diagonal), tiles.take(u, a)[:, None], tiles.take(u, b)
+        s = grid.similarities(a, b, diagonal)
+        u_a = tiles.take(u, a)[:, None]
+        u_b = tiles.take(u, b)
         return tf.exp(s) * (u_a + u_b) if form.bounded else tf.exp(s - u_a) + tf.exp(s - u_b)
 
     def diagonal(a):
@@ -192,7 +199,8 @@ def backward(z, normalisers, pulls, form, half):
         w = weights(a, b, False)
         return tf.matmul(w, tiles.take(grid.z, b)), tf.matmul(tiles.take(grid.z_t, a), w)
 
-    rows, p = 2 * half, grid.p
+    rows = 2 * half
+    p = grid.p
     pushed, pushed_t = grid.sweep(diagonal, pair, tf.add, [rows, p], grid.zeros(p, rows))
     pushed = grid.in_order(pushed + tf.transpose(pushed_t, [0, 2, 1]))
     scale = 1.0 / (form.temperature * tf.cast(tiles.size(z), tf.float32))
