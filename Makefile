@@ -4,11 +4,12 @@ RUN = runs/demo
 RUN_PYTHON = $(VENV)/bin/python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test clean
+.PHONY: help setup demo test docs clean
 
 help:
 	@echo 'make demo    pretrain on handwritten digits, evaluate, export, report: into $(RUN)'
 	@echo 'make test    run the tests'
+	@echo 'make docs    build the site of docs/ into site/; a warning is an error'
 	@echo 'make setup   only install requirements.txt into $(VENV)'
 	@echo 'make clean   remove $(RUN)'
 	@echo 'PYTHON=python3.12 chooses the Python (3.9 to 3.13), VENV=DIR the environment, RUN=DIR the run folder'
@@ -24,6 +25,18 @@ demo: setup
 
 test: setup
 	@$(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+
+# An environment of its own: the site needs no TensorFlow, and the tests need no site.
+DOCS_VENV = .venv-docs
+$(DOCS_VENV)/stamp: docs/requirements.txt
+	@echo 'docs: installing docs/requirements.txt into $(DOCS_VENV) (once)'
+	@$(or $(PYTHON),python3) -m venv --clear '$(DOCS_VENV)'
+	@$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check -r docs/requirements.txt >'$(DOCS_VENV)/install.log' 2>&1
+	@touch $@
+
+docs: $(DOCS_VENV)/stamp
+	@$(DOCS_VENV)/bin/python -m mkdocs --quiet build --strict --clean
+	@echo 'docs: built, open site/index.html'
 
 clean:
 	rm -rf $(RUN)

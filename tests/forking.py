@@ -7,6 +7,7 @@ of JSON that it reads: a child is a process of its own without the seconds of im
 import ctypes
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import traceback
@@ -15,12 +16,25 @@ _CAPABILITIES_VERSION = 0x20080522  # of the headers of Linux
 
 
 class Launcher:
-    """The parent process: starts one child at a time; use it in a `with` statement."""
+    """The parent process: starts one child at a time; use it in a `with` statement.
+
+    Args:
+        folder: in which the children run; this process's own by default.
+    """
+
+    def __init__(self, folder=None):
+        self._folder = folder
 
     def __enter__(self):
         command = [sys.executable, "-m", "tests.forking"]
+        root = pathlib.Path(__file__).resolve().parents[1]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(root)},
         )
         return self
 
@@ -31,7 +45,8 @@ class Launcher:
         """Starts `simclr_tf.__main__.main(arguments)`; returns the id of the process.
 
         Args:
-            arguments: list of str; output: file for what it prints.
+            arguments: list of str, or one str: Python code, which is run instead.
+            output: file for what it prints.
             obeys: whether permissions of files bind it even if it runs as root.
         """
         request = {"arguments": arguments, "output": str(output), "obeys": obeys}
@@ -63,9 +78,13 @@ def _child(arguments, output, obeys):
         os.dup2(file, 1), os.dup2(file, 2)
         if obeys:
             _drop_capabilities()
-        from simclr_tf.__main__ import main
+        if isinstance(arguments, str):
+            exec(compile(arguments, "code", "exec"), {"__name__": "__main__"})
+            code = 0
+        else:
+            from simclr_tf.__main__ import main
 
-        code = main(arguments)
+            code = main(arguments)
     except SystemExit as done:
         code = done.code
     except BaseException:
