@@ -1,10 +1,11 @@
 """The generated pages of the site: start page, changelog, presets, settings and library.
 
 MkDocs calls `on_config` and `on_files` (see `hooks` in mkdocs.yml). The pages are made at every
-build from README.md, CHANGELOG.md, the presets, `simclr_tf.config.MODES` and the public names of
-`simclr_tf`, so they cannot be out of date. No file is written into docs/. TensorFlow is not needed.
+build from README.md, CHANGELOG.md, the presets, `simclr_tf.config.MODES` and the docstrings, so
+they cannot be out of date. No file is written into docs/, and TensorFlow is not needed.
 """
 
+import ast
 import pathlib
 import re
 import sys
@@ -23,15 +24,17 @@ from simclr_tf import config as settings  # noqa: E402
 MOVED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 COPIED = ("LICENSE", "CITATION.cff")
 
+# title, words below it, where the names live; a name goes to the longest home that fits
 GROUPS = (
-    ("One call, one task", "The same code as the command line.", ("simclr_tf.library",)),
-    ("A trained encoder", "What `simclr_tf.load` returns.", ("simclr_tf.trained",)),
+    ("One call, one task", "Each runs the same code as its mode.", ("simclr_tf.library",)),
+    ("A trained encoder", "", ("simclr_tf.library.trained",)),
     ("Losses", "", ("simclr_tf.losses",)),
     ("Networks", "", ("simclr_tf.models",)),
     ("Optimizers and schedules", "", ("simclr_tf.optimizers",)),
-    ("Views and runs", "", ("simclr_tf.views", "simclr_tf.training", "simclr_tf.runs")),
     ("Errors", "Each is one sentence for a person, and an exit code.", ("simclr_tf.errors",)),
+    ("More", "", ("simclr_tf",)),
 )
+SETTINGS_HOME = "simclr_tf.config"
 
 
 def on_config(config):
@@ -51,6 +54,7 @@ def on_files(files, config):
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "reference/presets.md": presets_page(),
         "reference/library.md": library_page(),
+        "reference/modules.md": modules_page(),
         "reference/settings/index.md": settings_index(),
     }
     for mode in settings.MODES.values():
@@ -141,26 +145,59 @@ def setting_row(field):
     return f"| `{field.name}`{mark} | {type(default).__name__} | {shown} | {words} |"
 
 
+def modules_page():
+    """Every room of the code with its docstring, and the first line of every module's."""
+    parts = [
+        "# Modules",
+        "The code, room by room, for [contributors](../contributing.md). The docstrings are the "
+        "modules' own.",
+    ]
+    packages = sorted((ROOT / "simclr_tf").rglob("__init__.py"))
+    for start in [*packages, ROOT / "flags" / "__init__.py", ROOT / "export" / "__init__.py"]:
+        folder = start.parent
+        parts.append(f"## {folder.relative_to(ROOT)}\n\n{docstring(start)}")
+        rows = [
+            f"| `{path.stem}` | {docstring(path).splitlines()[0]} |"
+            for path in sorted(folder.glob("*.py"))
+            if path != start
+        ]
+        if rows:
+            parts.append("| module | what it is |\n|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def docstring(path):
+    """The docstring of a Python file."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
+
+
 def library_page():
     """The public names of `simclr_tf`, from their docstrings."""
-    homes = dict(simclr_tf._HOMES)
+    groups = {title: [] for title, _, _ in GROUPS}
+    configs = []
+    for name, home in simclr_tf._HOMES.items():
+        if home.startswith(SETTINGS_HOME):
+            configs.append(f"`{name}`")
+        else:
+            fitting = [
+                (len(room), title)
+                for title, _, homes in GROUPS
+                for room in homes
+                if home.startswith(room)
+            ]
+            groups[max(fitting)[1]].append(f"::: {home}.{name}")
     parts = [
         "# Library",
         "`import simclr_tf` offers these names. Each is imported when it is first used, so the "
         "import itself is quick and needs no TensorFlow. [In your own Python](../library.md) shows "
         "how they are used.",
     ]
-    for title, words, rooms in GROUPS:
-        names = [name for name, home in homes.items() if home.startswith(rooms)]
-        if names:
-            parts += [f"## {title}", words]
-            parts += [f"::: {homes.pop(name)}.{name}" for name in names]
-    configs = [name for name, home in homes.items() if home.startswith("simclr_tf.config")]
-    if configs:
-        listed = ", ".join(f"`{name}`" for name in configs)
-        parts += ["## Settings", f"{listed} hold all settings of a mode, with their defaults. "]
-        parts[-1] += "[Settings](settings/index.md) lists them."
-    left = sorted(set(homes) - set(configs))
-    if left:
-        raise ValueError(f"docs/site_pages.py has no group for {left}; add their rooms to GROUPS.")
+    for title, words, _ in GROUPS:
+        if groups[title]:
+            parts += [f"## {title}", words, *groups[title]]
+    parts += [
+        "## Settings",
+        f"{', '.join(configs)} hold all settings of a mode, with their defaults. "
+        "[Settings](settings/index.md) lists them.",
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
