@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.files import literal
 from simclr_tf.stack import tf
 
 OFFICIAL = {"official_tf2": "tf2", "official_tf1": "tf1"}  # kind: layout of the names
@@ -75,9 +76,10 @@ def convert(path, kind, image_size, samples=None, channels=3):
     Raises:
         DataError: the converter failed.
     """
-    if kind == "onnx":
-        return to_onnx(path)
-    return to_tflite(path, kind, [image_size, image_size, channels], samples)
+    with literal(path) as readable:
+        if kind == "onnx":
+            return to_onnx(readable)
+        return to_tflite(readable, kind, [image_size, image_size, channels], samples)
 
 
 def to_tflite(path, kind, shape, samples=None):

@@ -17,9 +17,10 @@ from simclr_tf.export.signatures import make_signatures
 
 from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.files import literal, write_atomically
 from simclr_tf.models.selection import select_layer
 from simclr_tf.runs import saved_models as reader
-from simclr_tf.runs.files import write_atomically, write_json
+from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import versions as package_versions
 from simclr_tf.stack import keras, tf
 
@@ -209,7 +210,8 @@ def _leaf_variables(model):
 def _verify(path, encoder, about):
     """(largest relative error of h against the Keras encoder, seconds to load)."""
     started = time.perf_counter()
-    loaded = tf.saved_model.load(path)
+    with literal(path) as readable:
+        loaded = tf.saved_model.load(readable)
     seconds = time.perf_counter() - started
     side = about.settings["image_size"]
     images = np.random.default_rng(0).random([2, side, side, about.channels], np.float32)

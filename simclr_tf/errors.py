@@ -5,6 +5,8 @@ catch `UserError` or one of its kinds. Every sentence says what was given, what 
 what to do next.
 """
 
+import re
+
 
 class UserError(Exception):
     """Something the user gave cannot be used; `str(error)` is one sentence."""
@@ -44,7 +46,17 @@ class WorkerLostError(PreemptedError):
     """Another process of the run is gone; the same command goes on from the last checkpoint."""
 
 
+_MOST = 200  # characters of a reason
+
+
 def first_line(error):
-    """The reason inside any exception, for a sentence: its first line, or its class's name."""
+    """The reason inside any exception, for a sentence.
+
+    Its first line without what TensorFlow puts around it (the name of the graph's node, the name
+    of the operation, a final stop), at most 200 characters; the name of its class if it says
+    nothing.
+    """
     text = str(getattr(error, "message", None) or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    line = text.splitlines()[0] if text else ""
+    line = re.sub(r"^\{\{[^}]*\}\} ?", "", line).partition(" [Op:")[0].strip().rstrip(". ")
+    return line[:_MOST] or type(error).__name__

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERS = (
     ("errors",),
     ("stack", "config", "streams"),
+    ("files",),
     ("data", "losses", "optimizers"),
     ("views", "models"),
     ("weights", "distribution"),

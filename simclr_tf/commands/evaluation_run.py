@@ -6,8 +6,9 @@ from simclr_tf import config as settings_of
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.distribution import strategy
+from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import write_atomically, write_json
+from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.views import channels
 

@@ -9,9 +9,10 @@ from simclr_tf.data import decoding, preprocess, sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.export import conversions, saved_model
 from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
+from simclr_tf.files import write_atomically
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs import saved_models as reader
-from simclr_tf.runs.files import read_json, write_atomically
+from simclr_tf.runs.files import read_json
 from simclr_tf.runs.restore import load_trained
 from simclr_tf.stack import tf
 from simclr_tf.weights.official_names import write_official
@@ -87,9 +88,7 @@ def _convert(path, kind, parent, trained):
     samples = lambda: _samples(trained.settings)  # noqa: E731
     content = conversions.convert(path, kind, size, samples, _channels(trained))
     tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(target + ".tmp", "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(target + ".tmp", target, overwrite=True)
+    write_atomically(target, content)
     return f"converted to {target}: {len(content) / 1e6:.2f} MB"
 
 

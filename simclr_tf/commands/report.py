@@ -4,10 +4,10 @@ import os
 
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.results import markdown_table, plain_table
+from simclr_tf.files import write_atomically
 from simclr_tf.report.pictures import draw_overview
 from simclr_tf.report.summary import summary_table
 from simclr_tf.report.table import summarize
-from simclr_tf.runs.files import write_atomically
 from simclr_tf.runs.restore import load_trained
 
 

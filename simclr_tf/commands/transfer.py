@@ -13,8 +13,9 @@ from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.results import FIGURES, csv_text
 from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.evaluation.transfer_table import markdown_of, table_of
+from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import read_json, write_atomically, write_json
+from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training.recording import bad_images_told

@@ -1,13 +1,8 @@
 """Why an image cannot be used, in a few words. Runs only for images that failed."""
 
 from simclr_tf.data import decoding, stacks
+from simclr_tf.errors import first_line
 from simclr_tf.stack import tf
-
-
-def first_line(error):
-    """What a TensorFlow or Python error says, without the name of the op that failed."""
-    text = getattr(error, "message", None) or str(error)
-    return text.strip().split("\n")[0].split("} ", 1)[-1].split(" [Op:")[0].rstrip(". ")
 
 
 def read(path, max_pixels):

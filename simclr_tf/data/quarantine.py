@@ -1,9 +1,9 @@
 """Images that could not be used: counted, named, and listed in the run folder."""
 
-import os
 import threading
 
 from simclr_tf.errors import DataError
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 _WRITE_EACH = 64  # up to here every image is listed at once, then every 64th time and by save()
@@ -82,16 +82,8 @@ class Quarantine:
         """
         if not self._path or not self.reasons:
             return
-        temporary = f"{self._path}.{os.getpid()}.tmp"
-        try:
-            with tf.io.gfile.GFile(temporary, "w") as file:
-                file.write("".join(f"{name}\t{why}\n" for name, why in self.reasons.items()))
-            tf.io.gfile.rename(temporary, self._path, overwrite=True)
-        except tf.errors.OpError as error:
-            raise DataError(
-                f"cannot write {self._path} ({error.message}); make room, then run the same "
-                "command again."
-            ) from error
+        lines = [f"{name}\t{reason}\n" for name, reason in self.reasons.items()]
+        write_atomically(self._path, "".join(lines))
 
     def summary(self):
         """One line for the end of a run, "" if every image could be used."""

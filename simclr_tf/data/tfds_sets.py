@@ -5,11 +5,7 @@ import difflib
 from simclr_tf.data import sizes
 from simclr_tf.data.holdout import held_out_count
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
-from simclr_tf.errors import DataError
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0].rstrip(".")
+from simclr_tf.errors import DataError, first_line
 
 
 def _unknown(name):
@@ -70,7 +66,7 @@ def find_builder(name, data_dir):
         raise _unknown(name) from None
     except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:
         raise DataError(
-            f"dataset={name} cannot be used ({_first_line(error)}); see "
+            f"dataset={name} cannot be used ({first_line(error)}); see "
             "tensorflow.org/datasets/catalog."
         ) from error
     if not builder.info.splits:  # another version than the newest may be on the disk
@@ -183,7 +179,7 @@ class TfdsSet:
         except Exception as error:  # any kind of network, archive or manual-download failure
             raise DataError(
                 f"dataset={self.name} could not be downloaded and prepared in "
-                f"{builder.data_dir} ({_first_line(error)}); check the network, or give the "
+                f"{builder.data_dir} ({first_line(error)}); check the network, or give the "
                 "folder that holds it with --data_dir."
             ) from error
         return builder

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 
-from simclr_tf.errors import DataError, SettingsError, UserError
+from simclr_tf.errors import DataError, SettingsError, UserError, first_line
 from simclr_tf.stack import cancellation, tf
 
 SECONDS = 30.0  # for a first answer of a service that can be reached
@@ -181,9 +181,8 @@ def start_server(settings):
         )
         return server, f"grpc://{server._address}"
     except tf.errors.OpError as error:
-        reason = (error.message or type(error).__name__).splitlines()[0]
         raise SettingsError(
-            f"the {settings.role} cannot serve ({reason}); check --port and --dispatcher."
+            f"the {settings.role} cannot serve ({first_line(error)}); check --port and --dispatcher."
         ) from error
 
 

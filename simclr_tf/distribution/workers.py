@@ -216,13 +216,13 @@ def _strategy(resolver, cpus):
 
 def _lost(cluster, error):
     return WorkerLostError(
-        f"worker {cluster.index} of {cluster.count} lost the others ({_first_line(error)}): one "
+        f"worker {cluster.index} of {cluster.count} lost the others ({_reason(error)}): one "
         "stopped, was killed or cannot be reached; run the same command on every worker to go on "
         "from the last checkpoint."
     )
 
 
-def _first_line(error):
+def _reason(error):
     """The reason inside a TensorFlow error, without the graph around it."""
     text = str(getattr(error, "message", None) or error).strip()
     text = text.rpartition("aborted by:")[2].strip() or type(error).__name__

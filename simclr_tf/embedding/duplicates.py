@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from simclr_tf.runs.files import write_atomically
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 MOST_PAIRS = 10_000  # listed; the others are counted

@@ -9,7 +9,8 @@ import zlib
 import numpy as np
 
 from simclr_tf.errors import DataError, SettingsError, first_line
-from simclr_tf.runs.files import read_json, write_atomically
+from simclr_tf.files import write_atomically
+from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
 
 # what TensorFlow, NumPy and zipfile raise for a file with changed or missing bytes

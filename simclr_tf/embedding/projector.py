@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from simclr_tf.runs.files import write_atomically
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 _CONFIG = """embeddings {{

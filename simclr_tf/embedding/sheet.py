@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from simclr_tf.data import preprocess, stacks
 from simclr_tf.evaluation.knn import nearest_neighbours
-from simclr_tf.runs.files import write_atomically
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 QUERIES = 10

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 
 from simclr_tf.errors import SettingsError
+from simclr_tf.files import writing
 from simclr_tf.stack import tf
 
 SUFFIXES = (".npz", ".parquet")
@@ -52,7 +53,7 @@ def write_npz(path, table):
     The arrays are stored without compression, so `mapped` can use them without reading them.
     """
     kinds = {"path": (np.dtype(f"<U{table.longest}"), ()), **table.columns}
-    with _Pipe(path + ".tmp") as file:
+    with writing(path) as temporary, _Pipe(temporary) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, (dtype, shape) in kinds.items():
                 with archive.open(name + ".npy", "w", force_zip64=True) as member:
@@ -62,7 +63,6 @@ def write_npz(path, table):
                     for paths, columns in table.blocks():
                         rows = paths if name == "path" else columns[name]
                         member.write(np.asarray(rows, dtype).tobytes())
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
 
 
 class _Pipe(io.RawIOBase):
@@ -122,7 +122,7 @@ def write_parquet(path, table):
     for name, (_, shape) in table.columns.items():
         fields.append((name, pyarrow.list_(pyarrow.float32(), shape[0])))
     schema = pyarrow.schema(fields)
-    with _Pipe(path + ".tmp") as file:
+    with writing(path) as temporary, _Pipe(temporary) as file:
         sink = pyarrow.PythonFile(file, mode="w")
         with pyarrow.parquet.ParquetWriter(sink, schema, use_dictionary=False) as writer:
             for paths, columns in table.blocks():
@@ -131,4 +131,3 @@ def write_parquet(path, table):
                     values = pyarrow.array(columns[name].ravel())
                     arrays.append(pyarrow.FixedSizeListArray.from_arrays(values, columns[name].shape[1]))  # fmt: skip
                 writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import SettingsError, first_line
 from simclr_tf.models.layers import kernel_seed
 from simclr_tf.models.normalization import BatchNormalization
 from simclr_tf.models.tracing import plain_python
@@ -74,7 +74,7 @@ def wrap_model(model, image_size, preprocess=None, label="the encoder", channels
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise SettingsError(
             f"{label} cannot take images of {image_size}x{image_size} pixels and {channels} "
-            f"channels ({_first_line(error)}); change image_size or the model."
+            f"channels ({first_line(error)}); change image_size or the model."
         ) from error
     shape = getattr(h, "shape", None)
     if shape is None or shape.rank != 2 or shape[-1] is None or not h.dtype.is_floating:
@@ -126,7 +126,7 @@ def build_custom(spec, image_size, seed=0, global_bn=True, channels=3):
         except (NotImplementedError, TypeError, ValueError) as error:
             raise SettingsError(
                 f"encoder={spec} cannot be copied with global BatchNormalization "
-                f"({_first_line(error)}); give --global_bn=False."
+                f"({first_line(error)}); give --global_bn=False."
             ) from error
         adopted.set_weights(model.get_weights())
         model = adopted
@@ -152,7 +152,7 @@ def _application(name, image_size, channels):
     except ValueError as error:
         raise SettingsError(
             f"encoder=applications:{name} cannot take images of {image_size}x{image_size} pixels "
-            f"({_first_line(error)}); raise image_size."
+            f"({first_line(error)}); raise image_size."
         ) from error
     family = importlib.import_module(make.__module__)
     return model, lambda images: family.preprocess_input(images * 255.0)
@@ -163,7 +163,7 @@ def _call_function(spec, place, name, offered):
         function = getattr(importlib.import_module(place), name)
     except (ImportError, AttributeError) as error:
         raise SettingsError(
-            f"encoder={spec} cannot be found ({_first_line(error)}); the module must be importable "
+            f"encoder={spec} cannot be found ({first_line(error)}); the module must be importable "
             "from the current folder."
         ) from error
     try:
@@ -171,13 +171,9 @@ def _call_function(spec, place, name, offered):
         return function(**{argument: offered[argument] for argument in taken})
     except Exception as error:  # whatever the user's own code raises
         raise SettingsError(
-            f"encoder={spec} failed with {type(error).__name__}: {_first_line(error)}; mend the "
+            f"encoder={spec} failed with {type(error).__name__}: {first_line(error)}; mend the "
             "function."
         ) from error
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0][:200]
 
 
 def copy_functional(model, seed, global_bn):

@@ -3,6 +3,7 @@
 import os
 
 from simclr_tf.errors import DataError
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 
@@ -22,13 +23,7 @@ def write_file(content, path):
         DataError: it cannot be written.
     """
     make_folder_of(path)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
-            file.write(content)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    except tf.errors.OpError as error:
-        raise _not_written(path, error) from error
+    write_atomically(path, content)
 
 
 def _not_written(path, error):

@@ -28,8 +28,7 @@ def summary_table(run_dir):
         path = os.path.join(run_dir, name, "results.json")
         if tf.io.gfile.exists(path):
             rows += rows_of(read_json(path))
-    paths = tf.io.gfile.glob(os.path.join(run_dir, "finetune", "*", "results.json"))
-    tunings = [read_json(path) for path in paths]
+    tunings = [read_json(path) for path in _results_below(os.path.join(run_dir, "finetune"))]
     for results in sorted(tunings, key=lambda one: one["num_labels"]):
         rows += _finetune(results)
     for name, rows_of in (("transfer", _transfer), ("probe", _probe)):
@@ -37,6 +36,13 @@ def summary_table(run_dir):
         if tf.io.gfile.exists(path):
             rows += rows_of(read_json(path))
     return HEADER, rows
+
+
+def _results_below(folder):
+    """Paths of FOLDER/*/results.json; the folder's own name is no pattern."""
+    names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
+    paths = [os.path.join(folder, name, "results.json") for name in names]
+    return [path for path in paths if tf.io.gfile.exists(path)]
 
 
 def _linear(results):

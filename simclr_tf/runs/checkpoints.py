@@ -1,10 +1,12 @@
 """Checkpoints of a run: written whole or not at all, bounded in number, restored strictly."""
 
+import contextlib
 import os
 import tempfile
 
 from simclr_tf.distribution.workers import LOST
 from simclr_tf.errors import DataError, first_line
+from simclr_tf.files import flush, literal
 from simclr_tf.runs import checkpoint_state
 from simclr_tf.runs.best import BestKeeper
 from simclr_tf.runs.checkpoint_state import READ_ERRORS, Saver
@@ -41,7 +43,9 @@ class Checkpoints:
         if self._several and not group.is_chief:
             self._folder = tempfile.TemporaryDirectory(prefix="simclr_tf_")
             self._scratch = os.path.join(self._folder.name, "ckpt")
-        self.directory, self._saver = directory, self._saver_in(directory, keep)
+        self.directory = directory
+        self._saver = self._saver_in(directory, keep)
+        self._metrics = os.path.join(os.path.dirname(directory), "metrics.jsonl")
 
     def _saver_in(self, directory, keep):
         return Saver(self.checkpoint, directory, keep, self._scratch)
@@ -71,15 +75,25 @@ class Checkpoints:
         path = checkpoint_state.newest(self.directory)
         if path is None:
             return 0
+        if self._scratch is None:
+            checkpoint_state.mend(self.directory)
         try:
-            self.checkpoint.restore(path).assert_existing_objects_matched()
+            with literal(path) as readable:
+                self.checkpoint.restore(readable).assert_existing_objects_matched()
         except READ_ERRORS as error:
-            older = [kept for kept in checkpoint_state.complete(self.directory) if kept != path]
-            remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
-            raise DataError(
-                f"checkpoint {path} cannot be restored ({first_line(error)}); {remedy}."
-            ) from error
+            raise DataError(self._not_restored(path, error)) from error
         return int(self.step.numpy())
+
+    def _not_restored(self, path, error):
+        reason = damage(path)
+        if not reason:
+            return (
+                f"checkpoint {path} is intact but does not fit this model ({first_line(error)}); "
+                "repeat the settings and the version that wrote it, or give another --model_dir."
+            )
+        older = [kept for kept in checkpoint_state.complete(self.directory) if kept != path]
+        remedy = f"remove its files to go back to {older[-1]}" if older else "start a new run"
+        return f"checkpoint {path} is damaged ({reason}); {remedy}."
 
     def save(self, step, candidate=True):
         """Writes a checkpoint of `step`; the previous ones stay until it is complete.
@@ -94,11 +108,13 @@ class Checkpoints:
         """
         self.step.assign(step)
         try:
+            if self._scratch is None and tf.io.gfile.exists(self._metrics):
+                flush(self._metrics)  # a resumed run counts on the lines before its checkpoint
             if self.best is not None and candidate:
                 # first: killed in between, the run comes by here again
                 self.best.save(step)
             return self._saver.save(step)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, OSError) as error:
             if self._several and isinstance(error, LOST):
                 raise  # not the disk: another worker is gone
             raise DataError(
@@ -134,16 +150,21 @@ def restore_strictly(prefix, **parts):
         DataError: the file is damaged, or a variable is missing, unused or of another shape.
     """
     try:
-        shapes = reader_of(prefix).get_variable_to_shape_map()
+        with reader_of(prefix) as reader:
+            shapes = reader.get_variable_to_shape_map()
         stored = {name: _keys_of(shapes, name) for name in parts}
-        status = tf.train.Checkpoint(**parts).read(prefix)
-        status.assert_existing_objects_matched()
+        with literal(prefix) as readable:
+            status = tf.train.Checkpoint(**parts).read(readable)
+            status.assert_existing_objects_matched()
         status.expect_partial()  # the optimizer stays unread; unused variables are counted below
     except READ_ERRORS as error:
-        raise DataError(
-            f"checkpoint {prefix} does not fit ({first_line(error)}); it is damaged or holds "
-            "another architecture."
-        ) from error
+        reason = damage(prefix)
+        what = (
+            f"is damaged ({reason}); restore its files"
+            if reason
+            else (f"does not fit ({first_line(error)}); it holds another architecture")
+        )
+        raise DataError(f"checkpoint {prefix} {what}.") from error
     for name, part in parts.items():
         unused = len(stored[name]) - len(part.variables)
         if unused:
@@ -154,11 +175,37 @@ def restore_strictly(prefix, **parts):
     return {name: len(part.variables) for name, part in parts.items()}
 
 
+@contextlib.contextmanager
 def reader_of(prefix):
-    """A reader of a checkpoint's values; `tf.train.load_checkpoint` takes a prefix for a folder on
-    file systems without folders, such as ram://.
+    """Around the reading of a checkpoint's values by name.
+
+    `tf.train.load_checkpoint` takes a prefix for a folder on file systems without folders, such as
+    ram://.
+
+    Yields:
+        the reader of TensorFlow.
     """
-    return tf.compat.v1.train.NewCheckpointReader(prefix)
+    with literal(prefix) as readable:
+        yield tf.compat.v1.train.NewCheckpointReader(readable)
+
+
+def damage(prefix):
+    """Why the files of a checkpoint are not whole, in a few words; "" if every checksum is right.
+
+    It reads everything, so call it when restoring has failed.
+    """
+    try:
+        with reader_of(prefix) as reader:
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
+    except (tf.errors.PermissionDeniedError, tf.errors.UnavailableError) as error:
+        raise DataError(
+            f"checkpoint {prefix} cannot be read ({first_line(error)}); check the permissions and "
+            "the connection, then run the same command."
+        ) from error
+    except READ_ERRORS as error:
+        return first_line(error)
+    return ""
 
 
 def read_step(prefix):
@@ -168,7 +215,8 @@ def read_step(prefix):
         DataError: the file does not tell.
     """
     try:
-        return int(reader_of(prefix).get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
+        with reader_of(prefix) as reader:
+            return int(reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE"))
     except (*READ_ERRORS, TypeError) as error:
         raise DataError(
             f"checkpoint {prefix} does not tell its step ({first_line(error)}); it is damaged."
@@ -190,7 +238,7 @@ def save_parts(directory, step, **parts):
     checkpoint = tf.train.Checkpoint(step=tf.Variable(step, dtype=tf.int64), **parts)
     try:
         return Saver(checkpoint, directory, 1).save(step)
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, OSError) as error:
         raise DataError(
             f"cannot write a checkpoint to {directory} ({first_line(error)}); make room or choose "
             "another --model_dir."

@@ -1,36 +1,19 @@
-"""Files that are written whole or not at all, on every file system of tf.io.gfile."""
+"""What runs write and read again: JSON with a checksum, arrays."""
 
 import contextlib
 import hashlib
 import io
 import json
+import math
 import os
-import uuid
 
 import numpy as np
 
 from simclr_tf.errors import DataError, first_line
+from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 _CHECKSUM = "file_checksum"
-CHOOSE_ANOTHER = "choose a folder that you can write to."
-
-
-def write_atomically(path, content):
-    """Writes text or bytes so that a reader sees the old file or the new one, never a part.
-
-    Raises:
-        DataError: the file cannot be written; the old one is intact.
-    """
-    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"  # a process id is not unique over machines
-    try:
-        with tf.io.gfile.GFile(temporary, "wb" if isinstance(content, bytes) else "w") as file:
-            file.write(content)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    except tf.errors.OpError as error:
-        with contextlib.suppress(tf.errors.OpError):  # a full disk leaves a part of it
-            tf.io.gfile.remove(temporary)
-        raise DataError(f"cannot write {path} ({error.message}); {CHOOSE_ANOTHER}") from error
 
 
 def write_json(path, content):
@@ -39,10 +22,23 @@ def write_json(path, content):
     Args:
         path: of the file.
         content: dict; the file also holds its checksum, so that a digit that a bad disk changed
-            is not taken for a setting or a result.
+            is not taken for a setting or a result. NaN and infinity become null.
     """
+    content = without_non_finite(content)
     whole = {**content, _CHECKSUM: _checksum(content)}
-    write_atomically(path, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def without_non_finite(content):
+    """JSON content in which NaN and infinite numbers, which JSON has no words for, are None."""
+    if isinstance(content, dict):
+        return {name: without_non_finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [without_non_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
 
 
 def read_json(path):

@@ -1,9 +1,11 @@
 """metrics.jsonl: one JSON object per logged step."""
 
 import json
+import sys
 
 from simclr_tf.errors import DataError
-from simclr_tf.runs.files import CHOOSE_ANOTHER, write_atomically
+from simclr_tf.files import CHOOSE_ANOTHER, write_atomically
+from simclr_tf.runs.files import without_non_finite
 from simclr_tf.stack import tf
 
 
@@ -11,37 +13,61 @@ class MetricsLog:
     """metrics.jsonl: one JSON object per logged step, in step order.
 
     Lines after `step` are dropped when the log is opened: a killed run may have logged steps that
-    its last checkpoint does not know, and the resumed run logs them again.
+    its last checkpoint does not know, and the resumed run logs them again. A line that cannot be
+    read is dropped too, and named on stderr.
     """
 
     def __init__(self, path, step):
         self.path = path
         if tf.io.gfile.exists(path):
-            lines = metrics_lines(path, step)
+            lines = metrics_lines(path, step, say=sys.stderr.write)
             write_atomically(path, "".join(line + "\n" for line in lines))
 
     def append(self, record):
-        """Adds one line; `record` has the key "step"."""
+        """Adds one line; `record` has the key "step". NaN and infinity become null."""
+        line = json.dumps(without_non_finite(record), allow_nan=False)
         try:
             with tf.io.gfile.GFile(self.path, "a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(line + "\n")
         except tf.errors.OpError as error:
             raise DataError(
                 f"cannot write {self.path} ({error.message}); {CHOOSE_ANOTHER}"
             ) from error
 
 
-def metrics_lines(path, step=float("inf")):
-    """The whole lines of a metrics.jsonl up to a step, list of str; [] without the file."""
+def metrics_lines(path, step=float("inf"), say=None):
+    """The whole lines of a metrics.jsonl up to a step.
+
+    Args:
+        path: of the file.
+        step: lines of later steps are left out.
+        say: function of a text, such as sys.stderr.write, which is called for lines that cannot be
+            read; the last line may be one that a kill cut short, which is no damage.
+    Returns:
+        list of str; [] without the file.
+    """
     if not tf.io.gfile.exists(path):
         return []
-    with tf.io.gfile.GFile(path) as file:
-        return [line for line in file.read().splitlines() if _step(line, step)]
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = file.read().decode("utf-8", "replace")
+    lines = content.splitlines()
+    steps = [_step(line) for line in lines]
+    whole = len(lines) if content.endswith("\n") else len(lines) - 1
+    damaged = [number for number in range(whole) if steps[number] is None]
+    if damaged and say is not None:
+        numbers = ", ".join(str(number + 1) for number in damaged[:5])
+        more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        say(
+            f"warning: {path} is damaged: line {numbers}{more} cannot be read and is left out; the "
+            "checkpoints are not affected.\n"
+        )
+    return [line for line, at in zip(lines, steps) if at is not None and at <= step]
 
 
-def _step(line, limit):
-    """Whether a line is whole and belongs to a step up to `limit`."""
+def _step(line):
+    """The step of a line, None if the line is not whole."""
     try:
-        return json.loads(line)["step"] <= limit
-    except (ValueError, KeyError, TypeError):
-        return False  # the line that a kill cut short
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step if isinstance(step, (int, float)) else None

@@ -5,7 +5,8 @@ import platform
 import re
 
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.runs.files import CHOOSE_ANOTHER, read_json, write_json
+from simclr_tf.files import CHOOSE_ANOTHER
+from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import keras, tf
 
 

@@ -11,7 +11,8 @@ import hashlib
 import os
 
 from simclr_tf import config
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, first_line
+from simclr_tf.files import literal
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.selection import layer_index
@@ -105,11 +106,12 @@ def read_parts(path):
     # The exported root tracks its variables as a list; the same list here matches them by position.
     prefix = os.path.join(folder, "variables", "variables")
     try:
-        tf.train.Checkpoint(variables=variables).read(prefix).assert_existing_objects_matched()
+        with literal(prefix) as readable:
+            status = tf.train.Checkpoint(variables=variables).read(readable)
+            status.assert_existing_objects_matched()
     except READ_ERRORS as error:
-        reason = str(error).strip().split("\n")[0][:200]
         raise DataError(
-            f"the variables in {folder} cannot be read ({reason}); export it again."
+            f"the variables in {folder} cannot be read ({first_line(error)}); export it again."
         ) from error
     if checksum([v.numpy() for v in variables]) != manifest["checksum"]:
         raise DataError(f"the variables in {folder} do not match their checksum; export it again.")

@@ -2,6 +2,7 @@
 
 import time
 
+from simclr_tf.errors import first_line
 from simclr_tf.evaluation.results import plain_table
 from simclr_tf.selftest import checks, rates, resume
 
@@ -38,7 +39,7 @@ def _outcomes(name, check, job):
     try:
         return check(job)
     except Exception as error:
-        words = (str(error).strip().splitlines() or ["no words"])[0][:200]
+        words = first_line(error)
         return [checks.Outcome(name, False, "error", f"{type(error).__name__}: {words}")]
     finally:
         print(f": {time.monotonic() - began:.0f} s", flush=True)

@@ -61,9 +61,10 @@ def _train(job, images, folder, max_minutes):
 
 def stored_values(prefix):
     """{key: array} of a checkpoint."""
-    reader = reader_of(prefix)
-    keys = [key for key in reader.get_variable_to_shape_map() if key.endswith("VARIABLE_VALUE")]
-    return {key: reader.get_tensor(key) for key in keys}
+    with reader_of(prefix) as reader:
+        names = reader.get_variable_to_shape_map()
+        keys = [name for name in names if name.endswith("VARIABLE_VALUE")]
+        return {key: reader.get_tensor(key) for key in keys}
 
 
 def different(first, second):

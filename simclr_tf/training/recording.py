@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import sys
 
 from simclr_tf.runs.metrics_log import MetricsLog, metrics_lines
 from simclr_tf.stack import tf
@@ -19,9 +21,18 @@ def recorder(folder, start, curve):
     """
     log = MetricsLog(folder.join("metrics.jsonl"), start)
     writer = tf.summary.create_file_writer(folder.join("logs"))
+    warned = set()
 
     def record(step, logs):
         logs = {**logs, "learning_rate": float(curve(step))}
+        for name in sorted(logs.keys() - warned):
+            if not math.isfinite(logs[name]):
+                warned.add(name)
+                print(
+                    f"\nwarning at step {step}: {name} is {logs[name]}; metrics.jsonl says null",
+                    file=sys.stderr,
+                    flush=True,
+                )
         log.append({"step": step, **logs})
         with writer.as_default(step):
             for name, value in logs.items():

@@ -10,8 +10,9 @@ from simclr_tf import config as settings_of
 from simclr_tf.errors import DivergedError, SettingsError
 from simclr_tf.evaluation import transfer_data, transfer_linear
 from simclr_tf.evaluation.results import confusion_csv, csv_text
+from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import read_array, read_json, write_array, write_atomically, write_json
+from simclr_tf.runs.files import read_array, read_json, write_array, write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training import starting

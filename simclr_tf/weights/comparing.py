@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, first_line
+from simclr_tf.files import literal
 from simclr_tf.stack import tf
 
 TOLERANCE = 1e-4  # of every output, relative to its largest value; measured: 2e-6
@@ -37,11 +38,13 @@ def verify(imported, source):
     side = imported.settings["image_size"]
     images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
     try:
-        loaded = tf.saved_model.load(source)
+        with literal(source) as readable:
+            loaded = tf.saved_model.load(readable)
         wanted = {key: value.numpy() for key, value in loaded(images, trainable=False).items()}
     except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise DataError(f"SavedModel {source} cannot be run ({reason}); copy it again.") from error
+        raise DataError(
+            f"SavedModel {source} cannot be run ({first_line(error)}); copy it again."
+        ) from error
     best = None
     networks = (imported.encoder, imported.head, imported.classifier)
     for selector in fitting_layers(*networks):

@@ -13,7 +13,8 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from simclr_tf import config
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, first_line
+from simclr_tf.files import literal
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.stack import keras, tf
@@ -100,13 +101,27 @@ def locate(source):
         return os.path.join(path, "variables", "variables"), True
     if tf.io.gfile.exists(path + ".index"):
         return path, False
-    latest = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
+    latest = _newest_in(path)
     if latest is None:
         raise DataError(
             f"{source} holds no saved_model.pb and no checkpoint; give the folder of a SavedModel, "
             "a folder of checkpoints or a checkpoint prefix."
         )
     return latest, False
+
+
+def _newest_in(folder):
+    """Prefix of the checkpoint that the file `checkpoint` of a folder names, None without one."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except ValueError:  # the file names none
+        return None
+    named = state.model_checkpoint_path if state else ""
+    # a downloaded folder names the place on the machine that wrote it
+    for prefix in (named, os.path.join(folder, os.path.basename(named))):
+        if named and tf.io.gfile.exists(prefix + ".index"):
+            return prefix
+    return None
 
 
 def read_variables(prefix):
@@ -122,19 +137,21 @@ def read_variables(prefix):
         DataError: the file is missing, truncated or damaged.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        keys = {name: name for name in reader.get_variable_to_shape_map()}
-        if _GRAPH_KEY in keys:
-            keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
-        wanted = {
-            name: key
-            for name, key in keys.items()
-            if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
-        }
-        named = {name: reader.get_tensor(key) for name, key in wanted.items()}
+        with literal(prefix) as readable:
+            reader = tf.train.load_checkpoint(readable)
+            keys = {name: name for name in reader.get_variable_to_shape_map()}
+            if _GRAPH_KEY in keys:
+                keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
+            wanted = {
+                name: key
+                for name, key in keys.items()
+                if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
+            }
+            named = {name: reader.get_tensor(key) for name, key in wanted.items()}
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError, DecodeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise DataError(f"checkpoint {prefix} cannot be read ({reason}); copy it again.") from error
+        raise DataError(
+            f"checkpoint {prefix} cannot be read ({first_line(error)}); copy it again."
+        ) from error
     return named, sorted(set(keys) - set(named))
 
 

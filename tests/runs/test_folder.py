@@ -1,5 +1,6 @@
 """The run folder: whose it is, and that nothing is lost in it."""
 
+import json
 import os
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image
 
 from simclr_tf.commands import pretrain
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.runs.files import clear_half_written, write_atomically
+from simclr_tf.files import write_atomically
+from simclr_tf.runs.files import clear_half_written, read_json, write_json
 from simclr_tf.runs.metrics_log import MetricsLog
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.training import recording
@@ -113,3 +115,33 @@ def test_what_a_killed_save_left_is_removed(tmp_path):
     clear_half_written(str(tmp_path))
     clear_half_written(str(tmp_path / "absent"))
     assert os.listdir(tmp_path) == ["ckpt-2.index"]
+
+
+def test_a_damaged_line_of_the_metrics_is_said(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    deep = "[" * 100_000
+    path.write_text('{"step": 1}\n{"st\x00\n' + deep + '\n{"step": 3}\n{"st')
+    MetricsLog(str(path), 3)
+    said = capsys.readouterr().err
+    assert "line 2, 3 cannot be read and is left out" in said and "checkpoints" in said
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+    MetricsLog(str(path), 3)
+    assert capsys.readouterr().err == ""
+
+
+def test_figures_that_are_no_numbers_are_valid_json(tmp_path):
+    log = MetricsLog(str(tmp_path / "metrics.jsonl"), 0)
+    log.append({"step": 1, "loss": float("nan"), "probe_loss": float("-inf")})
+    line = (tmp_path / "metrics.jsonl").read_text()
+    strict = {"parse_constant": lambda name: pytest.fail(name)}
+    assert json.loads(line, **strict) == {"step": 1, "loss": None, "probe_loss": None}
+    path = str(tmp_path / "results.json")
+    write_json(path, {"top_1": float("nan"), "rows": {"h": [1.0, float("inf")]}})
+    json.loads((tmp_path / "results.json").read_text(), **strict)
+    assert read_json(path) == {"top_1": None, "rows": {"h": [1.0, None]}}
+
+
+def test_old_files_with_nan_are_still_read(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text('{"loss": NaN}')
+    assert np.isnan(read_json(str(path))["loss"])

@@ -144,9 +144,8 @@ def test_without_the_name_of_the_newest_it_is_found(finished, tmp_path, capsys, 
     state.unlink() if content is None else state.write_bytes(content)
     assert restore.load_trained(str(copy)).step == 4
     assert pretrain.run(tiny(copy)) is None  # not anew over the old one
-    assert "step 4 of 4, nothing left to do" in capsys.readouterr().out
-    checkpoint_state.mend(str(copy / "checkpoints"))
-    assert "ckpt-4, the newest" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "step 4 of 4, nothing left to do" in said.out and "ckpt-4, the newest" in said.err
     assert tf.train.latest_checkpoint(str(copy / "checkpoints")).endswith("ckpt-4")
     checkpoint_state.mend(str(copy / "checkpoints"))
     assert capsys.readouterr().err == ""
