@@ -22,6 +22,7 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.runs.lock import releases
 from simclr_tf.stack import tf
 from simclr_tf.views import channels
 
@@ -40,6 +41,7 @@ class _Job:
     names: object  # function (start, stop) -> paths of the images with these ids
 
 
+@releases
 def run(config, given=frozenset()):
     """Embeds every image of a folder or split; the same command again continues.
 

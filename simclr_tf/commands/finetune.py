@@ -10,6 +10,7 @@ from simclr_tf.evaluation import frozen_rows
 from simclr_tf.evaluation.multi_label import report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training import length, starting
@@ -24,6 +25,7 @@ TITLES = {
 }
 
 
+@releases
 def run(config, given=frozenset()):
     """Fine-tunes; running it again with the same settings resumes.
 

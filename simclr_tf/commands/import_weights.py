@@ -6,12 +6,14 @@ from simclr_tf import config as settings_of
 from simclr_tf.runs import restore
 from simclr_tf.runs.checkpoints import save_parts
 from simclr_tf.runs.files import write_json
+from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.weights.importing import import_weights
 
 SHOWN = 5  # names of unused variables that are printed
 
 
+@releases
 def run(config, given=frozenset()):
     """Imports, compares, reports, and writes config.json, a checkpoint and results.json.
 

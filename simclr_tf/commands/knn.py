@@ -11,12 +11,14 @@ from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.models.selection import layer_index
+from simclr_tf.runs.lock import releases
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.views.batches import eval_batches
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
 
 
+@releases
 def run(config, given=frozenset()):
     """Weighted k-NN by cosine, training images as the bank, beside raw pixels and no training.
 

@@ -12,10 +12,12 @@ from simclr_tf.evaluation.few_shot import few_shot
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
+from simclr_tf.runs.lock import releases
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.starting import CROP
 
 
+@releases
 def run(config, given=frozenset()):
     """Linear evaluation of a trained encoder beside raw pixels and the untrained encoder.
 

@@ -6,11 +6,13 @@ from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
 from simclr_tf.errors import SettingsError
 from simclr_tf.runs import extension
+from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.training import length, pretraining, pretraining_run
 from simclr_tf.views import channels, multi_crop
 
 
+@releases
 def run(config, given=frozenset()):
     """Pretrains; running it again with the same settings resumes.
 

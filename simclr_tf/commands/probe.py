@@ -11,6 +11,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation import probe_tasks
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.results import figure_text, markdown_table
+from simclr_tf.runs.lock import releases
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.views import channels
 
@@ -23,6 +24,7 @@ COLUMNS = {
 }
 
 
+@releases
 def run(config, given=frozenset()):
     """Trains a probe per task and feature space on the frozen encoder.
 

@@ -16,12 +16,14 @@ from simclr_tf.evaluation.transfer_table import markdown_of, table_of
 from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
 
 
+@releases
 def run(config, given=frozenset()):
     """Measures an encoder on several data sets; data sets that are done are not repeated.
 

@@ -7,7 +7,7 @@ import tempfile
 from simclr_tf.distribution.workers import LOST
 from simclr_tf.errors import DataError, first_line
 from simclr_tf.files import flush, literal
-from simclr_tf.runs import checkpoint_state
+from simclr_tf.runs import checkpoint_state, lock
 from simclr_tf.runs.best import BestKeeper
 from simclr_tf.runs.checkpoint_state import READ_ERRORS, Saver
 from simclr_tf.runs.files import clear_half_written
@@ -107,6 +107,8 @@ class Checkpoints:
             tf.errors.OpError: another worker is gone, see workers.LOST.
         """
         self.step.assign(step)
+        if self._scratch is None:
+            lock.check(os.path.dirname(self.directory))
         try:
             if self._scratch is None and tf.io.gfile.exists(self._metrics):
                 flush(self._metrics)  # a resumed run counts on the lines before its checkpoint

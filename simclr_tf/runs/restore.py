@@ -10,11 +10,14 @@ from simclr_tf.models.selection import layer_index, select_layer
 from simclr_tf.runs import saved_models as saved_model_reader
 from simclr_tf.runs.checkpoints import latest_in, read_step, restore_strictly
 from simclr_tf.runs.files import read_json
+from simclr_tf.runs.run_folder import check_format
 from simclr_tf.stack import keras, tf
 from simclr_tf.weights import importing, official
 
 # flags that change what variables the encoder has: a wrong one is an error, not a preference
 _ARCHITECTURE = frozenset(f.name for f in dataclasses.fields(config.Model)) | {"image_size"}
+
+_ROTATIONS = 5  # checkpoints that may go while one is read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +100,30 @@ def load_trained(checkpoint, given=None):
     parts = {"encoder": encoder, "head": head}
     if probe is not None:
         parts["probe"] = probe
-    restore_strictly(prefix, **parts)
-    step = read_step(prefix)
+    step = _restore_newest(checkpoint, prefix, parts)
     reads = layer_index(head, probe_layer)
     settings = {**config.flatten(pretrain), "ft_proj_selector": reads}
     return Trained(encoder, head, probe, settings, dataset, step, run_dir)
+
+
+def _restore_newest(checkpoint, prefix, parts):
+    """Restores `parts` and returns the step of the checkpoint.
+
+    A training may remove the checkpoint while it is read; then the newest one is taken.
+    """
+    for _ in range(_ROTATIONS):
+        try:
+            restore_strictly(prefix, **parts)
+            return read_step(prefix)
+        except DataError:
+            now = locate(checkpoint)[0]
+            if now == prefix:
+                raise
+            prefix = now
+    raise DataError(
+        f"{checkpoint} is written faster than it can be read; copy the folder of a checkpoint and "
+        "give that."
+    )
 
 
 def stored_settings(checkpoint):
@@ -125,14 +147,16 @@ def stored_settings(checkpoint):
 
 def _stored_run(run_dir):
     """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder."""
-    stored = read_json(os.path.join(run_dir, "config.json"))
+    path = os.path.join(run_dir, "config.json")
+    stored = read_json(path)
+    check_format(stored, path)
     try:
         known = config.fields_of(config.Pretrain)
         settings = {name: value for name, value in stored["settings"].items() if name in known}
         probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
         return config.build(config.Pretrain, settings), dict(stored["dataset"]), probe_layer
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
-        raise DataError(f"{run_dir}/config.json is not of a pretraining run; give one's folder.") from error  # fmt: skip
+        raise DataError(f"{path} was not written by --mode=pretrain; pass a pretraining run folder.") from error  # fmt: skip
 
 
 def _load_exported(folder, given):

@@ -2,12 +2,17 @@
 
 import os
 import platform
-import re
 
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.files import CHOOSE_ANOTHER
+from simclr_tf.files import CHOOSE_ANOTHER, is_leftover, remove_leftovers
+from simclr_tf.runs import lock
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import keras, tf
+
+FORMAT = 1  # of config.json, checkpoints and metrics.jsonl; see docs/contributing.md
+
+# what a run writes before it has done any work
+_OF_A_START = {"config.json", lock.NAME, "quarantine.txt", "identity.json", "extensions.json"}
 
 
 def versions():
@@ -17,6 +22,20 @@ def versions():
         "tensorflow": tf.__version__,
         "tf_keras": keras.__version__,
     }
+
+
+def check_format(stored, path):
+    """Refuses the content of a config.json that a later version wrote in another way.
+
+    Raises:
+        DataError: this version cannot read it.
+    """
+    found = stored.get("format", 1)  # the first runs did not say it
+    if found != FORMAT:
+        raise DataError(
+            f"{path} has format {found}, this version of simclr_tf reads {FORMAT}; use the version "
+            "that wrote it."
+        )
 
 
 class RunFolder:
@@ -50,14 +69,45 @@ class RunFolder:
             DataError: the folder cannot be written.
         """
         config_path = self.join("config.json")
-        resumed = tf.io.gfile.exists(config_path)
-        if resumed:
-            self.check_same(mode, settings, free, dataset)
-        else:
+        if not tf.io.gfile.exists(config_path):
             self._make()
-        content = {"mode": mode, "settings": settings, "dataset": dataset, "versions": versions()}
+        lock.acquire(self.path, self.flag)
+        remove_leftovers(self.path)
+        resumed = tf.io.gfile.exists(config_path) and self._resumes(mode, settings, free, dataset)
+        content = {
+            "format": FORMAT,
+            "mode": mode,
+            "settings": settings,
+            "dataset": dataset,
+            "versions": versions(),
+        }
         write_json(config_path, content)
         return resumed
+
+    def _resumes(self, mode, settings, free, dataset):
+        """Whether the folder holds this run; False if what it holds is nothing and goes."""
+        try:
+            self.check_same(mode, settings, free, dataset)
+        except SettingsError:
+            if not self._holds_nothing():
+                raise
+            for name in tf.io.gfile.listdir(self.path):
+                path = self.join(name.rstrip("/"))
+                if tf.io.gfile.isdir(path):
+                    tf.io.gfile.rmtree(path)
+                elif name != lock.NAME:
+                    tf.io.gfile.remove(path)
+            return False
+        return True
+
+    def _holds_nothing(self):
+        """Whether a run was started here and ended before it wrote anything of worth."""
+        for _, _, names in tf.io.gfile.walk(self.path):
+            for name in names:
+                events = name.startswith("events.out.tfevents.")
+                if not (events or name in _OF_A_START or is_leftover(name)):
+                    return False
+        return True
 
     def _make(self):
         try:
@@ -75,13 +125,14 @@ class RunFolder:
             ) from error
 
     def _foreign_files(self):
-        """What is in the folder, without the part of config.json that a killed start left."""
-        started = re.compile(r"config\.json\.[0-9a-f]{8}\.tmp")
-        return [name for name in tf.io.gfile.listdir(self.path) if not started.fullmatch(name)]
+        """What is in the folder, without what a killed start left."""
+        names = tf.io.gfile.listdir(self.path)
+        return [name for name in names if name != lock.NAME and not is_leftover(name)]
 
     def check_same(self, mode, settings, free, dataset):
         """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""
         stored = read_json(self.join("config.json"))
+        check_format(stored, self.join("config.json"))
         if stored.get("mode") != mode:
             raise SettingsError(
                 f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "

@@ -55,6 +55,7 @@ def test_reading_the_figures_writes_nothing(tmp_path):
 def test_a_folder_of_another_mode_is_refused(tmp_path):
     folder = RunFolder(str(tmp_path / "r"))
     folder.claim("linear_eval", {}, (), {"name": "a", "fingerprint": "b"})
+    (tmp_path / "r" / "results.json").write_text("{}")
     with pytest.raises(SettingsError, match="holds a linear_eval run, not a pretrain run"):
         folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
 
@@ -62,6 +63,7 @@ def test_a_folder_of_another_mode_is_refused(tmp_path):
 def test_changed_images_are_noticed(tmp_path):
     folder = RunFolder(str(tmp_path / "r"))
     folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "b"})
+    (tmp_path / "r" / "results.json").write_text("{}")
     with pytest.raises(SettingsError, match="changed since"):
         folder.claim("pretrain", {}, (), {"name": "a", "fingerprint": "c"})
 
@@ -145,3 +147,11 @@ def test_old_files_with_nan_are_still_read(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"loss": NaN}')
     assert np.isnan(read_json(str(path))["loss"])
+
+
+def test_a_folder_of_a_later_format_is_refused(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    folder.claim("knn", {}, (), {"name": "a", "fingerprint": "b"})
+    write_json(folder.join("config.json"), {"format": 99, "mode": "knn"})
+    with pytest.raises(DataError, match="has format 99, this version of simclr_tf reads 1"):
+        folder.claim("knn", {}, (), {"name": "a", "fingerprint": "b"})
