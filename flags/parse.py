@@ -1,10 +1,14 @@
 """From the arguments of a command line to (mode, config, given).
 
-Two stages: `--mode`, `--preset` and `--help` first, because they decide which flags exist; then
+The mode stands first (`pretrain ...`) or anywhere as `--mode=pretrain`. Two stages: mode, `--preset`
+and `--help` first, because they decide which flags exist; then
 the flags of the mode, those of the preset below those of the command line.
 """
 
+import contextlib
+import platform
 import sys
+from importlib import metadata
 
 from absl import flags as absl_flags
 from simclr_tf.flags import build, preset_files
@@ -14,6 +18,7 @@ from simclr_tf.flags.hints import nearest, unknown_flag
 from simclr_tf import config
 from simclr_tf.config import MODES
 from simclr_tf.errors import SettingsError
+from simclr_tf.version import __version__
 
 
 def parse(argv):
@@ -26,10 +31,15 @@ def parse(argv):
         frozenset of names of settings that the command line or a preset has set.
     Raises:
         SettingsError: anything in `argv` that cannot be used.
-        SystemExit: help was asked for and has been printed.
+        SystemExit: help or the version was asked for and has been printed.
     """
+    if argv and not argv[0].startswith("-"):
+        argv = [f"--mode={argv[0]}", *argv[1:]]
     front = build.front_flags()
     rest = call_absl(front, argv, known_only=True)
+    if front["version"].value:
+        print(version_text())
+        sys.exit(0)
     mode = front["mode"].value
     preset = front["preset"].value
     if preset and preset != "none":
@@ -47,6 +57,15 @@ def parse(argv):
     return mode, config.build(module.config, values), frozenset(values)
 
 
+def version_text():
+    """The line of `--version`; no package is imported for it."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in ("tensorflow", "tf-keras"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{package} {metadata.version(package)}")
+    return f"simclr_tf {__version__} ({', '.join(versions)})"
+
+
 def find_mode(name):
     """The config.Mode named `name`.
 
@@ -55,8 +74,8 @@ def find_mode(name):
     """
     if not name:
         raise SettingsError(
-            f"--mode is missing: give one of {', '.join(MODES)}, such as --mode=pretrain, or see "
-            "python -m simclr_tf --help."
+            f"the mode is missing: give one of {', '.join(MODES)}, such as python -m simclr_tf "
+            "pretrain, or see python -m simclr_tf --help."
         )
     if name not in MODES:
         raise SettingsError(
@@ -86,6 +105,11 @@ def parse_settings(mode, argv):
     except absl_flags.UnrecognizedFlagError as error:
         settings = {name: module.settings for name, module in MODES.items()}
         raise SettingsError(unknown_flag(error.flagname, mode, settings)) from error
+    if left_over and left_over[0] in MODES:
+        raise SettingsError(
+            f"{left_over[0]} stands behind the flags: write the mode first, as in "
+            f"python -m simclr_tf {left_over[0]} --flag=value, or --mode={left_over[0]}."
+        )
     if left_over:
         raise SettingsError(
             f"{left_over[0]!r} is not a flag: flags are written --name=value, and switches "

@@ -13,6 +13,8 @@ may import; none of them reads command-line flags.
 import importlib
 import pathlib
 
+from simclr_tf.version import __version__ as __version__
+
 _HOMES = {
     "DataError": "simclr_tf.errors",
     "DivergedError": "simclr_tf.errors",
@@ -32,7 +34,6 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-__version__ = "0.1.0"
 
 # A wheel holds flags and export inside this package; in a clone they are its neighbours.
 _HERE = pathlib.Path(__file__).resolve().parent

@@ -1,26 +1,23 @@
-"""The door: `python -m simclr_tf --mode=MODE ...`.
+"""The door: `python -m simclr_tf MODE ...`, or `simclr-tf MODE ...` where it is installed.
 
 Flags become a config, the config goes to the runner of the mode. What the user can mend is one
-sentence on stderr and an exit code (`simclr_tf.errors`); anything else keeps its traceback.
+sentence on stderr and an exit code; a mistake of this program keeps its traceback.
 """
 
 import atexit
-import errno
 import importlib
 import os
-import re
 import sys
+import traceback
 
 from simclr_tf.config import MODES
-from simclr_tf.errors import DataError, PreemptedError, UserError
+from simclr_tf.errors import PreemptedError
+from simclr_tf.flags import failures, terminal
 from simclr_tf.flags.parse import parse
+from simclr_tf.flags.places import check_places
 
 # what TensorFlow's C++ side prints at start is about absent GPUs; its exceptions still reach us
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-PATH_TROUBLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
-DAMAGE = re.compile(r"(corrupted|truncated) record at \d+")
-PATH_WORDS = ("Permission denied", "No space left on device", "Read-only file system")
 
 
 def main(argv=None):
@@ -29,49 +26,37 @@ def main(argv=None):
     Args:
         argv: list of str without the program's name; the process's own arguments by default.
     Returns:
-        the exit code: 0 done, 1 a selftest failed, 2 wrong flags, 3 data or paths, 4 diverged, 75
-        preempted, 130 interrupted from the keyboard.
+        the exit code: 0 done, 1 a selftest failed, 2 wrong flags, missing packages or too little
+        memory, 3 data or paths, 4 diverged, 75 preempted, 130 interrupted from the keyboard, 141 nobody reads
+        stdout.
+    Raises:
+        Exception: a mistake of this program.
     """
-    try:
-        mode, config, given = parse(sys.argv[1:] if argv is None else argv)
-        module, function = MODES[mode].runner.split(":")
-        getattr(importlib.import_module(module), function)(config, given)
-    except UserError as error:
-        return say(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return say("interrupted; the same command continues from the last checkpoint.", 130)
-    except Exception as error:
-        sentence = file_trouble(error)
-        if sentence is None:
-            raise
-        return say(sentence, DataError.exit_code)
+    config = None
+    with terminal.notices_on_stderr():
+        try:
+            mode, config, given = parse(sys.argv[1:] if argv is None else argv)
+            check_places(config, given)
+            runner_of(mode)(config, given)
+        except (Exception, KeyboardInterrupt) as error:
+            explained = failures.explain(error, config)
+            if explained is None:
+                raise
+            return say(*explained)
     return 0
 
 
-def file_trouble(error):
-    """One sentence if a file of the user is damaged or cannot be read or written, else None.
-
-    TensorFlow's file system reports the same troubles with classes of its own, told apart from
-    programming errors by the operating system's words.
-    """
-    if isinstance(error, OSError) and error.errno in PATH_TROUBLE:
-        return f"{error.filename or 'a file'}: {error.strerror}; choose another place or mend it."
-    text = str(error)
-    if type(error).__name__ == "DataLossError":  # of tf.errors, which importing would delay --help
-        damage = DAMAGE.search(text)
-        return (
-            f"a file of the data set is damaged ({damage[0] if damage else text.splitlines()[0]}); "
-            "restore it, or prepare the data set again in an empty --data_dir."
-        )
-    words = [word for word in PATH_WORDS if word in text]
-    if type(error).__module__.startswith("tensorflow.") and words:
-        return f"{text.splitlines()[0].rstrip('.')}; choose another place or mend it."
-    return None
+def runner_of(mode):
+    """The function (config, given) that runs a mode; TensorFlow is imported on the way."""
+    module, function = MODES[mode].runner.split(":")
+    terminal.import_quietly("simclr_tf.stack")
+    return getattr(importlib.import_module(module), function)
 
 
 def say(sentence, exit_code):
-    """Prints the sentence on stderr and hands the exit code on."""
-    print(f"simclr_tf: {sentence}", file=sys.stderr, flush=True)
+    """Prints the sentence on stderr, if there is one, and hands the exit code on."""
+    if sentence:
+        print(f"simclr_tf: {sentence}", file=sys.stderr, flush=True)
     return exit_code
 
 
@@ -83,10 +68,33 @@ def leave(exit_code):
     """
     if exit_code == PreemptedError.exit_code:
         atexit._run_exitfuncs()  # temporary folders go
-        sys.stdout.flush(), sys.stderr.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(exit_code)
     sys.exit(exit_code)
 
 
+def run_and_exit():
+    """Runs the command line of this process and ends it: the command `simclr-tf`."""
+    try:
+        exit_code = _exit_code()
+        sys.stdout.flush()
+    except BrokenPipeError:  # what was printed last, such as --help
+        exit_code = failures.PIPE_CLOSED
+    if exit_code == failures.PIPE_CLOSED:
+        terminal.close_broken_stdout()
+    leave(exit_code)
+
+
+def _exit_code():
+    try:
+        return main()
+    except SystemExit as done:  # --help and --version
+        return done.code
+    except Exception:
+        traceback.print_exc()
+        return say(failures.report_request(), 1)
+
+
 if __name__ == "__main__":
-    leave(main())
+    run_and_exit()

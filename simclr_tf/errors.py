@@ -24,6 +24,12 @@ class SettingsError(UserError, ValueError):
     exit_code = 2
 
 
+class StackError(UserError, ImportError):
+    """The installed TensorFlow and Keras do not fit together."""
+
+    exit_code = 2
+
+
 class DataError(UserError):
     """Images, a data set or a checkpoint cannot be read or used."""
 

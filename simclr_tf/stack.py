@@ -12,11 +12,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # kernel registration chatte
 
 import tensorflow as tf  # noqa: E402
 
+from simclr_tf.errors import SettingsError, StackError  # noqa: E402
+
 try:
     import tf_keras as keras
 except ImportError as error:
     _minor = ".".join(tf.__version__.split(".")[:2])
-    raise ImportError(
+    raise StackError(
         f"TensorFlow {tf.__version__} is installed without tf-keras, the Keras 2 API that "
         f'simclr_tf uses; run: pip install --no-deps "tf-keras=={_minor}.*"'
     ) from error
@@ -25,7 +27,7 @@ except ImportError as error:
 def _check_keras():
     if tf.keras.Model is not keras.Model:
         found = getattr(tf.keras, "__version__", "3")
-        raise ImportError(
+        raise StackError(
             f"Keras {found} was loaded before simclr_tf, which needs the Keras 2 API; set the "
             "environment variable TF_USE_LEGACY_KERAS=1 before TensorFlow is first imported (in a "
             "notebook: restart the kernel and import simclr_tf first)."
@@ -59,8 +61,6 @@ def load_addons(feature):
     Raises:
         SettingsError: tensorflow-addons is not installed; no release exists for TensorFlow > 2.15.
     """
-    from simclr_tf.errors import SettingsError
-
     try:
         import tensorflow_addons
     except ImportError as error:

@@ -10,18 +10,18 @@ from simclr_tf.errors import SettingsError
 class Data(Section):
     """Which images."""
 
-    dataset: str = setting("digits", "A tensorflow-datasets name (or name/config), or digits: scikit-learn's handwritten digits, which need no download.")  # fmt: skip
-    data_dir: str = setting("", "Where tensorflow-datasets finds prepared data sets (default: its own folder).", free=True, path=PATH)  # fmt: skip
-    image_dir: str = setting("", "Your own images instead of --dataset: a flat folder, or one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] of one c up to 16 (uint8, uint16, or float32 in [0, 1]); unless c is 3, colour operators are off.", path=PATH)  # fmt: skip
+    dataset: str = setting("digits", "A tensorflow-datasets name, such as cifar10 or name/config; or digits: the handwritten digits of scikit-learn, which need no download.", basic=True)  # fmt: skip
+    data_dir: str = setting("", "Folder of prepared tensorflow-datasets data sets; empty: its usual folder.", free=True, path=PATH)  # fmt: skip
+    image_dir: str = setting("", "Your own images instead of --dataset: a folder of images, or of one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] with the same c up to 16 (uint8, uint16, or float32 in [0, 1]). Colour operators are off unless c is 3.", basic=True, path=PATH)  # fmt: skip
     train_split: str = setting("train", "Split to train on.")
-    eval_split: str = setting("", "Split to evaluate on (default: test, else validation, else --eval_fraction of the training split).")  # fmt: skip
-    eval_fraction: float = setting(0.2, "Share held out, by seed, when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
-    split_seed: int = setting(0, "Seed of the held-out share; keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
-    download: bool = setting(False, "Let tensorflow-datasets download and prepare a missing data set.", free=True)  # fmt: skip
-    image_size: int = setting(224, "Side of the square input in pixels; up to 32 uses the small-image stem.", minimum=8)  # fmt: skip
-    cache_dataset: bool = setting(True, "Keep data sets up to 1 GiB (encoded) in memory; off streams them, in another order.")  # fmt: skip
-    strict_data: bool = setting(False, "Stop at the first image that cannot be used, instead of putting another one in its place and listing it in quarantine.txt.", free=True)  # fmt: skip
-    max_image_pixels: int = setting(100_000_000, "Larger images are not decoded but treated as damaged.", minimum=1)  # fmt: skip
+    eval_split: str = setting("", "Split to evaluate on. Empty: test, else validation, else --eval_fraction of the training split is held out.")  # fmt: skip
+    eval_fraction: float = setting(0.2, "Share of the training images that is held out when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
+    split_seed: int = setting(0, "Seed that selects the held-out share. Keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
+    download: bool = setting(False, "Download and prepare a missing data set with tensorflow-datasets.", basic=True, free=True)  # fmt: skip
+    image_size: int = setting(224, "Side of the square input in pixels. Up to 32 the ResNet uses its small-image stem.", basic=True, minimum=8)  # fmt: skip
+    cache_dataset: bool = setting(True, "Keep data sets up to 1 GiB (encoded) in memory. False streams them, in another order.")  # fmt: skip
+    strict_data: bool = setting(False, "Stop at the first unusable image. False replaces such images by others and lists them in quarantine.txt.", free=True)  # fmt: skip
+    max_image_pixels: int = setting(100_000_000, "Images with more pixels are not decoded and count as unusable.", minimum=1)  # fmt: skip
 
     def check(self):
         if self.image_dir and self.dataset != "digits":

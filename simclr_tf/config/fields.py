@@ -1,29 +1,57 @@
 """How settings are declared, checked and laid flat."""
 
 import dataclasses
+import os
 
 from simclr_tf.errors import SettingsError
 
 PATH = "path"
 FOLDERS = "folders"
+FOREIGN_SCHEMES = (
+    "abfs", "az", "ftp", "har", "hdfs", "http", "https", "oss", "s3", "s3a", "sftp", "viewfs",
+)  # fmt: skip
+"""File systems that other programs have and TensorFlow alone has not."""
 
 
-def setting(default, help, *, each_of=None, free=False, path=None, **limits):
+def setting(
+    default,
+    help,
+    *,
+    basic=False,
+    free=False,
+    path=None,
+    allowed=None,
+    each_of=None,
+    minimum=None,
+    above=None,
+    maximum=None,
+):
     """A dataclass field with everything a flag needs.
 
     Args:
         default: the value when nothing is given; its type is the type of the setting.
         help: one or two sentences for `--help`.
-        each_of: for a comma-separated list, the names it may hold, each at most once; or None.
+        basic: True if most people need to know it: `--help` shows these, `--helpfull` all.
         free: True if a resumed run may change it (it cannot change the weights).
         path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
             comma-separated list in which NAME=FOLDER may stand.
-        **limits: allowed, a tuple of the permitted values; minimum, above (exclusive), maximum.
+        allowed: tuple of the permitted values.
+        each_of: for a comma-separated list, the names it may hold, each at most once.
+        minimum: least value.
+        above: the value must be greater than this.
+        maximum: greatest value.
     """
-    none = dict(allowed=None, minimum=None, above=None, maximum=None)
-    metadata = {"help": help, "free": free, "each_of": each_of, "path": path, **none, **limits}
-    if len(metadata) > 4 + len(none):
-        raise TypeError(f"unknown limits: {sorted(set(limits) - set(none))}")
+    metadata = {
+        "help": help,
+        "basic": basic,
+        "free": free,
+        "path": path,
+        "allowed": allowed,
+        "each_of": each_of,
+        "minimum": minimum,
+        "above": above,
+        "maximum": maximum,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -55,7 +83,21 @@ class Section:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             self._check_field(field)
+            if field.metadata["path"]:
+                self._settle_path(field)
         self.check()
+
+    def _settle_path(self, field):
+        """Expands ~, for the command line and the library alike."""
+        value = getattr(self, field.name)
+        if field.metadata["path"] == PATH:
+            settled = settled_path(field.name, value)
+        else:
+            parts = [part.strip().rpartition("=") for part in value.split(",")]
+            settled = ",".join(
+                name + equals + settled_path(field.name, path) for name, equals, path in parts
+            )
+        object.__setattr__(self, field.name, settled)
 
     def _check_field(self, field):
         value = getattr(self, field.name)
@@ -115,6 +157,24 @@ class ModeConfig:
                 f"the folder of tensorflow-datasets is local, where the workers of the Cloud TPU "
                 f"{tpu} cannot reach {values['dataset']}; give its gs:// folder as --data_dir."
             )
+
+
+def settled_path(name, path):
+    """A path with its ~ expanded.
+
+    Args:
+        name: of the setting.
+        path: as the user gave it.
+    Raises:
+        SettingsError: it is on a file system that TensorFlow does not have.
+    """
+    scheme, there, _ = path.partition("://")
+    if there and scheme.lower() in FOREIGN_SCHEMES:
+        raise SettingsError(
+            f"{name}={path} is on a file system that TensorFlow does not have here ({scheme}://); "
+            "copy it to a local folder or to gs://."
+        )
+    return os.path.expanduser(path)
 
 
 def local_path(value, kind):

@@ -242,7 +242,7 @@ MODES = {
         Mode(
             "finetune",
             Finetune,
-            "Train an encoder further with labels (1 %, 10 %, any share), or from scratch.",
+            "Train an encoder further with labels (1 %, 10 %, all), or from random weights.",
             "simclr_tf.commands.finetune:run",
         ),
         Mode(
@@ -255,21 +255,21 @@ MODES = {
         Mode(
             "knn",
             Knn,
-            "Classify held-out images by their nearest training images, for h and every head layer.",
+            "Measure a frozen encoder: vote of the nearest training images, for every layer.",
             "simclr_tf.commands.knn:run",
             required=("checkpoint",),
         ),
         Mode(
             "probe",
             Probe,
-            "Ask h and every head layer what was done to a view (colour, rotation, noise, Sobel).",
+            "Measure what h and the head know of a view: colour, rotation, noise, Sobel.",
             "simclr_tf.commands.probe:run",
             required=("checkpoint",),
         ),
         Mode(
             "transfer",
             Transfer,
-            "Measure an encoder on other data sets: the paper's twelve, or any others.",
+            "Measure an encoder on other data sets: those of the paper, or any others.",
             "simclr_tf.commands.transfer:run",
             without=("dataset", "image_dir", "train_split", "eval_split"),
             required=("checkpoint",),
@@ -277,7 +277,7 @@ MODES = {
         Mode(
             "embed",
             Embed,
-            "Write h of every image of a folder or split to .npz and .parquet, and look at it.",
+            "Write h of every image to .npz and .parquet; draw neighbours and a projector.",
             "simclr_tf.commands.embed:run",
             # every image is taken, so nothing is held out, and --output is the place
             without=("model_dir", "train_split", "eval_split", "eval_fraction", "split_seed"),
@@ -327,14 +327,14 @@ MODES = {
         Mode(
             "selftest",
             Selftest,
-            "Check this machine: devices, parity of replicas and precisions, XLA, resume, rates.",
+            "Check this machine: devices, replicas, precisions, XLA, resume, speed.",
             "simclr_tf.commands.selftest:run",
             only=("checks", "scratch_dir", "seed", *_DEVICES),
         ),
         Mode(
             "data_service",
             DataService,
-            "Prepare the batches of a training that is given --data_service.",
+            "Prepare the batches of a training that is started with --data_service.",
             "simclr_tf.commands.data_service:run",
         ),
     )

@@ -12,12 +12,12 @@ BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
 class Loss(Section):
     """The contrastive loss."""
 
-    loss: str = setting("nt_xent", "nt_xent (the paper), nt_logistic, margin (triplet), decoupled (no positive in the denominator), supcon (images with the same label are positives too).", allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
-    temperature: float = setting(0.1, "Divides the cosine similarities; margin ignores it.", above=0.0)  # fmt: skip
-    hidden_norm: bool = setting(True, "l2-normalise z before the loss.")
+    loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too.", basic=True, allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
+    temperature: float = setting(0.1, "Divides the cosine similarities. margin does not use it.", basic=True, above=0.0)  # fmt: skip
+    hidden_norm: bool = setting(True, "Scale z to unit length before the loss.")
     margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
-    semi_hard: bool = setting(False, "nt_logistic and margin: only the closest negative that is farther than the positive.")  # fmt: skip
-    loss_block_size: int = setting(0, "Rows per block of the blockwise loss; 0 chooses by batch size, -1 forces the dense form.", minimum=-1)  # fmt: skip
+    semi_hard: bool = setting(False, "For nt_logistic and margin: use only the closest negative that is farther away than the positive.")  # fmt: skip
+    loss_block_size: int = setting(0, "Rows per block of the blockwise loss. 0: chosen by the batch size; -1: the whole matrix at once.", minimum=-1)  # fmt: skip
 
     def check(self):
         if self.semi_hard and self.loss not in ("nt_logistic", "margin"):
@@ -28,15 +28,15 @@ class Loss(Section):
 class Optimizer(Section):
     """The optimizer and its schedule."""
 
-    optimizer: str = setting("lars", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
-    learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
-    learning_rate_scaling: str = setting("linear", "Peak: linear = base * batch / 256, sqrt = base * sqrt(batch), none = base.", allowed=("linear", "sqrt", "none"))  # fmt: skip
-    warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", minimum=0.0)
-    weight_decay: float = setting(1e-6, "Weight decay; never on BatchNormalization, biases or the online probe.", minimum=0.0)  # fmt: skip
+    optimizer: str = setting("lars", "Optimizer; lars as in the paper, adam for small runs.", basic=True, allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", basic=True, above=0.0)  # fmt: skip
+    learning_rate_scaling: str = setting("linear", "Peak learning rate. linear: base * batch / 256; sqrt: base * sqrt(batch); none: base.", basic=True, allowed=("linear", "sqrt", "none"))  # fmt: skip
+    warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", basic=True, minimum=0.0)
+    weight_decay: float = setting(1e-6, "Weight decay. It spares BatchNormalization, biases and the online probe.", basic=True, minimum=0.0)  # fmt: skip
     momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
     nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
     ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
-    trust_coefficient: float = setting(0.001, "LARS trust coefficient (eeta).", above=0.0)
+    trust_coefficient: float = setting(0.001, "Trust coefficient of LARS (eeta in the official code).", above=0.0)  # fmt: skip
 
     def check(self):
         if self.ema_momentum and self.optimizer == "lamb":
@@ -47,10 +47,10 @@ class Optimizer(Section):
 class FineTuneOptimizer(Optimizer):
     """The optimizer and its schedule (paper appendix B.5)."""
 
-    optimizer: str = setting("momentum", "Optimizer.", allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
-    learning_rate: float = setting(0.05, "Base learning rate; --learning_rate_scaling turns it into the peak.", above=0.0)  # fmt: skip
+    optimizer: str = setting("momentum", "Optimizer.", basic=True, allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
+    learning_rate: float = setting(0.05, "Base learning rate; --learning_rate_scaling turns it into the peak.", basic=True, above=0.0)  # fmt: skip
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", minimum=0.0)
-    weight_decay: float = setting(0.0, "Weight decay; never on BatchNormalization and biases.", minimum=0.0)  # fmt: skip
+    weight_decay: float = setting(0.0, "Weight decay. It spares BatchNormalization and biases.", basic=True, minimum=0.0)  # fmt: skip
     nesterov: bool = setting(True, "Nesterov momentum, for --optimizer=momentum.")
 
 
@@ -58,18 +58,18 @@ class FineTuneOptimizer(Optimizer):
 class Length(Section):
     """Batches, length, checkpoints."""
 
-    train_batch_size: int = setting(512, "Images per step over all replicas; pretraining makes --num_views views of each.", minimum=1)  # fmt: skip
-    train_epochs: int = setting(100, "Passes over the training images.", minimum=1)
-    train_steps: int = setting(0, "Steps; overrides train_epochs if above 0.", minimum=0)
+    train_batch_size: int = setting(512, "Images per step over all replicas. Pretraining makes --num_views views of each.", basic=True, minimum=1)  # fmt: skip
+    train_epochs: int = setting(100, "Passes over the training images.", basic=True, minimum=1)
+    train_steps: int = setting(0, "Number of steps; above 0 it replaces train_epochs.", minimum=0)
     checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
-    checkpoint_steps: int = setting(0, "Steps between checkpoints; overrides checkpoint_epochs if above 0.", minimum=0, free=True)  # fmt: skip
-    keep_checkpoint_max: int = setting(5, "Checkpoints kept.", minimum=1, free=True)
-    log_steps: int = setting(0, "Steps between lines of metrics.jsonl (0: once an epoch, at least every 100 steps).", minimum=0, free=True)  # fmt: skip
-    max_wall_minutes: float = setting(0.0, "Save and stop with exit code 75 after this many minutes of training; the same command goes on. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
-    on_nan: str = setting("stop", "When the loss or a gradient is NaN or infinite: stop with exit code 4, or skip: go on as if the step had not been (it counts for the schedule), and stop after 20 skipped steps in a row. Looked at when a line is logged or a checkpoint saved.", allowed=("stop", "skip"), free=True)  # fmt: skip
-    steps_per_execution: int = setting(1, "Steps run by one call to the device; raise it on TPU.", minimum=1, free=True)  # fmt: skip
-    data_service: str = setting("", "Let a tf.data service prepare the batches, such as grpc://host:5050 (see --mode=data_service); the batches and their order stay the same.", free=True)  # fmt: skip
-    jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on TPU).")
+    checkpoint_steps: int = setting(0, "Steps between checkpoints; above 0 it replaces checkpoint_epochs.", minimum=0, free=True)  # fmt: skip
+    keep_checkpoint_max: int = setting(5, "Number of checkpoints kept.", minimum=1, free=True)
+    log_steps: int = setting(0, "Steps between lines of metrics.jsonl; 0: once an epoch, at least every 100 steps.", minimum=0, free=True)  # fmt: skip
+    max_wall_minutes: float = setting(0.0, "Save the state and stop with exit code 75 after this many minutes of training; the same command resumes. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
+    on_nan: str = setting("stop", "When the loss or a gradient is NaN or infinite. stop: end with exit code 4; skip: discard the update (the schedule still advances), and stop after 20 skipped steps in a row. Checked at every log line and checkpoint.", allowed=("stop", "skip"), free=True)  # fmt: skip
+    steps_per_execution: int = setting(1, "Steps per call to the device; raise it on a TPU.", minimum=1, free=True)  # fmt: skip
+    data_service: str = setting("", "Address of a tf.data service that prepares the batches, such as grpc://host:5050 (see mode data_service). Batches and their order stay the same.", free=True)  # fmt: skip
+    jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on a TPU).")  # fmt: skip
 
     @property
     def global_batch_size(self):
@@ -81,14 +81,14 @@ class Length(Section):
 class Training(Length):
     """Batches, length, checkpoints."""
 
-    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching); a multiple of train_batch_size, 0 is off.", minimum=0)  # fmt: skip
-    cached_separate_views: bool = setting(False, "With cached_batch_size: normalise the two views of an image in different micro-batches, so that BatchNormalization does not give the pair away.")  # fmt: skip
-    effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
-    num_views: int = setting(2, "Random views of each image in a step; above 2 the loss is its mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
+    cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching). A multiple of train_batch_size; 0 is off.", basic=True, minimum=0)  # fmt: skip
+    cached_separate_views: bool = setting(False, "With cached_batch_size: normalize the two views of an image in different micro-batches, so that BatchNormalization does not reveal the pair.")  # fmt: skip
+    effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this number divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
+    num_views: int = setting(2, "Random views of each image in a step. Above 2 the loss is the mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
-    keep_best: str = setting("", "Also keep the checkpoint with the best figure of metrics.jsonl (the lowest loss, else the highest) in the folder best of the run, for --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
-    extend_epochs: int = setting(0, "Train a finished run so many epochs longer, counted from its first end. Each extension is one more round of the schedule: warm-up over at most a tenth of it, then half a cosine from the peak to 0.", minimum=0, free=True)  # fmt: skip
-    knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images (at the next logged step; neighbours among at most 10,000 training images); 0 is off.", minimum=0)  # fmt: skip
+    keep_best: str = setting("", "Also keep the checkpoint with the best value of this figure (the lowest loss, else the highest value) in the folder best of the run; use it as --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
+    extend_epochs: int = setting(0, "Train a finished run this many epochs longer, counted from its first end. Each extension repeats the schedule: warm-up over at most a tenth of it, then half a cosine from the peak to 0.", minimum=0, free=True)  # fmt: skip
+    knn_while_pretraining: int = setting(0, "Epochs between k-NN evaluations of h on held-out images, with at most 10,000 training images as neighbours; 0 is off.", minimum=0)  # fmt: skip
 
     @property
     def global_batch_size(self):
@@ -114,4 +114,4 @@ class Training(Length):
 class FineTuneLength(Length):
     """Batches, length, checkpoints."""
 
-    train_epochs: int = setting(60, "Passes over the labelled images.", minimum=1)
+    train_epochs: int = setting(60, "Passes over the labelled images.", basic=True, minimum=1)

@@ -27,7 +27,10 @@ LOCAL_ONLY = {
 LOCAL_MODULES = {"glob", "pathlib", "shutil", "tempfile"}
 ALLOWED = {
     "export/conversions.py": {"open", "os.path.exists", "tempfile"},  # of a converter's process
+    "flags/failures.py": {"glob"},  # local run folders only; remote ones by tf.io.gfile
+    "flags/places.py": {"glob", "os.path.exists"},  # local paths only, before TensorFlow is there
     "flags/preset_files.py": {"pathlib"},  # presets are part of the program
+    "flags/terminal.py": {"os.open", "tempfile"},  # os.devnull, and what stderr held back
     "simclr_tf/__init__.py": {"pathlib"},  # where this package lies
     "simclr_tf/data/digits.py": {"open"},  # os.devnull
     "simclr_tf/data/listing.py": {"os.scandir"},  # local folders only; remote ones by tf.io.gfile

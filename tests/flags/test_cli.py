@@ -1,17 +1,20 @@
 """The command line: help, and the way from arguments to (mode, config, given)."""
 
+import logging
 import resource
 import subprocess
 import sys
 
 import pytest
-from simclr_tf.flags import build, preset_files
+from simclr_tf.flags import build, preset_files, terminal
 from simclr_tf.flags.parse import parse
 
+import simclr_tf
 from simclr_tf import __main__ as door
 from simclr_tf import config
 from simclr_tf.config import MODES
 from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.stack import tf
 
 PRETRAIN = ["--mode=pretrain", "--preset=none", "--model_dir=runs/x"]
 
@@ -39,16 +42,30 @@ def printed_help(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_help_lists_modes_presets_and_the_flags_of_the_first_mode(capsys):
+def test_help_is_one_screen_with_a_line_for_each_mode(capsys):
     text = printed_help(capsys, "--help")
-    for name in [*MODES, *preset_files.preset_names(), *config.fields_of(config.Pretrain)]:
-        assert name in text
-    assert "few_shot_draws" not in text
+    lines = text.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    for name, mode in MODES.items():
+        assert [line for line in lines if line.split("  ")[1:2] == [name] and mode.summary in line]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_help_of_a_mode_has_every_flag_with_default_and_limits(capsys, mode):
-    text = printed_help(capsys, f"--mode={mode}", "--help")
+def test_help_of_a_mode_has_what_most_people_need(capsys, mode):
+    text = printed_help(capsys, mode, "--help")
+    shown = {line.split("=")[0].strip() for line in text.splitlines() if line[:6] == "    --"}
+    shown = {name.replace("[no]", "")[2:] for name in shown}
+    known = config.fields_of(MODES[mode].config)
+    assert set(MODES[mode].required) <= shown <= set(MODES[mode].settings)
+    assert shown == set(MODES[mode].settings) or len(shown) <= 28
+    assert all(known[name][1].metadata["basic"] for name in shown)
+    assert all(name in text for name in preset_files.preset_names() if preset_files.preset_mode(name) == MODES[mode].preset_mode)  # fmt: skip
+    assert ("--helpfull" in text) == (shown != set(MODES[mode].settings))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_helpfull_of_a_mode_has_every_flag_with_default_and_limits(capsys, mode):
+    text = printed_help(capsys, f"--mode={mode}", "--helpfull")
     unwrapped = " ".join(text.split())
     known = config.fields_of(MODES[mode].config)
     for name in MODES[mode].settings:
@@ -57,12 +74,45 @@ def test_help_of_a_mode_has_every_flag_with_default_and_limits(capsys, mode):
         assert meta["help"] in unwrapped
         assert config.describe_limits(meta) in unwrapped
     assert max(map(len, text.splitlines())) <= 100
+    others = {name for module in MODES.values() for name in module.settings}
+    assert not [name for name in others - set(MODES[mode].settings) if f"    --{name}=" in text]
 
 
 def test_helpfull_has_the_flags_of_every_mode(capsys):
     text = printed_help(capsys, "--helpfull")
     names = {name for module in MODES.values() for name in module.settings}
     assert all(f"{name}=" in text for name in names)
+
+
+def test_a_reader_that_goes_away_ends_help_quietly():
+    command = f"{sys.executable} -m simclr_tf --helpfull 2>&1 >&3 | cat >&2"
+    shell = f"exec 3> >(head -n 1 >/dev/null); sleep 0.2; {command}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], stderr=subprocess.PIPE, text=True)
+    assert done.returncode in (0, 141)
+    assert done.stderr == ""
+
+
+def test_the_version_is_one_line(capsys):
+    text = printed_help(capsys, "--version")
+    assert text.startswith(f"simclr_tf {simclr_tf.__version__} (Python ") and text.count("\n") == 1
+    assert "tensorflow 2." in text
+
+
+@pytest.mark.parametrize("front", [["export"], ["--mode=export"], ["--mode", "export"]])
+def test_the_mode_stands_first_or_is_a_flag(front):
+    mode, settings, given = parse([*front, "--checkpoint=x"])
+    assert mode == "export" and settings.source.checkpoint == "x" and given == {"checkpoint"}
+
+
+def test_home_is_expanded_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    arguments = ["embed", "--checkpoint=~/run", "--output=~/e", "--image_dir=~/photos"]
+    _, settings, _ = parse(arguments)
+    assert settings.source.checkpoint == "/home/somebody/run"
+    assert settings.embed.output == "/home/somebody/e"
+    assert config.Data(image_dir="~/photos") == settings.data
+    folders = config.TransferSettings(datasets="~/a, cars=~/b,cifar10").datasets
+    assert folders == "/home/somebody/a,cars=/home/somebody/b,cifar10"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -175,8 +225,13 @@ def test_flags_may_come_from_a_flagfile(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "--mode is missing"),
+        ([], "the mode is missing"),
         (["--mode=pretain"], "did you mean pretrain"),
+        (["pretain"], "did you mean pretrain"),
+        (["export", "--mode=pretrain"], "given twice"),
+        (["--model_dir=x", "--preset=digits", "pretrain"], "write the mode first"),
+        ([*PRETRAIN, "--image_dir=s3://b/photos"], "s3://"),
+        (["export", "--checkpoint=https://tfhub.dev/x"], "https://"),
         (["--preset=imagenett"], "did you mean imagenet"),
         (["--mode=linear_eval", "--preset=cifar10", "--checkpoint=x"], "for --mode=pretrain"),
         (["--mode=pretrain"], "needs --model_dir=PATH"),
@@ -215,14 +270,13 @@ def test_the_same_value_twice_is_no_contradiction():
     assert settings.loss.temperature == 0.5
 
 
-class Runner:
-    """Stands in for a mode's `run`: raises what it was made with."""
+def door_to(monkeypatch, error):
+    """The door opens to a mode whose runner raises `error`."""
 
-    def __init__(self, error):
-        self.error = error
+    def run(config, given):
+        raise error
 
-    def __call__(self, config, given):
-        raise self.error
+    monkeypatch.setattr(door, "runner_of", lambda mode: run)
 
 
 @pytest.mark.parametrize(
@@ -230,27 +284,112 @@ class Runner:
     [
         (SettingsError("Settings."), 2, "Settings."),
         (DataError("Data."), 3, "Data."),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted before a checkpoint was saved"),
         (PermissionError(13, "Permission denied", "/closed/x"), 3, "/closed/x: Permission denied"),
         (OSError(28, "No space left on device"), 3, "No space left on device"),
+        (FileNotFoundError(2, "No such file", "runs/x/config.json"), 3, "runs/x/config.json"),
+        (ConnectionResetError(104, "Connection reset by peer"), 3, "the network failed"),
+        (MemoryError(), 2, "lower one of --train_batch_size=512"),
+        (UnicodeEncodeError("utf-8", "a\udcff.jpg", 1, 2, "surrogates"), 3, "is not valid UTF-8"),
+        (ModuleNotFoundError("No module named 'tf_keras'", name="tf_keras"), 2, "tf_keras"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+            2,
+            "--cached_batch_size=512",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "/x/y; No space left on device"),
+            3,
+            "/x/y; No space left on device; choose another place",
+        ),
+        (
+            tf.errors.NotFoundError(None, None, "gs://none/a not found"),
+            3,
+            "gs://none/a not found; check that the path exists",
+        ),
+        (tf.errors.UnavailableError(None, None, "no route"), 3, "check the network"),
+        (
+            tf.errors.UnimplementedError(None, None, "File system scheme 'x' not implemented"),
+            3,
+            "give a local path or gs://",
+        ),
+        (
+            tf.errors.DataLossError(None, None, "{{function_node __x}} truncated record at 7"),
+            3,
+            "a file is damaged (truncated record at 7)",
+        ),
     ],
 )
 def test_trouble_of_a_run_is_one_sentence(monkeypatch, capsys, error, code, words):
-    monkeypatch.setattr(door.importlib, "import_module", lambda name: Box(Runner(error)))
+    door_to(monkeypatch, error)
     assert door.main(PRETRAIN) == code
     said = capsys.readouterr().err
-    assert words in said and said.count("\n") == 1
+    assert words in said and said.count("\n") == 1 and "{{" not in said
 
 
-class Box:
-    """A module with nothing but `run`."""
+def test_an_interruption_promises_the_checkpoint_that_is_there(monkeypatch, capsys, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-3.index").write_text("")
+    door_to(monkeypatch, KeyboardInterrupt())
+    assert door.main(["pretrain", "--preset=none", f"--model_dir={tmp_path}"]) == 130
+    assert "continues from the last checkpoint" in capsys.readouterr().err
 
-    def __init__(self, run):
-        self.run = run
 
-
-@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "gone", "x")])
-def test_a_programming_error_keeps_its_traceback(monkeypatch, error):
-    monkeypatch.setattr(door.importlib, "import_module", lambda name: Box(Runner(error)))
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a bug"),
+        FileNotFoundError(2, "gone", "x"),
+        ModuleNotFoundError("No module named 'simclr_tf.x'", name="simclr_tf.x"),
+        tf.errors.InvalidArgumentError(None, None, "shapes differ"),
+        tf.errors.NotFoundError(None, None, "No registered 'X' OpKernel"),
+    ],
+)
+def test_a_mistake_of_the_program_keeps_its_traceback_and_asks_for_a_report(
+    monkeypatch, capsys, error
+):
+    door_to(monkeypatch, error)
     with pytest.raises(type(error)):
         door.main(PRETRAIN)
+    monkeypatch.setattr(sys, "argv", ["simclr_tf", *PRETRAIN])
+    with pytest.raises(SystemExit) as done:
+        door.run_and_exit()
+    assert done.value.code == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert "Traceback" in _[0] and "please report it" in last and "tensorflow 2." in last
+
+
+@pytest.mark.parametrize("name", ["image_dir", "checkpoint", "source"])
+def test_a_missing_path_is_told_before_tensorflow_is_imported(name):
+    mode = {"image_dir": "pretrain", "checkpoint": "knn", "source": "import_weights"}[name]
+    code = (
+        "import sys\nfrom simclr_tf.__main__ import main\n"
+        f"code = main(['{mode}', '--preset=none', '--model_dir=x', '--{name}=~/not/there'])\n"
+        "assert code == 3 and 'tensorflow' not in sys.modules, code\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "not/there does not exist" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_warnings_reach_stderr_only_through_the_door(monkeypatch, capsys):
+    def run(config, given):
+        logging.getLogger("simclr_tf.training.health").warning("the loss %s", "stays")
+        logging.getLogger("simclr_tf.runs").info("going on")
+
+    monkeypatch.setattr(door, "runner_of", lambda mode: run)
+    assert door.main(PRETRAIN) == 0
+    assert capsys.readouterr().err == "warning: the loss stays\nnote: going on\n"
+    assert not logging.getLogger("simclr_tf").handlers
+
+
+def test_chatter_while_importing_is_held_back_unless_the_import_fails(tmp_path, capfd, monkeypatch):
+    for name, end in [("chatty_module", "x = 1"), ("broken_module", "raise ImportError('broken')")]:
+        (tmp_path / f"{name}.py").write_text(f"import os\nos.write(2, b'chatter')\n{end}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    assert terminal.import_quietly("chatty_module").x == 1
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ImportError, match="broken"):
+        terminal.import_quietly("broken_module")
+    assert capfd.readouterr().err == "chatter"
