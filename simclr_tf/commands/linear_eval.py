@@ -3,12 +3,13 @@
 import time
 
 from simclr_tf import config as settings_of
+from simclr_tf import phases
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.distribution.strategy import check_divisible
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.evaluation import linear_protocol
 from simclr_tf.evaluation.baselines import PIXEL_SIDE
-from simclr_tf.evaluation.few_shot import few_shot
+from simclr_tf.evaluation.few_shot import few_shot, possible_shots
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
@@ -113,8 +114,10 @@ def _evaluate(evaluation, step):
     eval_source = evaluation.held_out
     functions = linear_protocol.feature_functions(evaluation)
     with proved_frozen(evaluation.encoder, evaluation.strategy) as encoder_sha256:
-        train = linear_protocol.features(evaluation, functions, train_source)
-        held_out = linear_protocol.features(evaluation, functions, eval_source)
+        train = linear_protocol.features(evaluation, functions, train_source, "training features")
+        held_out = linear_protocol.features(
+            evaluation, functions, eval_source, "evaluation features"
+        )
         figures = {name: _few_shot(config, name, train, held_out) for name in functions}
         images_per_second, scores = _linear_figures(evaluation, functions, train, held_out, figures)
     results = {
@@ -145,12 +148,16 @@ def _grid(pairs, members, labels):
 
 
 def _few_shot(config, name, train, held_out):
-    return few_shot(
-        (train.h[name], train.labels),
-        (held_out.h[name], held_out.labels),
-        draws=config.protocol.few_shot_draws,
-        seed=config.run.seed,
-    )
+    draws = config.protocol.few_shot_draws
+    fits = draws * len(possible_shots(train.labels))
+    with phases.phase(f"few labels, {name}", fits, "classifiers") as one:
+        return few_shot(
+            (train.h[name], train.labels),
+            (held_out.h[name], held_out.labels),
+            draws=draws,
+            seed=config.run.seed,
+            observe=one.advance,
+        )
 
 
 def _linear_figures(evaluation, functions, train, held_out, figures):

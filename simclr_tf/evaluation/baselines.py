@@ -5,16 +5,17 @@ import numpy as np
 from simclr_tf.models.build import build_encoder
 from simclr_tf.stack import tf
 
-PIXEL_SIDE = 32
+PIXEL_SIDE = 16
+MOST_AXES = 256  # principal axes of raw pixels that the linear classifier sees
 
 
 def pixel_features(images):
-    """Raw pixels as features; images above 32x32 are averaged down to it.
+    """Raw pixels as features; images above 16x16 are averaged down to it.
 
     Args:
         images: float [b, s, s, c] in [0, 1].
     Returns:
-        float32 [b, d] in [0, 1], d = c * min(s, 32)^2.
+        float32 [b, d] in [0, 1], d = c * min(s, 16)^2.
     """
     images = tf.cast(images, tf.float32)
     if images.shape[1] > PIXEL_SIDE:
@@ -62,3 +63,24 @@ class Standardiser:
 
     def __call__(self, features):
         return (features - self.mean) / self.deviation
+
+
+class PrincipalAxes:
+    """Rotates standardised features to the axes of most variance, and drops the others.
+
+    A rotation changes neither a distance nor a penalty on weights, so a linear classifier loses
+    only what the dropped axes held.
+
+    Args:
+        features: float [n, d] of training images.
+        most: axes kept at most.
+    """
+
+    def __init__(self, features, most=MOST_AXES):
+        features = np.asarray(features, np.float64)
+        _, axes = np.linalg.eigh(features.T @ features)
+        self.axes = axes[:, ::-1][:, :most].astype(np.float32)
+
+    def __call__(self, features):
+        """float [m, d] -> float32 [m, min(d, most)]."""
+        return np.asarray(features, np.float32) @ self.axes

@@ -39,7 +39,7 @@ def possible_shots(labels, shots=SHOTS):
     return tuple(k for k in shots if k <= rarest)
 
 
-def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
+def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0, observe=None):
     """Mean top-1 over seeded draws of 1, 2, 5, 10 labels per class.
 
     Features are standardised with mean and deviation of all training features, which needs no
@@ -49,6 +49,7 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
     Args:
         train, evaluation: (features float [n, d], labels int [n]) pairs.
         shots: labels per class; draws: draws averaged; seed: int >= 0.
+        observe: called without arguments after each draw, or None.
     Returns:
         {"few_shot": {str(k): mean top-1}, "few_shot_std": {str(k): deviation over draws},
         "few_shot_interval": {str(k): [low, high] of `draws_interval`}}.
@@ -64,6 +65,8 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0):
         for draw in range(draws):
             picked = draw_indices(train_y, k, draw, seed)
             hits.append(_fit(train_h[picked], train_y[picked]).predict(eval_h) == eval_y)
+            if observe is not None:
+                observe()
         accuracies = np.mean(hits, axis=1)
         result["few_shot"][str(k)] = float(np.mean(accuracies))
         result["few_shot_std"][str(k)] = float(np.std(accuracies))
@@ -113,7 +116,33 @@ def fit_classifier(features, labels, num_classes):
     return scores
 
 
+class _InRowSpace:
+    """A classifier fitted on few rows of many features, expressed in the space of those rows.
+
+    The weights of a penalised linear classifier are a combination of its training rows, so with
+    fewer rows than features the problem has as many unknowns as rows, and the same solution.
+    """
+
+    def __init__(self, classifier, axes):
+        self._classifier = classifier
+        self._axes = axes
+        self.classes_ = classifier.classes_
+
+    def predict(self, rows):
+        """As of scikit-learn's classifiers."""
+        return self._classifier.predict(rows @ self._axes)
+
+    def decision_function(self, rows):
+        """As of scikit-learn's classifiers."""
+        return self._classifier.decision_function(rows @ self._axes)
+
+
 def _fit(features, labels):
     """A fitted classifier; problems this small are an order of magnitude slower on many threads."""
+    features = np.asarray(features)
     with threadpool_limits(1 if features.size < 10**6 else None):
-        return LogisticRegression(max_iter=1000).fit(features, labels)
+        if len(features) >= features.shape[1]:
+            return LogisticRegression(max_iter=1000).fit(features, labels)
+        axes, _ = np.linalg.qr(features.T)  # [d, rows]
+        classifier = LogisticRegression(max_iter=5000).fit(features @ axes, labels)
+        return _InRowSpace(classifier, axes)

@@ -4,11 +4,17 @@ import dataclasses
 import itertools
 
 from simclr_tf import config as settings_of
+from simclr_tf import phases
 from simclr_tf.data.source import Source
-from simclr_tf.evaluation.baselines import Standardiser, pixel_features, untrained_encoder
+from simclr_tf.evaluation.baselines import (
+    PrincipalAxes,
+    Standardiser,
+    pixel_features,
+    untrained_encoder,
+)
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer, train_classifiers
-from simclr_tf.evaluation.logistic import tune_logistic
+from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.optimizers import schedule
 from simclr_tf.stack import keras, tf
 from simclr_tf.views.batches import eval_batches, train_batches
@@ -77,16 +83,18 @@ def feature_functions(evaluation):
     return functions
 
 
-def features(evaluation, functions, source):
+def features(evaluation, functions, source, name):
     """Features of every image once, without augmentation, of all spaces in one pass.
 
     Args:
         evaluation: Evaluation; functions: {feature space: function}; source: Source.
+        name: of the phase, for the user.
     Returns:
         Features with h {feature space: float32 [n, d]}.
     """
     batch = evaluation.config.protocol.eval_batch_size
     batches = eval_batches(source, evaluation.config.data.image_size, batch)
+    batches = phases.counted(batches, name, source.num_examples)
     return extract_features(_in_one_pass(functions), batches, batch, evaluation.strategy)
 
 
@@ -103,11 +111,19 @@ def fast_form(evaluation, train, held_out):
         {feature space: (scores float [n, num_classes] of the held-out images, chosen penalty)}.
     """
     found = {}
+    classes = evaluation.train.num_classes
+    seed = evaluation.config.run.seed
     for name, h in train.h.items():
         scale = Standardiser(h)
-        classes = evaluation.train.num_classes
-        tuned = tune_logistic(scale(h), train.labels, classes, evaluation.config.run.seed)
-        found[name] = scale(held_out.h[name]) @ tuned.weights + tuned.bias, tuned.penalty
+        rows = scale(h)
+        held_out_rows = scale(held_out.h[name])
+        if name == "pixels":
+            axes = PrincipalAxes(rows)
+            rows = axes(rows)
+            held_out_rows = axes(held_out_rows)
+        with phases.phase(f"linear classifier, {name}", len(PENALTIES), "penalties") as one:
+            tuned = tune_logistic(rows, train.labels, classes, seed, observe=one.advance)
+        found[name] = held_out_rows @ tuned.weights + tuned.bias, tuned.penalty
     return found
 
 

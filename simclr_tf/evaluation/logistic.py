@@ -9,12 +9,15 @@ import collections
 
 import numpy as np
 from scipy import optimize
+from threadpoolctl import threadpool_limits
 
 from simclr_tf.stack import tf
 
 PENALTIES = np.logspace(5, -6, 45)  # strongest first: each solution starts the search of the next
 HELD_OUT = 0.2
 BLOCK = 65536
+HOST_LIMIT = 1e9  # multiplications per step: below, a call to the device costs more than the step
+PATIENCE = 8  # weaker penalties in a row without a better figure end the search
 
 Choice = collections.namedtuple("Choice", ["kept", "held_out", "figure"])
 """How a penalty is chosen: positions to fit on, positions to judge on, and what judges:
@@ -36,16 +39,19 @@ def fit_logistic(features, labels, num_classes, penalty, start=None, max_iterati
     Returns:
         (weights float64 [d, c], bias float64 [c]).
     """
-    features, dim = np.asarray(features, np.float32), features.shape[1]
-    blocks = _blocks(features, np.asarray(labels, np.int32))
+    features = np.asarray(features, np.float32)
+    labels = np.asarray(labels, np.int32)
+    dim = features.shape[1]
 
     def unpack(flat):
         return flat[: dim * num_classes].reshape(dim, num_classes), flat[dim * num_classes :]
 
+    sums = _sums_on_host if features.size * num_classes < HOST_LIMIT else _sums_on_device
+    sums = sums(features, labels, num_classes)
+
     def objective(flat):
         weights, _ = unpack(flat)
-        rounded = tf.constant(flat, tf.float32)
-        total = sum(_loss_and_gradient(*block, rounded).numpy() for block in blocks)
+        total = sums(flat)
         total[0] += 0.5 * penalty * np.sum(weights**2)
         total[1 : 1 + weights.size] += penalty * weights.ravel()
         total /= len(features)
@@ -53,10 +59,43 @@ def fit_logistic(features, labels, num_classes, penalty, start=None, max_iterati
 
     weights, bias = start or (np.zeros((dim, num_classes)), np.zeros(num_classes))
     options = {"maxiter": max_iterations, "maxcor": 10, "gtol": 1e-6, "ftol": 1e-9}
-    found = optimize.minimize(
-        objective, np.append(weights.ravel(), bias), jac=True, method="L-BFGS-B", options=options
-    )
+    start = np.append(weights.ravel(), bias)
+    # products this small are slower on many threads
+    with threadpool_limits(1 if features.size * num_classes < 1e8 else None):
+        found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     return unpack(found.x)
+
+
+def _sums_on_host(features, labels, num_classes):
+    """Function of flat weights and bias: summed cross entropy and its gradient, by NumPy."""
+    rows = np.arange(len(features))
+
+    def sums(flat):
+        stacked = flat.reshape(-1, num_classes).astype(np.float32)
+        logits = features @ stacked[:-1] + stacked[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(logits)
+        normalisers = probabilities.sum(axis=1, keepdims=True)
+        losses = np.log(normalisers[:, 0]) - logits[rows, labels]
+        probabilities /= normalisers
+        probabilities[rows, labels] -= 1.0
+        gradient = features.T @ probabilities
+        parts = [losses.sum(dtype=np.float64)[None], gradient.ravel()]
+        return np.concatenate([*parts, probabilities.sum(axis=0)]).astype(np.float64)
+
+    return sums
+
+
+def _sums_on_device(features, labels, num_classes):
+    """The same by TensorFlow, in blocks of rows, for sizes that pay for it."""
+    del num_classes
+    blocks = _blocks(features, labels)
+
+    def sums(flat):
+        rounded = tf.constant(flat, tf.float32)
+        return sum(_loss_and_gradient(*block, rounded).numpy() for block in blocks)
+
+    return sums
 
 
 def _blocks(features, labels):
@@ -105,18 +144,27 @@ def split_held_out(labels, share, seed):
 
 
 def tune_logistic(
-    features, labels, num_classes, seed=0, penalties=PENALTIES, max_iterations=200, choice=None
+    features,
+    labels,
+    num_classes,
+    seed=0,
+    penalties=PENALTIES,
+    max_iterations=200,
+    choice=None,
+    observe=None,
 ):
     """Chooses the penalty on held-out examples, then fits on all examples.
 
     The grid is searched from the strongest penalty to the weakest, each fit starting from the one
-    before; of equally good penalties the strongest is taken.
+    before; of equally good penalties the strongest is taken. The search ends early after PATIENCE
+    weaker penalties in a row that were not better.
 
     Args:
         features: float [n, d], standardised; labels: int [n]; num_classes: int c.
         seed: of the split; penalties: in descending order; max_iterations: of each fit of the
             grid; the final one may take five times as many.
         choice: Choice, default top-1 on a seeded class-balanced fifth.
+        observe: called without arguments after each penalty, or None.
     Returns:
         Tuned(weights [d, c], bias [c], penalty float, held_out_top_1 {penalty: figure}).
     """
@@ -126,14 +174,24 @@ def tune_logistic(
     start = None
     figures = {}
     best = None
+    worse = 0
+    kept_features = features[kept]
+    held_out_features = features[out]
     for penalty in penalties:
         start = fit_logistic(
-            features[kept], labels[kept], num_classes, penalty, start, max_iterations
-        )  # fmt: skip
-        scores = features[out] @ start[0] + start[1]
+            kept_features, labels[kept], num_classes, penalty, start, max_iterations
+        )
+        scores = held_out_features @ start[0] + start[1]
         figures[float(penalty)] = judge(scores, labels[out]) if len(out) else 0.0
         if best is None or figures[float(penalty)] > figures[best[0]]:
             best = float(penalty), start
+            worse = 0
+        else:
+            worse += 1
+        if observe is not None:
+            observe()
+        if worse == PATIENCE:
+            break
     final = fit_logistic(features, labels, num_classes, best[0], best[1], 5 * max_iterations)
     return Tuned(*final, best[0], figures)
 

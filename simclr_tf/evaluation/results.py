@@ -163,7 +163,7 @@ def results_markdown(results):
         "untrained encoder has the same "
         "architecture and random weights, with its residual branches switched on and its initial "
         "statistics, its strongest form. "
-        "Raw pixels above 32x32 are averaged down to 32x32.\n"
+        "Raw pixels above 16x16 are averaged down to 16x16; the classifier with all labels sees their 256 main axes.\n"
     )
     proof = f"(sha256 {results['encoder_sha256']} before and after)"
     return text + f"\nThe encoder was not changed {proof}.\n"

@@ -5,7 +5,13 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from simclr_tf.evaluation.few_shot import draw_indices, draws_interval, few_shot, possible_shots
+from simclr_tf.evaluation.few_shot import (
+    draw_indices,
+    draws_interval,
+    few_shot,
+    fit_classifier,
+    possible_shots,
+)
 
 LABELS = np.random.default_rng(5).integers(0, 4, 67)
 
@@ -73,3 +79,13 @@ def test_raw_pixels_of_the_digits_give_the_known_figures():
         assert low < got["few_shot"][k] < high and high - low < 0.2
     assert got["few_shot"]["1"] == pytest.approx(0.57, abs=0.04)
     assert got["few_shot"]["10"] == pytest.approx(0.89, abs=0.02)
+
+
+def test_many_features_are_solved_in_the_space_of_the_labelled_rows():
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(12, 300))
+    labels = np.repeat(np.arange(3), 4)
+    others = rng.normal(size=(20, 300))
+    plain = LogisticRegression(max_iter=5000, tol=1e-8).fit(rows, labels)
+    scores = fit_classifier(rows, labels, 3)(others)
+    np.testing.assert_allclose(scores, plain.decision_function(others), atol=2e-2)

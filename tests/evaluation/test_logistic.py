@@ -22,6 +22,7 @@ def test_one_fit_is_scikit_learns(penalty):
 
 
 def test_blocks_do_not_change_the_solution(monkeypatch):
+    monkeypatch.setattr(logistic, "HOST_LIMIT", 0)  # on the device, where blocks are
     want = logistic.fit_logistic(ROWS, LABELS, 3, 0.5)
     monkeypatch.setattr(logistic, "BLOCK", 17)
     got = logistic.fit_logistic(ROWS, LABELS, 3, 0.5)
@@ -68,3 +69,26 @@ def test_pixels_of_the_digits_reach_their_known_accuracy():
     tuned = logistic.tune_logistic(pixels[train], labels[train], 10)
     hits = np.argmax(pixels[held_out] @ tuned.weights + tuned.bias, axis=1) == labels[held_out]
     assert hits.mean() > 0.95
+
+
+def test_host_and_device_compute_the_same_sums():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(9, 5)).astype(np.float32)
+    labels = rng.integers(0, 3, 9).astype(np.int32)
+    flat = rng.normal(size=18)
+    host = logistic._sums_on_host(features, labels, 3)(flat)
+    device = logistic._sums_on_device(features, labels, 3)(flat)
+    np.testing.assert_allclose(host, device, rtol=1e-5, atol=1e-5)
+
+
+def test_the_search_ends_after_weaker_penalties_that_are_not_better():
+    seen = []
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    figures = iter([0.1, 0.3, *[0.2] * 43])
+    choice = logistic.Choice(np.arange(40), np.arange(40, 60), lambda scores, labels: next(figures))
+    tuned = logistic.tune_logistic(
+        features, rng.integers(0, 3, 60), 3, choice=choice, observe=lambda: seen.append(1)
+    )
+    assert tuned.penalty == logistic.PENALTIES[1]
+    assert len(seen) == len(tuned.held_out_top_1) == 2 + logistic.PATIENCE
