@@ -5,8 +5,11 @@ then holds plain fused operations, no collective, no custom gradient and no half
 however the model was trained.
 """
 
+import ctypes
 import dataclasses
 import os
+import re
+import sys
 import time
 import uuid
 
@@ -17,13 +20,17 @@ from simclr_tf.export.signatures import make_signatures
 
 from simclr_tf import config
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.files import literal, write_atomically
+from simclr_tf.files import is_remote, literal, write_atomically
 from simclr_tf.models.selection import select_layer
+from simclr_tf.runs import lock
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import versions as package_versions
 from simclr_tf.stack import keras, tf
 
+_AT_FDCWD = -100  # of Linux: paths are relative to the current folder
+_RENAME_EXCHANGE = 2
+_UNFINISHED = re.compile(r"unfinished-[0-9a-f]{8}(-old)?")
 TOLERANCE = 1e-4  # of h, relative to its largest value; measured differences are about 1e-6
 
 
@@ -86,10 +93,20 @@ def export_saved_model(encoder, head, probe, directory, about, options=config.Ex
     """
     check_directory(directory, about.settings)
     _check_head(about, options)
+    with lock.scope():
+        return _export_locked((encoder, head, probe), directory, about, options)
+
+
+def _export_locked(trained, directory, about, options):
+    """`export_saved_model`, while nobody else writes to the directory."""
+    encoder, head, probe = trained
     final = os.path.join(directory, str(about.step))
     temporary = os.path.join(directory, f"unfinished-{uuid.uuid4().hex[:8]}")
     try:
-        tf.io.gfile.makedirs(temporary)  # first: a folder that cannot be written costs no work
+        tf.io.gfile.makedirs(directory)  # first: a folder that cannot be written costs no work
+        lock.acquire(directory)
+        mend_directory(directory)
+        tf.io.gfile.makedirs(temporary)
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
         copies, values = _rebuild(parts, about)
         _save(copies, temporary, about, options)
@@ -246,14 +263,49 @@ def _manifest(parts, values, about, options):
 
 
 def _publish(temporary, final):
-    """Moves; an older export of the same step stays until the new one is complete."""
-    old = f"{temporary}-old"
-    replaces = tf.io.gfile.exists(final)
-    if replaces:
-        _move(final, old)
+    """Puts the finished folder in its place; an older export of the same step is always there.
+
+    Linux exchanges two folders in one step. Elsewhere the old one is renamed first; if a kill comes
+    between the two renames, `mend_directory` and every reader of ours find it under its other name.
+    """
+    if not tf.io.gfile.exists(final):
+        _move(temporary, final)
+        return
+    if exchange(temporary, final):
+        return  # the caller removes what is at `temporary` now: the old one
+    replaced = os.path.join(os.path.dirname(final), reader.REPLACED + os.path.basename(final))
+    _move(final, replaced)
     _move(temporary, final)
-    if replaces:
-        tf.io.gfile.rmtree(old)
+    tf.io.gfile.rmtree(replaced)
+
+
+def exchange(one, other):
+    """Exchanges two local folders in one step; returns False where the system cannot."""
+    if is_remote(one) or not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # an old C library
+        return False
+    paths = (os.fsencode(one), os.fsencode(other))
+    return rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0
+
+
+def mend_directory(directory):
+    """Removes what killed exports left in a folder of versions that this process holds.
+
+    A version that was being replaced and has no successor gets its name back.
+    """
+    for name in [name.rstrip("/") for name in tf.io.gfile.listdir(directory)]:
+        path = os.path.join(directory, name)
+        version = name[len(reader.REPLACED) :]
+        if name.startswith(reader.REPLACED) and version.isdigit():
+            if tf.io.gfile.exists(os.path.join(directory, version, reader.MANIFEST)):
+                tf.io.gfile.rmtree(path)
+            else:
+                _move(path, os.path.join(directory, version))
+        elif _UNFINISHED.fullmatch(name):
+            tf.io.gfile.rmtree(path)
 
 
 def _move(source, target):
@@ -261,7 +313,7 @@ def _move(source, target):
 
     Object stores have no folders, so there is no rename of one; readers look for the manifest.
     """
-    if "://" not in source:
+    if not is_remote(source):
         tf.io.gfile.rename(source, target)
         return
     paths = [os.path.join(at, name) for at, _, names in tf.io.gfile.walk(source) for name in names]

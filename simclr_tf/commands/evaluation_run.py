@@ -37,7 +37,7 @@ def load(config, given):
         restore.Trained.
     """
     values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
-    return restore.load_trained(config.source.checkpoint, values)
+    return restore.load_trained(config.source.checkpoint, values, config.run.trust_code)
 
 
 def resolve(config, given, trained, subfolder, also=()):

@@ -9,7 +9,7 @@ from simclr_tf.data import decoding, preprocess, sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.export import conversions, saved_model
 from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
-from simclr_tf.files import write_atomically
+from simclr_tf.files import PATTERN, write_atomically
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import read_json
@@ -42,7 +42,7 @@ def run(config, given=frozenset()):
     _check_outputs(config.export)
     formats = conversions.check_formats(config.export.export_formats)
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
-    trained = load_trained(config.source.checkpoint, chosen)
+    trained = load_trained(config.source.checkpoint, chosen, config.run.trust_code)
     conversions.check_official(formats, trained.settings)
     h_layer = layer_index(trained.head, config.source.ft_proj_selector)
     parent = config.run.model_dir or trained.run_dir
@@ -63,6 +63,12 @@ def run(config, given=frozenset()):
         trained.encoder, trained.head, trained.probe, directory, about, config.export
     )
     print(_summary(report), flush=True)
+    if PATTERN.search(report.path):
+        print(
+            "note: TensorFlow reads * ? [ ] and \\ in a path as a pattern; copy the folder to a "
+            "path without them before others load it.",
+            flush=True,
+        )
     for kind in formats:
         print(_convert(report.path, kind, parent, trained), flush=True)
     return report

@@ -26,7 +26,7 @@ def run(config, given=frozenset()):
         DataError: the folder holds no pretraining run, or its images cannot be read.
     """
     run_dir = config.run.model_dir
-    trained = load_trained(run_dir)
+    trained = load_trained(run_dir, trust_code=config.run.trust_code)
     if config.run.dry_run:
         return None
     path = draw_overview(trained)

@@ -42,7 +42,11 @@ def run(config, given=frozenset()):
     check_divisible(config.transfer.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
-        compared = restore.load_trained(config.transfer.compare) if config.transfer.compare else None  # fmt: skip
+        compared = None
+        if config.transfer.compare:
+            compared = restore.load_trained(
+                config.transfer.compare, trust_code=config.run.trust_code
+            )
     config = evaluation_run.resolve(config, given, trained, "transfer")
     _check(config, compared)
     sets = [transfer_data.with_metric(config, one) for one in sets]

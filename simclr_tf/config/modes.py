@@ -321,7 +321,7 @@ MODES = {
             Report,
             "Print a run's figures as a table and draw its views and nearest neighbours.",
             "simclr_tf.commands.report:run",
-            only=("model_dir",),
+            only=("model_dir", "trust_code"),
             required=("model_dir",),
         ),
         Mode(

@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 
 Features = collections.namedtuple("Features", ["h", "labels", "ids"])
@@ -68,7 +69,25 @@ class Extractor:
             images = batch["images"].numpy()
             out = self._run(split_rows(images, self.share, self.strategy))
             count = len(images)
-            yield batch, tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out)
+            found = tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out)
+            _check_finite(found, batch["id"])
+            yield batch, found
+
+
+def _check_finite(found, ids):
+    """Refuses features that are NaN or infinite: tables and pictures of them look like any other.
+
+    Raises:
+        DataError: some are.
+    """
+    for rows in tf.nest.flatten(found):
+        wrong = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+        if len(wrong):
+            raise DataError(
+                f"the features of {len(wrong)} of {len(rows)} images are NaN or infinite, the "
+                f"first of them of image {int(ids[int(wrong[0])])}; use --precision=float32, or an "
+                "earlier checkpoint."
+            )
 
 
 def split_rows(values, share, strategy):

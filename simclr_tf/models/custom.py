@@ -139,9 +139,9 @@ def _application(name, image_size, channels):
             f"encoder=applications:{name} takes RGB, the images have {channels} channels; leave it "
             "out, or give package.module:function."
         )
-    make = getattr(keras.applications, name, None)
+    known = [one for one in dir(keras.applications) if one[0].isupper()]
+    make = getattr(keras.applications, name) if name in known else None
     if not callable(make):
-        known = [n for n in dir(keras.applications) if n[0].isupper()]
         raise SettingsError(
             f"encoder=applications:{name} does not exist; keras.applications has "
             f"{', '.join(known)}."

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 
+import numpy as np
+
 from simclr_tf import config
 from simclr_tf.errors import DataError
 from simclr_tf.models.build import build_parts
@@ -11,6 +13,7 @@ from simclr_tf.runs import saved_models as saved_model_reader
 from simclr_tf.runs.checkpoints import latest_in, read_step, restore_strictly
 from simclr_tf.runs.files import read_json
 from simclr_tf.runs.run_folder import check_format
+from simclr_tf.runs.trust import check_code
 from simclr_tf.stack import keras, tf
 from simclr_tf.weights import importing, official
 
@@ -75,7 +78,7 @@ def locate(checkpoint):
     return latest_in(path), os.path.dirname(path)
 
 
-def load_trained(checkpoint, given=None):
+def load_trained(checkpoint, given=None, trust_code=False):
     """Builds the encoder that a checkpoint holds and restores it strictly.
 
     Args:
@@ -83,27 +86,52 @@ def load_trained(checkpoint, given=None):
             SavedModel folder of an official release, which is imported and compared.
         given: {setting name: value} that the user gave; architecture settings among them must
             equal the checkpoint's.
+        trust_code: whether an encoder function that the files name may be imported and called,
+            see `trust.check_code`.
     Returns:
         Trained.
     Raises:
+        SettingsError: the files name code that is not trusted.
         DataError: nothing usable is there, it is damaged, or it holds another architecture.
     """
+    trained = _load(checkpoint, given or {}, trust_code)
+    _check_finite(trained, checkpoint)
+    return trained
+
+
+def _load(checkpoint, given, trust_code):
+    """`load_trained`, whatever the values are."""
     exported = saved_model_reader.find_version((checkpoint or "").rstrip("/"))
     if exported:
-        return _load_exported(exported, given or {})
+        return _load_exported(exported, given, trust_code)
     if checkpoint and official.is_saved_model(checkpoint):
-        return _load_official(checkpoint, given or {})
+        return _load_official(checkpoint, given)
     prefix, run_dir = locate(checkpoint)
     pretrain, dataset, probe_layer = _stored_run(run_dir)
-    _check_architecture(given or {}, config.flatten(pretrain), prefix)
+    settings = config.flatten(pretrain)
+    _check_architecture(given, settings, prefix)
+    check_code(settings, run_dir, given, trust_code)
     encoder, head, probe = build_parts(pretrain, dataset.get("num_classes", 0), probe_layer)
     parts = {"encoder": encoder, "head": head}
     if probe is not None:
         parts["probe"] = probe
     step = _restore_newest(checkpoint, prefix, parts)
     reads = layer_index(head, probe_layer)
-    settings = {**config.flatten(pretrain), "ft_proj_selector": reads}
+    settings["ft_proj_selector"] = reads
     return Trained(encoder, head, probe, settings, dataset, step, run_dir)
+
+
+def _check_finite(trained, checkpoint):
+    """Refuses weights that are NaN or infinite; what is computed from them is nothing."""
+    parts = {"encoder": trained.encoder, "head": trained.head, "probe": trained.probe}
+    for name, part in parts.items():
+        for variable in part.weights if part is not None else []:
+            if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
+                raise DataError(
+                    f"{checkpoint} holds weights that are NaN or infinite, such as "
+                    f"{variable.name} of the {name}: its training diverged; give an earlier "
+                    "checkpoint, such as RUN_FOLDER/checkpoints/ckpt-STEP."
+                )
 
 
 def _restore_newest(checkpoint, prefix, parts):
@@ -159,10 +187,10 @@ def _stored_run(run_dir):
         raise DataError(f"{path} was not written by --mode=pretrain; pass a pretraining run folder.") from error  # fmt: skip
 
 
-def _load_exported(folder, given):
+def _load_exported(folder, given, trust_code):
     manifest = saved_model_reader.read_manifest(folder)
     _check_architecture(given, manifest["settings"], folder)
-    parts, _ = saved_model_reader.read_parts(folder)
+    parts, _ = saved_model_reader.read_parts(folder, given, trust_code)
     return Trained(
         **parts,
         settings=manifest["settings"],

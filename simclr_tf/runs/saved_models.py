@@ -18,10 +18,12 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs.checkpoints import READ_ERRORS
 from simclr_tf.runs.files import read_json
+from simclr_tf.runs.trust import check_code
 from simclr_tf.stack import tf
 
 MANIFEST = os.path.join("assets", "settings.json")
 FORMAT = 1
+REPLACED = "replaced-"  # before the step: an export whose successor is about to get its name
 _PARTS = {"format", "settings", "dataset", "step", "parts", "variables", "checksum"}
 
 
@@ -48,8 +50,17 @@ def find_version(path):
     """
     if tf.io.gfile.exists(os.path.join(path, MANIFEST)):
         return path
-    newest = [version for version in versions(path)][-1:]
-    return os.path.join(path, str(newest[0])) if newest else ""
+    parent, name = os.path.split(path)
+    replaced = os.path.join(parent, REPLACED + name)
+    if name.isdigit() and tf.io.gfile.exists(os.path.join(replaced, MANIFEST)):
+        return replaced  # a kill came between the two renames of a new export
+    newest = versions(path)[-1:]
+    if newest:
+        return os.path.join(path, str(newest[0]))
+    names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
+    kept = [os.path.join(path, name.rstrip("/")) for name in names if name.startswith(REPLACED)]
+    kept = [other for other in kept if tf.io.gfile.exists(os.path.join(other, MANIFEST))]
+    return kept[0] if kept else ""
 
 
 def versions(directory):
@@ -78,6 +89,13 @@ def read_manifest(path):
     manifest = read_json(file)
     if not _PARTS <= set(manifest):
         raise DataError(f"{path}/{MANIFEST} is damaged; export it again from its run folder.")
+    kinds = {"settings": dict, "dataset": dict, "step": int, "parts": list, "variables": list}
+    wrong = [name for name, kind in kinds.items() if not isinstance(manifest[name], kind)]
+    if wrong:
+        raise DataError(
+            f"{path}/{MANIFEST} is damaged ({wrong[0]} is no {kinds[wrong[0]].__name__}); export "
+            "it again from its run folder."
+        )
     if manifest["format"] != FORMAT:
         raise DataError(
             f"{path} has export format {manifest['format']}, this version reads {FORMAT}; "
@@ -86,19 +104,22 @@ def read_manifest(path):
     return manifest
 
 
-def read_parts(path):
+def read_parts(path, given=None, trust_code=False):
     """Builds encoder, head and probe of a SavedModel of ours and fills in the values.
 
     Args:
         path: a SavedModel folder of ours or a folder of versions.
+        given, trust_code: see `trust.check_code`.
     Returns:
         ({"encoder": model, "head": model or None, "probe": layer or None}, manifest); the
         models are built, in the strategy scope and precision policy of the caller.
     Raises:
+        SettingsError: the manifest names code that is not trusted.
         DataError: no such export, or its variables do not fit the settings or the checksum.
     """
     folder = find_version(path)
     manifest = read_manifest(folder or path)
+    check_code(manifest["settings"], folder, given, trust_code)
     num_classes = manifest["dataset"].get("num_classes", 0)
     parts = build_parts(manifest["settings"], manifest["parts"], num_classes)
     variables = [v for part in parts.values() if part is not None for v in part.weights]
@@ -118,13 +139,13 @@ def read_parts(path):
     return parts, manifest
 
 
-def load_exported(path):
+def load_exported(path, trust_code=False):
     """(encoder, head or None, flat settings of the training run, step) of a SavedModel of ours.
 
     Raises:
         DataError: see `read_parts`.
     """
-    parts, manifest = read_parts(path)
+    parts, manifest = read_parts(path, trust_code=trust_code)
     return parts["encoder"], parts["head"], manifest["settings"], manifest["step"]
 
 

@@ -149,7 +149,8 @@ class Grid:
         """(encoder, head) that a run starts from; call it in the strategy's scope."""
         if self.start.random:
             return starting.random_parts(config)
-        fresh = restore.load_trained(self.start.checkpoint)
+        consent = {"encoder": self.start.settings.get("encoder", "")}  # asked for at the start
+        fresh = restore.load_trained(self.start.checkpoint, consent)
         return fresh.encoder, fresh.head or starting.no_head(fresh.encoder)
 
     def _settings(self, rate, decay, where):
