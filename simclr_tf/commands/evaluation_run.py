@@ -8,8 +8,9 @@ from simclr_tf.data.info import require_labels
 from simclr_tf.distribution import strategy
 from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import write_json
+from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.stack import tf
 from simclr_tf.views import channels
 
 
@@ -100,18 +101,41 @@ def start(mode, config, info):
 
 
 def write_results(folder, results, markdown, tables=None):
-    """Writes results.json, results.md and further tables.
+    """Writes results.md, further tables and, last, results.json; prints the table and its place.
 
     Args:
         folder: RunFolder; results: dict; markdown: str.
         tables: {name of a file: its text}, such as the confusion matrix of the main row.
     """
-    write_json(folder.join("results.json"), results)
     write_atomically(folder.join("results.md"), markdown)
     for name, text in (tables or {}).items():
         write_atomically(folder.join(name), text)
+    write_json(folder.join("results.json"), results)  # last: with it the evaluation is finished
+    print(markdown)
+    print(f"written to {folder.path}: {', '.join(['results.md', 'results.json', *(tables or {})])}")
 
 
 def data_line(info):
     """The data set in words, for the plan."""
     return f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"
+
+
+def finished(folder, encoder_sha256, tables):
+    """The results of the same evaluation if it was done before, and prints them; else None.
+
+    Settings and images are the same, or `claim` would have refused the folder.
+
+    Args:
+        folder: RunFolder, claimed; encoder_sha256: of the encoder now.
+        tables: names of the tables that the evaluation writes.
+    """
+    names = ("results.json", "results.md", *tables)
+    if not all(tf.io.gfile.exists(folder.join(name)) for name in names):
+        return None
+    results = read_json(folder.join("results.json"))
+    if results.get("encoder_sha256") != encoder_sha256:
+        return None
+    with tf.io.gfile.GFile(folder.join("results.md")) as file:
+        print(file.read())
+    print(f"nothing left to do: this is results.md of {folder.path}, measured before.", flush=True)
+    return results

@@ -95,7 +95,6 @@ def _run(job, start, train):
     text = _markdown(results)
     confusion = confusion_csv(outcome.scores, outcome.labels, train.class_names)
     evaluation_run.write_results(job.folder, results, text, {"confusion.csv": confusion})
-    print(text)
     return results
 
 

@@ -2,11 +2,12 @@
 
 import time
 
+from simclr_tf import phases
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.evaluation.baselines import pixel_features, untrained_encoder
 from simclr_tf.evaluation.features import extract_features
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
@@ -42,12 +43,15 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("knn", config, info)
+    sha256 = weights_hash(trained.encoder, strategy)
+    done = evaluation_run.finished(folder, sha256, ["confusion.csv"])
+    if done is not None:
+        return done
     with bad_images_told(pair[0].quarantine):
         results, main = _evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
     evaluation_run.write_results(folder, results, markdown, confusion)
-    print(markdown)
     return results
 
 
@@ -70,8 +74,16 @@ def _evaluate(config, trained, strategy, train_source, eval_source):
     batch = config.knn.eval_batch_size
     with proved_frozen(trained.encoder, strategy) as encoder_sha256:
         train, held_out = (
-            extract_features(spaces, eval_batches(source, size, batch), batch, strategy)
-            for source in (train_source, eval_source)
+            extract_features(
+                spaces,
+                phases.counted(eval_batches(source, size, batch), name, source.num_examples),
+                batch,
+                strategy,
+            )
+            for name, source in (
+                ("training features", train_source),
+                ("evaluation features", eval_source),
+            )
         )
     settings = config.knn
     classes = train_source.num_classes

@@ -10,7 +10,7 @@ from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.evaluation import linear_protocol
 from simclr_tf.evaluation.baselines import PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot, possible_shots
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
 from simclr_tf.runs.lock import releases
@@ -43,6 +43,9 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("linear_eval", config, info)
+    done = evaluation_run.finished(folder, weights_hash(encoder, strategy), ["confusion.csv"])
+    if done is not None:
+        return done
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
     with bad_images_told(pair[0].quarantine):
         results, main = _evaluate(evaluation, trained.step)

@@ -9,7 +9,7 @@ from simclr_tf.data.info import require_labels
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation import probe_tasks
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.results import figure_text, markdown_table
 from simclr_tf.runs.lock import releases
 from simclr_tf.training.recording import bad_images_told
@@ -48,11 +48,15 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     folder, pair = evaluation_run.start("probe", config, info)
+    sha256 = weights_hash(trained.encoder, strategy)
+    tables = [f"confusion_{task}.csv" for task in tasks]
+    done = evaluation_run.finished(folder, sha256, tables)
+    if done is not None:
+        return done
     with bad_images_told(pair[0].quarantine):
         results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text, confusions)
-    print(text)
     return results
 
 

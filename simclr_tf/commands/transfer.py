@@ -72,7 +72,6 @@ def _write(folder, config, sets, results):
     text = markdown_of(results, config, header, lines)
     evaluation_run.write_results(folder, results, text)
     write_atomically(folder.join("results.csv"), csv_text(header, lines))
-    print(text)
     return results
 
 

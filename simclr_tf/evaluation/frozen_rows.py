@@ -1,5 +1,6 @@
 """Rows of a fine-tuning's table that train no encoder: linear classifiers on frozen features."""
 
+from simclr_tf import phases
 from simclr_tf.data import subset
 from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
@@ -45,4 +46,5 @@ def measure(job, encoders, train):
 def _features(job, encoder, source):
     batch = job.config.finetuning.eval_batch_size
     batches = eval_batches(source, job.config.data.image_size, batch)
+    batches = phases.counted(batches, "features for the frozen rows", source.num_examples)
     return extract_features(encoder, batches, batch, job.strategy)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from simclr_tf import config as settings_of
+from simclr_tf import phases
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
@@ -50,7 +51,10 @@ class Probing:
 
     def features(self, source, task):
         """Features of every image of a Source once, with the class of the task as label."""
-        return self._extract(self.batches(source, task))
+        batches = phases.counted(
+            self.batches(source, task), f"features, {task}", source.num_examples
+        )
+        return self._extract(batches)
 
     def batches(self, source, task):
         """The batches of `features`: {"images", "label", "id"}."""

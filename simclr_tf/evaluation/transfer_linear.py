@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simclr_tf import phases
 from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
@@ -38,7 +39,10 @@ def measure(config, data, encoders, strategy):
     size = config.data.image_size
     batch = config.transfer.eval_batch_size
     extract = Extractor(all_features, batch, strategy)
-    train, test = (extract(eval_batches(one, size, batch)) for one in (data.train, data.test))
+    train, test = (
+        extract(phases.counted(eval_batches(one, size, batch), name, one.num_examples))
+        for name, one in (("training features", data.train), ("test features", data.test))
+    )
     right = truth(data.test, test.labels)
     rows = {}
     hits = {}

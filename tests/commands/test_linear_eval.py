@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -163,3 +164,14 @@ def test_the_folder_of_the_pretraining_is_not_overwritten(run_dir):
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no checkpoint|does not exist"):
         evaluate(checkpoint=str(tmp_path))
+
+
+def test_a_finished_evaluation_says_so_and_a_lost_table_is_made_again(results, run_dir, capsys):
+    assert evaluate(checkpoint=run_dir) == results
+    said = capsys.readouterr().out
+    assert "nothing left to do" in said and f"{results['top_1']:.3f}" in said
+    path = f"{run_dir}/linear_eval/confusion.csv"
+    os.remove(path)
+    again = evaluate(checkpoint=run_dir)
+    assert os.path.exists(path) and again["top_1"] == results["top_1"]
+    assert "nothing left to do" not in capsys.readouterr().out
