@@ -1,5 +1,7 @@
 """What all contrastive losses share: settings, normalisation, the Keras config round trip."""
 
+import functools
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics
 from simclr_tf.losses.kernels import norms, replicas
@@ -45,7 +47,6 @@ class ContrastiveLoss:
         self.block_size = int(block_size)
         self.jit_compile = bool(jit_compile)
         self.name = name or type(self).__name__
-        self._compiled = {}  # by kernel
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is faster
     def __call__(self, z, labels=None):
@@ -97,11 +98,7 @@ class ContrastiveLoss:
 
     def kernel(self, function):
         """`function`, compiled if the settings say so."""
-        if not self.jit_compile:
-            return function
-        if function not in self._compiled:
-            self._compiled[function] = tf.function(function, autograph=False, jit_compile=True)
-        return self._compiled[function]
+        return _compiled(function) if self.jit_compile else function
 
     def row_blocks(self, anchors, keys):
         """Rows of anchors and of keys per tile of a row-by-row kernel."""
@@ -122,6 +119,11 @@ class ContrastiveLoss:
     def from_config(cls, config):
         """A loss with the arguments of get_config."""
         return cls(**config)
+
+
+@functools.lru_cache(maxsize=None)  # a dozen kernels, compiled once for all losses of a process
+def _compiled(kernel):
+    return tf.function(kernel, autograph=False, jit_compile=True)
 
 
 register = keras.saving.register_keras_serializable("simclr_tf")

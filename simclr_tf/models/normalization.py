@@ -7,7 +7,7 @@ large means cost no precision.
 """
 
 from simclr_tf.models.tracing import plain_python
-from simclr_tf.stack import keras, tf
+from simclr_tf.stack import custom_gradient, keras, tf
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -165,7 +165,7 @@ def normalize_over_replicas(inputs, gamma, beta, epsilon, context):
         batch, float32 [c].
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def normalized(inputs, gamma, beta):
         rows = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
         mean, variance, total = global_moments(*local_moments(inputs), rows, context)

@@ -1,5 +1,7 @@
 """The part of the views that runs per batch: inside the train step, compiled with XLA."""
 
+import functools
+
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
 from simclr_tf.views import forms, geometry, policy, products, study, warp
@@ -31,6 +33,14 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         SettingsError: `views.auto_augment` needs tensorflow-addons, and it is not installed.
     """
     policy.wanted(views)  # refused here, before any work, if it cannot be had
+    compiled = _compiled(views, image_size, seed, num_views, form)
+    names = ("images", "id", "epoch", "view", "boxes")
+    return lambda batch: compiled({name: batch[name] for name in names if name in batch})
+
+
+@functools.lru_cache(maxsize=32)  # traced and compiled once for all trainings of a process
+def _compiled(views, image_size, seed, num_views, form):
+    """The function of `make_views` for a batch without other entries; same arguments."""
 
     def build(batch):
         if batch["images"].dtype == tf.float32:
@@ -42,9 +52,7 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
-    compiled = tf.function(build, jit_compile=True, autograph=False)
-    names = ("images", "id", "epoch", "view", "boxes")
-    return lambda batch: compiled({name: batch[name] for name in names if name in batch})
+    return tf.function(build, jit_compile=True, autograph=False)
 
 
 def _recipe(batch, rows, views, image_size, seed, form):

@@ -1,6 +1,6 @@
 """The cross-replica part: collectives without a gradient, and an exact gradient beside them."""
 
-from simclr_tf.stack import tf
+from simclr_tf.stack import custom_gradient, tf
 
 
 def replica_context():
@@ -57,7 +57,7 @@ def with_gradient(z, loss, backward):
         float []; it has first derivatives only.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def attach(z):
         del z
         return tf.identity(loss), lambda upstream: upstream * backward()
