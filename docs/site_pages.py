@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from simclr_tf.flags import preset_files  # noqa: E402
+from simclr_tf.flags.help import basic_settings  # noqa: E402
 
 import simclr_tf  # noqa: E402
 from simclr_tf import config as settings  # noqa: E402
@@ -39,7 +40,7 @@ SETTINGS_HOME = "simclr_tf.config"
 
 def on_config(config):
     """Puts the pages of settings into the navigation."""
-    pages = [{f"--mode={name}": f"reference/settings/{name}.md"} for name in settings.MODES]
+    pages = [{name: f"reference/settings/{name}.md"} for name in settings.MODES]
     for section in config.nav:
         for entry in section.get("Reference", []):
             if "Settings" in entry:
@@ -114,27 +115,30 @@ def settings_index():
 
 def settings_page(mode):
     """The settings of a mode, grouped as in `simclr_tf.config`."""
-    parts = [f"# --mode={mode.name}", mode.summary]
+    parts = [f"# {mode.name}", mode.summary]
     if mode.required:
         parts.append("Required: " + ", ".join(f"`--{name}`" for name in mode.required) + ".")
+    words = "`--help` shows the settings in bold, `--helpfull` all."
     if any(settings.fields_of(mode.config)[name][1].metadata["free"] for name in mode.settings):
-        parts.append("A run that is continued may change the settings marked \\*.")
+        words += " A run that is continued may change those marked \\*."
+    parts.append(words)
     known = settings.fields_of(mode.config)
     described = settings.sections(mode.config)
+    basic = basic_settings(mode.name)
     shown = {}
     for name in mode.settings:
         section, field = known[name]
         shown.setdefault(section, []).append(field)
     for section, fields in shown.items():
         parts.append(f"## {described[section].__doc__.splitlines()[0].rstrip('.')}")
-        rows = [setting_row(field) for field in fields]
+        rows = [setting_row(field, field.name in basic) for field in fields]
         head = "| setting | type | default | what it does |\n|---|---|---|---|\n"
         parts.append(head + "\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
 
-def setting_row(field):
-    """One row of a table of settings."""
+def setting_row(field, basic):
+    """One row of a table of settings; the name is bold if `--help` shows it."""
     default = field.default
     value = f"{default:.4g}" if isinstance(default, float) else str(default)
     limits = settings.describe_limits(field.metadata)
@@ -142,7 +146,8 @@ def setting_row(field):
     words = words.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
     mark = "\\*" if field.metadata["free"] else ""
     shown = f"`{value}`" if value else "empty"
-    return f"| `{field.name}`{mark} | {type(default).__name__} | {shown} | {words} |"
+    name = f"**`{field.name}`**" if basic else f"`{field.name}`"
+    return f"| {name}{mark} | {type(default).__name__} | {shown} | {words} |"
 
 
 def modules_page():

@@ -13,7 +13,7 @@ from simclr_tf.config import MODES
 from tests.docs.pages import MARKS, PAGES, ROOT, blocks, read
 
 FLAGS = {name for mode in MODES.values() for name in mode.settings}
-FRONT = {"mode", "preset", "help", "helpfull"}
+FRONT = {"mode", "preset", "help", "helpfull", "version"}
 
 # every flag of run.py of the official code, TensorFlow 2 and 1, at commit 383d414
 OFFICIAL_FLAGS = """

@@ -51,8 +51,8 @@ def made_small(line, *more):
     words = shlex.split(line)
     words = words[1:] if words[0] == "simclr-tf" else words[3:]
     names = {word.split("=")[0] for word in words}
-    mode = re.search(r"--mode=(\w+)", line)
-    small = SMALL.get(mode.group(1), []) if mode and "--help" not in names else []
+    helps = names & {"--help", "--helpfull", "--version"}
+    small = [] if helps else SMALL.get(words[0].replace("--mode=", ""), [])
     return [*words, *(flag for flag in [*small, *more] if flag.split("=")[0] not in names)]
 
 
