@@ -6,8 +6,10 @@ the flags of the mode, those of the preset below those of the command line.
 """
 
 import contextlib
+import dataclasses
 import platform
 import sys
+import typing
 from importlib import metadata
 
 from absl import flags as absl_flags
@@ -50,11 +52,51 @@ def parse(argv):
             find_mode(mode)
         print(help_text(mode, full=asked[0] == "helpfull"))
         sys.exit(0)
-    module = find_mode(mode)
-    values = parse_settings(mode, rest)
+    find_mode(mode)
+    settled = settle(mode, preset, parse_settings(mode, rest))
+    if settled.note:
+        print(settled.note, flush=True)
+    return mode, settled.config, settled.given
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """The settings of one run.
+
+    Attributes:
+        config: dataclass of `simclr_tf.config`.
+        given: names of the settings that the user or a preset has set.
+        note: a line that says which preset was chosen for the user; "" if none was.
+    """
+
+    config: config.ModeConfig
+    given: typing.FrozenSet[str]
+    note: str = ""
+
+
+def settle(mode: str, preset: str, values: typing.Dict[str, typing.Any]) -> Settled:
+    """Puts the values that a user gave above those of the preset, and checks them.
+
+    The command line and the library both come by here.
+
+    Args:
+        mode: name of a mode.
+        preset: name of a preset, "none", or "" for the one that the mode chooses.
+        values: {setting name: value} that the user gave.
+    Raises:
+        SettingsError: a value, the preset or their combination cannot be used, or a setting is
+            missing.
+    """
+    note = ""
+    if not preset:
+        chosen = MODES[mode].default_preset(values)
+        preset = "none"
+        if chosen is not None:
+            preset = chosen[0]
+            note = f"no --preset given: using --preset={preset} ({chosen[1]})"
     values = {**preset_values(mode, preset, values), **values}
-    check_required(mode, module, values)
-    return mode, config.build(module.config, values), frozenset(values)
+    check_required(mode, MODES[mode], values)
+    return Settled(config.build(MODES[mode].config, values), frozenset(values), note)
 
 
 def version_text():
@@ -119,16 +161,10 @@ def parse_settings(mode, argv):
 
 
 def preset_values(mode, preset, values):
-    """{name: value} of the preset, given or chosen by the mode, that a command line goes with.
+    """{name: value} of a preset, for the settings that a user gave.
 
-    `--preset=none` chooses none. Images given on the command line replace those of the preset.
+    The preset "none" has no values. Images that the user gave replace those of the preset.
     """
-    if not preset:
-        chosen = MODES[mode].default_preset(values)
-        if chosen is None:
-            return {}
-        preset = chosen[0]
-        print(f"no --preset given: using --preset={preset} ({chosen[1]})", flush=True)
     if preset == "none":
         return {}
     arguments = preset_files.read_preset(preset)

@@ -5,6 +5,7 @@ Every other module writes `from simclr_tf.stack import keras, tf`. The Keras 2 A
 KerasLayer, TPUStrategy with `steps_per_execution`, and tensorflow-addons need it.
 """
 
+import contextlib
 import functools
 import os
 import weakref
@@ -111,6 +112,25 @@ class _GradientOfGraph:
 
     def __call__(self, operation, *upstream):
         return self._function()(operation, *upstream)
+
+
+@contextlib.contextmanager
+def process_kept():
+    """Around work in a process that goes on afterwards, such as a notebook's.
+
+    The precision policy of Keras and TensorFlow's deterministic kernels, which a run may choose,
+    are what they were before.
+    """
+    from tensorflow.python.framework import config  # deterministic kernels have no public way back
+
+    policy = keras.mixed_precision.global_policy()
+    deterministic = config.is_op_determinism_enabled()
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+        if config.is_op_determinism_enabled() and not deterministic:
+            config.disable_op_determinism()
 
 
 def load_addons(feature):

@@ -23,7 +23,7 @@ LAYERS = (
     ("embedding", "report", "selftest", "export"),
     ("commands",),
     ("flags",),
-    ("library", "trained"),
+    ("library",),
     ("__main__", "__init__"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -7,11 +7,11 @@ import tempfile
 import time
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from simclr_tf import config as settings_of
 from simclr_tf.commands import evaluation_run, plan
-from simclr_tf.data import listing, sources
+from simclr_tf.data import listing, memory, sources
 from simclr_tf.data.source import Source
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.embedding import duplicates, projector, sheet, stream, tables
@@ -24,6 +24,7 @@ from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.lock import releases
 from simclr_tf.stack import tf
+from simclr_tf.training.progress import in_notebook
 from simclr_tf.views import channels
 
 _WRITERS = {".npz": tables.write_npz, ".parquet": tables.write_parquet}
@@ -81,10 +82,12 @@ def run(config, given=frozenset()):
 
 
 def _names(config, source):
-    """Paths below image_dir, or DATASET/SPLIT/NUMBER."""
+    """Paths below image_dir, DATASET/SPLIT/NUMBER, or what images in memory are called."""
     if not config.data.image_dir:
         prefix = f"{source.name}/{config.embed.split}"
         return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]
+    if memory.is_address(config.data.image_dir):
+        return memory.find(config.data.image_dir).names
     root = listing.join(listing.checked_folder(config.data.image_dir), "")
     return lambda start, stop: [name[len(root) :] for name in source.names(start, stop)]
 
@@ -239,7 +242,7 @@ class _Bar:
     """A tqdm bar that is told how many are done; every ten seconds where nobody watches."""
 
     def __init__(self, words, total, start):
-        live = sys.stderr.isatty()
+        live = sys.stderr.isatty() or in_notebook(sys.stderr)
         every = 0.2 if live else 10.0
         self._bar = tqdm(desc=words, total=total, initial=start, unit="image", mininterval=every)
 

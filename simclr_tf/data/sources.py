@@ -6,11 +6,14 @@ local folder does not wait for TensorFlow.
 
 import dataclasses
 
+from simclr_tf.data import memory
 from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
 from simclr_tf.errors import DataError, SettingsError
 
 
 def _set_of(data):
+    if memory.is_address(data.image_dir):
+        return memory.MemorySet(data)
     if data.image_dir:
         from simclr_tf.data.folder import FolderSet
 
@@ -76,6 +79,8 @@ def open_whole(data, split):
     Raises:
         DataError: as `open_source`.
     """
+    if memory.is_address(data.image_dir):
+        return _guarded(memory.find(data.image_dir).source(), data)
     if data.image_dir:
         from simclr_tf.data.folder import open_folder
 

@@ -3,6 +3,7 @@
 import os
 import platform
 
+from simclr_tf.data.memory import is_address
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import CHOOSE_ANOTHER, is_leftover, remove_leftovers
 from simclr_tf.runs import lock
@@ -139,8 +140,13 @@ class RunFolder:
                 f"give another {self.flag}."
             )
         old = stored.get("settings", {})
+        # of images in memory the fingerprint below says that they are others
         differing = sorted(
-            name for name in settings if name not in free and old.get(name) != settings[name]
+            name
+            for name in settings
+            if name not in free
+            and old.get(name) != settings[name]
+            and not (is_address(str(old.get(name))) and is_address(str(settings[name])))
         )
         if differing:
             pairs = ", ".join(f"--{n}={settings[n]} (was {old.get(n)})" for n in differing)

@@ -12,8 +12,16 @@ def chance_loss(global_batch_size, num_views=2):
     return math.log(max(1, num_views * global_batch_size - 1))
 
 
+def in_notebook(stream):
+    """Whether a stream, such as sys.stderr, is that of a notebook's kernel."""
+    return type(stream).__module__.startswith("ipykernel")
+
+
 class Progress:
-    """Steps/s, images/s, time left, loss beside its chance value, contrastive accuracy, entropy."""
+    """Steps/s, images/s, time left, loss beside its chance value, contrastive accuracy, entropy.
+
+    A notebook shows a progress bar with the same figures.
+    """
 
     def __init__(self, start_step, total_steps, global_batch_size, num_views=2, stream=None):
         self.stream = stream or sys.stderr
@@ -24,6 +32,11 @@ class Progress:
         self.start_step = start_step
         self.started = time.monotonic()
         self.printed = self.started
+        self.bar = None
+        if in_notebook(self.stream):
+            from tqdm.auto import tqdm as bar  # a widget where there are widgets, else text
+
+            self.bar = bar(total=total_steps, initial=start_step, desc="pretrain", unit="step")
 
     def rate(self, step):
         """Steps per second since this process started training."""
@@ -51,9 +64,26 @@ class Progress:
         last = step >= self.total
         skipped = f"step {step}/{self.total}  all steps since the last line were skipped"
         line = self.line(step, logs) if "loss" in logs else skipped
+        if self.bar is not None:
+            self._show_bar(step, logs)
+            return
         if self.live:
             self.stream.write("\r\x1b[K" + line + ("\n" if last else ""))
         elif last or now - self.printed >= 10:
             self.printed = now
             self.stream.write(line + "\n")
         self.stream.flush()
+
+    def _show_bar(self, step, logs):
+        names = {
+            "contrastive_accuracy": "contrastive accuracy",
+            "probe_top_1": "probe top-1",
+            "knn_top_1": "k-NN top-1",
+        }
+        figures = {words: f"{logs[name]:.3f}" for name, words in names.items() if name in logs}
+        if "loss" in logs:
+            figures = {"loss": f"{logs['loss']:.4f} (chance {self.chance:.4f})", **figures}
+        self.bar.set_postfix(figures, refresh=False)
+        self.bar.update(step - self.bar.n)
+        if step >= self.total:
+            self.bar.close()

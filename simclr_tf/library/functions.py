@@ -1,0 +1,450 @@
+"""The public functions; each runs one mode and returns what it found.
+
+Their signatures and the lists of settings in their docstrings come from `simclr_tf.config`, so they
+are those of the command line.
+"""
+
+import dataclasses
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any, Dict, Optional, Union
+
+from simclr_tf.config import Data
+from simclr_tf.flags import preset_files
+from simclr_tf.library import calls
+from simclr_tf.library.images import given_images, small_image_size
+from simclr_tf.library.signatures import function_of
+
+if TYPE_CHECKING:
+    from simclr_tf.library.trained import PretrainingRun, TrainedModel
+
+Path = Union[str, "os.PathLike[str]"]
+Checkpoint = Union[str, "os.PathLike[str]", "TrainedModel"]
+
+_IMAGES = ("image_dir", "dataset")
+
+
+@function_of("pretrain")
+def pretrain(
+    images: Any = None,
+    model_dir: Optional[Path] = None,
+    *,
+    labels: Any = None,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> "PretrainingRun":
+    """Learns an encoder from images without labels (SimCLR, arXiv:2002.05709).
+
+        run = simclr_tf.pretrain(images, "runs/first", train_epochs=10)
+        h = run.embed(images)
+
+    The same call again resumes the run, or does nothing if it is finished.
+
+    Args:
+        images: a folder; a name of tensorflow-datasets; "digits" (scikit-learn's, no download); an
+            array uint8, or float in [0, 1], [n, h, w, c] or [n, h, w]; a list of such images of
+            any sizes, or of paths; or a finite tf.data.Dataset of images or (image, label), which
+            is read into memory once. Default: what the settings image_dir or dataset say.
+        model_dir: run folder; default: a new folder of the system's temporary ones, which is
+            printed.
+        labels: of images in memory: class numbers [n] from 0, or names. They train the online
+            probe, never the encoder (unless loss="supcon").
+        preset: named settings, such as "cifar10"; keywords win. Default: chosen by the images,
+            "none" for none.
+        quiet: print nothing and show no progress.
+
+    Arrays smaller than the preset's image_size keep their own size, at least 8 pixels.
+
+    Returns:
+        PretrainingRun: encoder, head, metrics, results, run_dir, plot(), and everything that a
+        TrainedModel does.
+    Raises:
+        SettingsError: a keyword or a value cannot be used; nothing was written.
+        DataError: images or run folder cannot be used.
+        DivergedError: the loss is not finite.
+        PreemptedError: max_wall_minutes are over; the same call goes on.
+    """
+    with calls.in_python_words():
+        calls.check_names("pretrain", settings)
+        given = given_images(images, labels, settings)
+    values = {**settings, **given.settings}
+    if not preset and "image_size" not in settings and given.held is not None:
+        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
+    folder = "" if model_dir is None else os.path.expanduser(os.fspath(model_dir))
+    if not folder and not settings.get("dry_run"):
+        folder = _new_folder(quiet)
+    values["model_dir"] = folder
+    results = calls.run("pretrain", values, preset=preset, quiet=quiet)
+    from simclr_tf.library.trained import PretrainingRun
+
+    return PretrainingRun(folder, results, given.held)
+
+
+@function_of("finetune", without=_IMAGES)
+def finetune(
+    checkpoint: Optional[Checkpoint] = None,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Trains an encoder further with labels (1 %, 10 %, any share), or from scratch.
+
+    Settings of images, model and views that are not given come from the pretraining. The same
+    call again resumes.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel; None with init="scratch".
+        images: as of `simclr_tf.pretrain`; default: those of the pretraining.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        preset: named settings; keywords win.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json: accuracies of the fine-tuned encoder and of its baselines; {}
+        for a dry run.
+    Raises:
+        UserError: a setting, the images, the checkpoint or the folder cannot be used, or training
+            diverged.
+    """
+    return _measure("finetune", checkpoint, images, labels, preset, quiet, settings)
+
+
+@function_of("linear_eval", without=_IMAGES)
+def linear_eval(
+    checkpoint: Checkpoint,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Measures a frozen encoder: linear classifier and few-shot, beside two baselines.
+
+    Settings of images and model that are not given come from the pretraining.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        images: as of `simclr_tf.pretrain`; default: those of the pretraining.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        preset: named settings; keywords win.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json, such as top_1 and few_shot; {} for a dry run.
+    Raises:
+        UserError: a setting, the images, the checkpoint or the folder cannot be used.
+    """
+    return _measure("linear_eval", checkpoint, images, labels, preset, quiet, settings)
+
+
+@function_of("knn", without=_IMAGES)
+def knn(
+    checkpoint: Checkpoint,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Classifies held-out images by their nearest training images, for h and every head layer.
+
+    Settings of images and model that are not given come from the pretraining.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        images: as of `simclr_tf.pretrain`; default: those of the pretraining.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json, such as knn_top_1; {} for a dry run.
+    Raises:
+        UserError: a setting, the images, the checkpoint or the folder cannot be used.
+    """
+    return _measure("knn", checkpoint, images, labels, "", quiet, settings)
+
+
+@function_of("probe", without=_IMAGES)
+def probe(
+    checkpoint: Checkpoint,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Asks h and every head layer what was done to a view (colour, rotation, noise, Sobel).
+
+    Settings of images and model that are not given come from the pretraining.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        images: as of `simclr_tf.pretrain`; default: those of the pretraining.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json: figures of every task; {} for a dry run.
+    Raises:
+        UserError: a setting, the images, the checkpoint or the folder cannot be used.
+    """
+    return _measure("probe", checkpoint, images, labels, "", quiet, settings)
+
+
+@function_of("transfer")
+def transfer(
+    checkpoint: Checkpoint,
+    datasets: Any,
+    *,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Measures an encoder on other data sets: the paper's twelve, or any others.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        datasets: names of tensorflow-datasets and folders, as a list or comma-separated; or {name:
+            folder}; or "paper" for those of the paper that tensorflow-datasets has.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json: figures of every data set; {} for a dry run.
+    Raises:
+        UserError: a setting, a data set, the checkpoint or the folder cannot be used.
+    """
+    values = {**settings, "datasets": datasets, "checkpoint": _path_of(checkpoint)}
+    return calls.plain_dict(calls.run("transfer", values, quiet=quiet))
+
+
+@function_of("embed", without=_IMAGES)
+def embed(
+    checkpoint: Checkpoint,
+    images: Any = None,
+    output: Optional[Path] = None,
+    *,
+    labels: Any = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Writes h of every image to .npz and .parquet, and draws what can be seen in it.
+
+    `TrainedModel.embed` returns h instead of writing it.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        images: as of `simclr_tf.pretrain`; default: those of the pretraining. Every image is
+            embedded, in order.
+        output: folder for the embeddings and pictures; or one file, a name that ends in .npz or
+            .parquet.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        quiet: print nothing and show no progress.
+
+    Returns:
+        the content of results.json, such as num_images and feature_dim; {} for a dry run.
+    Raises:
+        UserError: a setting, the images, the checkpoint or the output cannot be used.
+    """
+    values = {**settings, "output": output}
+    return _measure("embed", checkpoint, images, labels, "", quiet, values)
+
+
+@function_of("export")
+def export(
+    checkpoint: Checkpoint,
+    model_dir: Optional[Path] = None,
+    *,
+    images: Any = None,
+    labels: Any = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Writes a trained encoder as a SavedModel that TF Hub and TF Serving load.
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        model_dir: the SavedModel goes to model_dir/saved_model/STEP; default: the run folder.
+        images: of a run on images in memory: the same ones again, for export_formats="tflite_int8".
+        labels: of these images, as they were given before.
+        quiet: print nothing.
+
+    Returns:
+        path of the SavedModel, weight_bytes, total_bytes, load_seconds, error (largest difference
+        of h, relative to its largest value) and removed (older versions); {} for a dry run.
+    Raises:
+        UserError: a setting, the checkpoint or the folder cannot be used.
+    """
+    with calls.in_python_words():
+        calls.check_names("export", settings)
+        given = given_images(images, labels)
+    values = {**settings, "checkpoint": _path_of(checkpoint), "model_dir": model_dir}
+    report = calls.run("export", values, quiet=quiet)
+    del given  # alive until here
+    return calls.plain_dict(report and dataclasses.asdict(report))
+
+
+@function_of("import_weights")
+def import_weights(
+    source: Path,
+    model_dir: Optional[Path] = None,
+    *,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Turns official SimCLR weights or a PyTorch ResNet into a run folder.
+
+    Args:
+        source: SavedModel or checkpoint of the official SimCLR code, or a file of PyTorch.
+        model_dir: run folder to write.
+        quiet: print nothing.
+
+    Returns:
+        the content of results.json: architecture, matched and unused variables, differences of the
+        outputs; {} for a dry run.
+    Raises:
+        UserError: the source or the folder cannot be used, or the outputs differ.
+    """
+    values = {**settings, "source": source, "model_dir": model_dir}
+    return calls.plain_dict(calls.run("import_weights", values, quiet=quiet))
+
+
+@function_of("views", without=_IMAGES)
+def views(
+    images: Any = None,
+    sheet: Path = "views.png",
+    *,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Draws a sheet of images and their random views, one row per operator.
+
+    Args:
+        images: as of `simclr_tf.pretrain`.
+        sheet: where the picture goes: JPEG if it ends in .jpg, else PNG.
+        preset: as of `simclr_tf.pretrain`.
+        quiet: print nothing.
+
+    Returns:
+        {"sheet": path of the picture}; {} for a dry run.
+    Raises:
+        UserError: a setting or the images cannot be used, or the picture cannot be written.
+    """
+    with calls.in_python_words():
+        calls.check_names("views", settings)
+        given = given_images(images, settings=settings)
+    values = {**settings, **given.settings, "sheet": sheet}
+    if not preset and "image_size" not in settings and given.held is not None:
+        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
+    path = calls.run("views", values, preset=preset, quiet=quiet)
+    return {"sheet": path} if path else {}
+
+
+@function_of("report")
+def report(
+    model_dir: Checkpoint,
+    *,
+    images: Any = None,
+    labels: Any = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Draws a run's views and nearest neighbours, and gives its figures as a table.
+
+    Args:
+        model_dir: run or run folder of a pretraining.
+        images: of a run on images in memory: the same ones again.
+        labels: of these images, as they were given before.
+        quiet: print nothing.
+
+    Returns:
+        {"picture": path, "table": list of dicts, one per row: protocol, labels used, untrained
+        encoder, supervised, SimCLR}.
+    Raises:
+        DataError: the folder holds no pretraining run, or its images cannot be read.
+    """
+    with calls.in_python_words():
+        calls.check_names("report", settings)
+        given = given_images(images, labels)
+    folder = _path_of(model_dir)
+    path = calls.run("report", {**settings, "model_dir": folder}, quiet=quiet)
+    del given  # alive until here
+    from simclr_tf.report.summary import summary_table
+
+    header, rows = summary_table(folder)
+    return {"picture": path, "table": [dict(zip(header, row)) for row in rows]}
+
+
+def load(path: Checkpoint) -> "TrainedModel":
+    """Loads a trained encoder.
+
+        model = simclr_tf.load("runs/first")
+        h = model.embed(images)
+
+    Args:
+        path: run folder, checkpoint prefix, SavedModel of `simclr_tf.export`, or SavedModel of an
+            official SimCLR release.
+    Returns:
+        TrainedModel.
+    Raises:
+        DataError: nothing usable is there, or it is damaged.
+    """
+    from simclr_tf.library.trained import TrainedModel
+
+    model = TrainedModel(_path_of(path))
+    model.encoder  # noqa: B018 - a wrong path is an error now, not at the first use
+    return model
+
+
+def _measure(
+    mode: str,
+    checkpoint: Optional[Checkpoint],
+    images: Any,
+    labels: Any,
+    preset: str,
+    quiet: bool,
+    settings: Dict[str, Any],
+) -> Dict[str, Any]:
+    """Runs a mode that starts from a checkpoint and looks at images."""
+    with calls.in_python_words():
+        calls.check_names(mode, settings)
+        given = given_images(images, labels, settings)
+        path = _path_of(checkpoint)
+        named = given.settings
+        if given.held is not None and _trained_on(path, given.held.address):
+            named = {}  # so their split into training and held-out images is the pretraining's too
+    values = {**settings, **named, "checkpoint": path or None}
+    return calls.plain_dict(calls.run(mode, values, preset=preset, quiet=quiet))
+
+
+def _trained_on(checkpoint: str, address: str) -> bool:
+    """Whether a checkpoint was pretrained on the images in memory with this address."""
+    from simclr_tf.runs.restore import stored_settings
+
+    return bool(checkpoint) and stored_settings(checkpoint).get("image_dir") == address
+
+
+def _path_of(checkpoint: Optional[Checkpoint]) -> str:
+    """Path of a checkpoint; "" for None."""
+    if checkpoint is None:
+        return ""
+    if isinstance(checkpoint, (str, os.PathLike)):
+        return os.path.expanduser(os.fspath(checkpoint))
+    return checkpoint.path
+
+
+def _new_folder(quiet: bool) -> str:
+    folder = tempfile.mkdtemp(prefix="simclr_tf_")
+    if not quiet:
+        print(f"no model_dir given: the run goes to {folder}; give model_dir to choose a place.")
+    return folder
+
+
+def _preset_image_size(preset: str) -> int:
+    """The image_size of a preset of pretraining."""
+    lines = dict(line[2:].split("=", 1) for line in preset_files.read_preset(preset))
+    return int(lines.get("image_size", Data().image_size))
