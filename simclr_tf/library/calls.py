@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from typing import Any, Dict, FrozenSet, Iterator, Mapping
+from typing import Any, Dict, Iterator, Mapping
 
 from simclr_tf.config import MODES
 from simclr_tf.errors import SettingsError, UserError
@@ -41,7 +41,7 @@ def run(
     *,
     preset: str = "",
     quiet: bool = False,
-    own: FrozenSet[str] = frozenset(),
+    note: str = "",
 ) -> Any:
     """Runs a mode.
 
@@ -50,34 +50,33 @@ def run(
         settings: {setting name: value}; None stands for a setting that was not given.
         preset: name of a preset, "none", or "" for the mode's choice.
         quiet: print nothing.
-        own: names that the function sets itself, so that nobody is pointed to them.
+        note: line to print once the settings are known to be right.
     Returns:
         what the runner of the mode returns.
     Raises:
         UserError: as the command line; the sentence names keyword arguments instead of flags.
     """
     with in_python_words():
-        check_names(mode, settings, own)
+        check_names(mode, settings)
         values = {name: plain(value) for name, value in settings.items() if value is not None}
         settled = settle(mode, preset, values)
         check_places(settled.config, settled.given)
         module, function = MODES[mode].runner.split(":")
         process_kept = import_quietly("simclr_tf.stack").process_kept
         with _silence() if quiet else contextlib.nullcontext():
-            if settled.note:
-                print(in_python(settled.note), flush=True)
+            for line in filter(None, (note, settled.note)):
+                print(in_python(line), flush=True)
             runner = getattr(importlib.import_module(module), function)
             with process_kept():
                 return runner(settled.config, settled.given)
 
 
-def check_names(mode: str, settings: Mapping[str, Any], own: FrozenSet[str] = frozenset()) -> None:
+def check_names(mode: str, settings: Mapping[str, Any]) -> None:
     """Refuses a keyword that is no setting of a mode; arguments as of `run`.
 
     Raises:
         SettingsError: its sentence suggests the nearest name.
     """
-    known = [name for name in MODES[mode].settings if name not in own]
     for name in settings:
         if name in MODES[mode].settings:
             continue
@@ -91,7 +90,7 @@ def check_names(mode: str, settings: Mapping[str, Any], own: FrozenSet[str] = fr
             words = in_python(OFFICIAL[name])
             raise SettingsError(f"{name} is not a setting of simclr_tf.{mode}: {words}.")
         raise SettingsError(
-            f"{name} is not a setting of simclr_tf.{mode}{nearest(name, known)}; "
+            f"{name} is not a setting of simclr_tf.{mode}{nearest(name, MODES[mode].settings)}; "
             f"help(simclr_tf.{mode}) lists them all."
         )
 

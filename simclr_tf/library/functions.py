@@ -7,6 +7,7 @@ are those of the command line.
 import dataclasses
 import os
 import tempfile
+import uuid
 from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
 from simclr_tf.config import Data
@@ -53,6 +54,7 @@ def pretrain(
         preset: named settings, such as "cifar10"; keywords win. Default: chosen by the images,
             "none" for none.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Arrays smaller than the preset's image_size keep their own size, at least 8 pixels.
 
@@ -72,10 +74,12 @@ def pretrain(
     if not preset and "image_size" not in settings and given.held is not None:
         values["image_size"] = small_image_size(given, _preset_image_size("folder"))
     folder = "" if model_dir is None else os.path.expanduser(os.fspath(model_dir))
+    note = ""
     if not folder and not settings.get("dry_run"):
-        folder = _new_folder(quiet)
+        folder = os.path.join(tempfile.gettempdir(), f"simclr_tf_{uuid.uuid4().hex[:8]}")
+        note = f"no model_dir given: the run goes to {folder}; give model_dir to choose a place"
     values["model_dir"] = folder
-    results = calls.run("pretrain", values, preset=preset, quiet=quiet)
+    results = calls.run("pretrain", values, preset=preset, quiet=quiet, note=note)
     from simclr_tf.library.trained import PretrainingRun
 
     return PretrainingRun(folder, results, given.held)
@@ -102,6 +106,7 @@ def finetune(
         labels: of images in memory: class numbers [n] from 0, or names.
         preset: named settings; keywords win.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json: accuracies of the fine-tuned encoder and of its baselines; {}
@@ -133,6 +138,7 @@ def linear_eval(
         labels: of images in memory: class numbers [n] from 0, or names.
         preset: named settings; keywords win.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json, such as top_1 and few_shot; {} for a dry run.
@@ -160,6 +166,7 @@ def knn(
         images: as of `simclr_tf.pretrain`; default: those of the pretraining.
         labels: of images in memory: class numbers [n] from 0, or names.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json, such as knn_top_1; {} for a dry run.
@@ -187,6 +194,7 @@ def probe(
         images: as of `simclr_tf.pretrain`; default: those of the pretraining.
         labels: of images in memory: class numbers [n] from 0, or names.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json: figures of every task; {} for a dry run.
@@ -211,6 +219,7 @@ def transfer(
         datasets: names of tensorflow-datasets and folders, as a list or comma-separated; or {name:
             folder}; or "paper" for those of the paper that tensorflow-datasets has.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json: figures of every data set; {} for a dry run.
@@ -243,6 +252,7 @@ def embed(
             .parquet.
         labels: of images in memory: class numbers [n] from 0, or names.
         quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json, such as num_images and feature_dim; {} for a dry run.
@@ -271,6 +281,7 @@ def export(
         images: of a run on images in memory: the same ones again, for export_formats="tflite_int8".
         labels: of these images, as they were given before.
         quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         path of the SavedModel, weight_bytes, total_bytes, load_seconds, error (largest difference
@@ -301,6 +312,7 @@ def import_weights(
         source: SavedModel or checkpoint of the official SimCLR code, or a file of PyTorch.
         model_dir: run folder to write.
         quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         the content of results.json: architecture, matched and unused variables, differences of the
@@ -328,6 +340,7 @@ def views(
         sheet: where the picture goes: JPEG if it ends in .jpg, else PNG.
         preset: as of `simclr_tf.pretrain`.
         quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         {"sheet": path of the picture}; {} for a dry run.
@@ -360,6 +373,7 @@ def report(
         images: of a run on images in memory: the same ones again.
         labels: of these images, as they were given before.
         quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
 
     Returns:
         {"picture": path, "table": list of dicts, one per row: protocol, labels used, untrained
@@ -435,13 +449,6 @@ def _path_of(checkpoint: Optional[Checkpoint]) -> str:
     if isinstance(checkpoint, (str, os.PathLike)):
         return os.path.expanduser(os.fspath(checkpoint))
     return checkpoint.path
-
-
-def _new_folder(quiet: bool) -> str:
-    folder = tempfile.mkdtemp(prefix="simclr_tf_")
-    if not quiet:
-        print(f"no model_dir given: the run goes to {folder}; give model_dir to choose a place.")
-    return folder
 
 
 def _preset_image_size(preset: str) -> int:

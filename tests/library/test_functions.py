@@ -1,6 +1,7 @@
 """The functions: a call trains, measures and writes what the command does, and says what is wrong."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -73,13 +74,19 @@ def test_a_run_on_lost_images_says_that_they_must_be_passed_again(tmp_path):
     assert simclr_tf.probe(lost, pixels, strategy="default", dry_run=True) == {}
 
 
-def test_no_model_dir_means_a_new_folder_that_is_printed(images, capsys):
-    one = simclr_tf.pretrain(images, **{**TINY, "dry_run": True})
-    assert one.results == {} and "none (dry run)" in capsys.readouterr().out
+def test_no_model_dir_means_a_new_folder_that_is_printed(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(pretrain, "run", lambda config, given: seen.append(config.run.model_dir))
+    runs = [simclr_tf.pretrain("digits") for _ in range(2)]
+    assert [run.run_dir for run in runs] == seen and len(set(seen)) == 2
+    assert f"the run goes to {seen[0]}" in capsys.readouterr().out
+
+
+def test_a_dry_run_prints_the_plan_only(images, capsys):
+    planned = simclr_tf.pretrain(images, **{**TINY, "dry_run": True})
+    assert planned.results == {} and "none (dry run)" in capsys.readouterr().out
     with pytest.raises(simclr_tf.DataError, match="no metrics"):
-        one.plot()
-    folder = simclr_tf.library.functions._new_folder(quiet=False)
-    assert folder in capsys.readouterr().out
+        planned.plot()
 
 
 @pytest.mark.parametrize(
@@ -91,12 +98,14 @@ def test_no_model_dir_means_a_new_folder_that_is_printed(images, capsys):
         (lambda: simclr_tf.knn("x", "photos", labels=[1]), "labels are given with images='photos'"),
         (lambda: simclr_tf.pretrain("digits", "d", temperature=-1.0), "temperature=-1.0 is not"),
         (lambda: simclr_tf.pretrain("digits", "d", temperature="1"), "'1' is not a float"),
+        (lambda: simclr_tf.pretrain("digits", temperature=-1.0), "temperature=-1.0 is not"),
         (lambda: simclr_tf.embed("x"), "simclr_tf.embed needs output=PATH"),
         (lambda: simclr_tf.pretrain("digits", "d", preset="nope"), "preset=nope does not exist"),
     ],
 )
 def test_wrong_settings_are_named_without_a_trace(call, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(simclr_tf.SettingsError, match=words) as caught:
         call()
     assert isinstance(caught.value, ValueError) and "--" not in str(caught.value)
