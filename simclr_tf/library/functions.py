@@ -82,7 +82,8 @@ def pretrain(
     results = calls.run("pretrain", values, preset=preset, quiet=quiet, note=note)
     from simclr_tf.library.trained import PretrainingRun
 
-    return PretrainingRun(folder, results, given.held)
+    # whoever names an encoder trusts it
+    return PretrainingRun(folder, results, given.held, trust_code=bool(settings.get("encoder")))
 
 
 @function_of("finetune", without=_IMAGES)
@@ -226,7 +227,7 @@ def transfer(
     Raises:
         UserError: a setting, a data set, the checkpoint or the folder cannot be used.
     """
-    values = {**settings, "datasets": datasets, "checkpoint": _path_of(checkpoint)}
+    values = {**_start_of(checkpoint), **settings, "datasets": datasets}
     return calls.plain_dict(calls.run("transfer", values, quiet=quiet))
 
 
@@ -292,7 +293,7 @@ def export(
     with calls.in_python_words():
         calls.check_names("export", settings)
         given = given_images(images, labels)
-    values = {**settings, "checkpoint": _path_of(checkpoint), "model_dir": model_dir}
+    values = {**_start_of(checkpoint), **settings, "model_dir": model_dir}
     report = calls.run("export", values, quiet=quiet)
     del given  # alive until here
     return calls.plain_dict(report and dataclasses.asdict(report))
@@ -384,8 +385,9 @@ def report(
     with calls.in_python_words():
         calls.check_names("report", settings)
         given = given_images(images, labels)
-    folder = _path_of(model_dir)
-    path = calls.run("report", {**settings, "model_dir": folder}, quiet=quiet)
+    start = _start_of(model_dir)
+    folder = start.pop("checkpoint")
+    path = calls.run("report", {**start, **settings, "model_dir": folder}, quiet=quiet)
     del given  # alive until here
     from simclr_tf.report.summary import summary_table
 
@@ -393,7 +395,7 @@ def report(
     return {"picture": path, "table": [dict(zip(header, row)) for row in rows]}
 
 
-def load(path: Checkpoint) -> "TrainedModel":
+def load(path: Path, *, trust_code: bool = False) -> "TrainedModel":
     """Loads a trained encoder.
 
         model = simclr_tf.load("runs/first")
@@ -402,14 +404,16 @@ def load(path: Checkpoint) -> "TrainedModel":
     Args:
         path: run folder, checkpoint prefix, SavedModel of `simclr_tf.export`, or SavedModel of an
             official SimCLR release.
+        trust_code: run the encoder function that the files name, if they name one.
     Returns:
         TrainedModel.
     Raises:
         DataError: nothing usable is there, or it is damaged.
+        SettingsError: the files name code, which runs with trust_code=True only.
     """
     from simclr_tf.library.trained import TrainedModel
 
-    model = TrainedModel(_path_of(path))
+    model = TrainedModel(os.path.expanduser(os.fspath(path)), trust_code)
     model.encoder  # noqa: B018 - a wrong path is an error now, not at the first use
     return model
 
@@ -427,28 +431,29 @@ def _measure(
     with calls.in_python_words():
         calls.check_names(mode, settings)
         given = given_images(images, labels, settings)
-        path = _path_of(checkpoint)
+        start = _start_of(checkpoint)
         named = given.settings
-        if given.held is not None and _trained_on(path, given.held.address):
+        if given.held is not None and _trained_on(start["checkpoint"], given.held.address):
             named = {}  # so their split into training and held-out images is the pretraining's too
-    values = {**settings, **named, "checkpoint": path or None}
+    values = {**start, **settings, **named}
     return calls.plain_dict(calls.run(mode, values, preset=preset, quiet=quiet))
 
 
-def _trained_on(checkpoint: str, address: str) -> bool:
+def _trained_on(checkpoint: Optional[str], address: str) -> bool:
     """Whether a checkpoint was pretrained on the images in memory with this address."""
     from simclr_tf.runs.restore import stored_settings
 
-    return bool(checkpoint) and stored_settings(checkpoint).get("image_dir") == address
+    return checkpoint is not None and stored_settings(checkpoint).get("image_dir") == address
 
 
-def _path_of(checkpoint: Optional[Checkpoint]) -> str:
-    """Path of a checkpoint; "" for None."""
+def _start_of(checkpoint: Optional[Checkpoint]) -> Dict[str, Any]:
+    """The settings that name a checkpoint; a model whose code is trusted goes on being so."""
     if checkpoint is None:
-        return ""
+        return {"checkpoint": None}
     if isinstance(checkpoint, (str, os.PathLike)):
-        return os.path.expanduser(os.fspath(checkpoint))
-    return checkpoint.path
+        return {"checkpoint": os.path.expanduser(os.fspath(checkpoint))}
+    trusted = {"trust_code": True} if checkpoint.trust_code else {}
+    return {"checkpoint": checkpoint.path, **trusted}
 
 
 def _preset_image_size(preset: str) -> int:

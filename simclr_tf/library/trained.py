@@ -30,10 +30,12 @@ class TrainedModel:
 
     Attributes:
         path: run folder, checkpoint prefix or SavedModel that it comes from.
+        trust_code: whether an encoder function that the files name may run.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, trust_code: bool = False) -> None:
         self.path = path
+        self.trust_code = trust_code
         self._extractors: Dict[Tuple[Any, ...], Extractor] = {}
 
     def __repr__(self) -> str:
@@ -43,7 +45,7 @@ class TrainedModel:
     def _trained(self) -> restore.Trained:
         with process_kept(), calls.in_python_words():
             keras.mixed_precision.set_global_policy("float32")  # whatever the process chose
-            return restore.load_trained(self.path)
+            return restore.load_trained(self.path, trust_code=self.trust_code)
 
     @property
     def encoder(self) -> Any:
@@ -181,8 +183,9 @@ class PretrainingRun(TrainedModel):
         run_dir: str,
         results: Optional[Dict[str, Any]] = None,
         held: Optional[memory.MemoryImages] = None,
+        trust_code: bool = False,
     ) -> None:
-        super().__init__(run_dir)
+        super().__init__(run_dir, trust_code)
         self.run_dir = run_dir
         self._held = held  # images in memory stay known to later commands as long as the run is
         path = os.path.join(run_dir, "results.json")

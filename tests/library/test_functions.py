@@ -59,7 +59,7 @@ def test_other_images_do_not_go_on_with_a_run(run, images, labels):
 def test_images_in_memory_are_found_while_somebody_holds_them(run, images, labels, tmp_path):
     settings = {"model_dir": tmp_path / "knn", "strategy": "default", "quiet": True}
     found = simclr_tf.knn(run, **settings)
-    again = simclr_tf.knn(run.run_dir, images.copy(), labels, **settings)
+    again = simclr_tf.knn(run.run_dir, images.copy(), labels, trust_code=True, **settings)
     assert found["knn_top_1"] == again["knn_top_1"] and found["num_eval"] == 9
     assert found == json.loads(json.dumps(found))
 
@@ -68,10 +68,12 @@ def test_a_run_on_lost_images_says_that_they_must_be_passed_again(tmp_path):
     pixels = np.full((20, 9, 9, 3), 7, np.uint8)
     settings = {**TINY, "train_steps": 1}
     lost = simclr_tf.pretrain(pixels, tmp_path / "run", quiet=True, **settings).run_dir
+    trusted = {"strategy": "default", "trust_code": True}
     with pytest.raises(simclr_tf.DataError, match="in memory .* pass the same images and labels"):
-        simclr_tf.probe(lost, strategy="default", quiet=True)
-    assert main(["--mode=probe", f"--checkpoint={lost}", "--strategy=default"]) == 3
-    assert simclr_tf.probe(lost, pixels, strategy="default", dry_run=True) == {}
+        simclr_tf.probe(lost, quiet=True, **trusted)
+    flags = [f"--checkpoint={lost}", "--strategy=default", "--trust_code"]
+    assert main(["--mode=probe", *flags]) == 3
+    assert simclr_tf.probe(lost, pixels, dry_run=True, **trusted) == {}
 
 
 def test_no_model_dir_means_a_new_folder_that_is_printed(monkeypatch, capsys):

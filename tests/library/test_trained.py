@@ -12,7 +12,7 @@ from tests.tiny_run import save_tiny_run
 
 @pytest.fixture(scope="module")
 def model(run):
-    return simclr_tf.load(run.run_dir)
+    return simclr_tf.load(run.run_dir, trust_code=True)
 
 
 def test_h_is_that_of_the_encoder_on_prepared_images(model, images):
@@ -60,7 +60,7 @@ def test_no_logits_without_labels(tmp_path, images):
 def test_an_exported_model_gives_the_same_h(model, images, tmp_path):
     path = model.export(tmp_path / "out", quiet=True)["path"]
     assert path == str(tmp_path / "out" / "saved_model" / "3")
-    again = simclr_tf.load(path)
+    again = simclr_tf.load(path, trust_code=True)
     np.testing.assert_allclose(again.embed(images), model.embed(images), rtol=1e-5, atol=1e-6)
 
 
@@ -99,3 +99,8 @@ def test_a_damaged_file_is_named(model, tmp_path, images):
 def test_nothing_to_load_is_said_at_once(tmp_path):
     with pytest.raises(simclr_tf.DataError, match="does not exist"):
         simclr_tf.load(tmp_path / "nothing")
+
+
+def test_code_that_the_files_name_is_not_run_unasked(run):
+    with pytest.raises(simclr_tf.SettingsError, match="add trust_code, or name"):
+        simclr_tf.load(run.run_dir)
