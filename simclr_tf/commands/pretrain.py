@@ -26,6 +26,9 @@ def run(config, given=frozenset()):
     """
     if not (config.run.model_dir or config.run.dry_run):
         raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
+    stored = RunFolder(config.run.model_dir).stored_settings()
+    if stored:
+        config = settings_of.keep_stored(config, given, stored)
     multi_crop.check(config, config.training.cached_batch_size)
     group = strategy.make_group(config.run, config.workers)
     if config.run.dry_run:
@@ -85,6 +88,12 @@ def _check_labels(config, info):
         raise SettingsError(f"keep_best=probe_top_1 needs labels and {info.name} has none; choose --keep_best=loss.")  # fmt: skip
 
 
+def _objective(config):
+    if config.loss.objective == "official":
+        return f"official: 2 x {config.loss.loss} + probe + weight decay"
+    return f"paper: {config.loss.loss} + probe"
+
+
 def _plan(config, info, steps, group, per_replica, model):
     training = config.training
     size = config.data.image_size
@@ -101,6 +110,7 @@ def _plan(config, info, steps, group, per_replica, model):
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
+        ("objective", _objective(config)),
         ("temperature", f"{config.loss.temperature:g}"),
         ("strategy", strategy.describe(group.strategy, group.count, group.replicas)),
         ("precision", config.run.precision),

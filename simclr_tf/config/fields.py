@@ -18,6 +18,7 @@ def setting(
     help,
     *,
     basic=False,
+    before=None,
     free=False,
     path=None,
     allowed=None,
@@ -32,6 +33,8 @@ def setting(
         default: the value when nothing is given; its type is the type of the setting.
         help: one or two sentences for `--help`.
         basic: True if most people need to know it: `--help` shows these, `--helpfull` all.
+        before: what older runs were trained with, where that is not the default; or None. A run
+            that does not store the setting means this value.
         free: True if a resumed run may change it (it cannot change the weights).
         path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
             comma-separated list in which NAME=FOLDER may stand.
@@ -44,6 +47,7 @@ def setting(
     metadata = {
         "help": help,
         "basic": basic,
+        "before": before,
         "free": free,
         "path": path,
         "allowed": allowed,
@@ -261,6 +265,46 @@ def build(mode_class, values):
     for name, value in values.items():
         grouped[known[name][0]][name] = value
     return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})
+
+
+def build_stored(mode_class: type, settings: dict) -> ModeConfig:
+    """The config that a stored run was trained with.
+
+    Args:
+        mode_class: config class of the run's mode.
+        settings: the settings in its config.json. Names unknown to this version are left out;
+            missing ones mean what was done before the setting existed.
+    Raises:
+        SettingsError: a value is outside its limits.
+    """
+    fields = fields_of(mode_class)
+    known = {name: value for name, value in settings.items() if name in fields}
+    return build(mode_class, {**settings_before(mode_class), **known})
+
+
+def keep_stored(config: ModeConfig, given: frozenset, settings: dict) -> ModeConfig:
+    """The config of a command that goes on with a stored run.
+
+    A setting whose default has changed since keeps the run's own value, unless the command gives
+    it: the command that started an old run still continues it.
+
+    Args:
+        config: of the command.
+        given: names of the settings that the user gave.
+        settings: the settings in the run's config.json.
+    """
+    values = flatten(config)
+    fields = fields_of(type(config))
+    for name, before in settings_before(type(config)).items():
+        if name not in given and values[name] == fields[name][1].default:
+            values[name] = settings.get(name, before)
+    return build(type(config), values)
+
+
+def settings_before(mode_class: type) -> dict:
+    """{setting name: value} of the settings whose default is not what older runs did."""
+    before = {name: field.metadata["before"] for name, (_, field) in fields_of(mode_class).items()}
+    return {name: value for name, value in before.items() if value is not None}
 
 
 def free_settings(mode_class):

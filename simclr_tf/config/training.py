@@ -13,6 +13,7 @@ class Loss(Section):
     """The contrastive loss."""
 
     loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too.", basic=True, allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
+    objective: str = setting("official", "What is minimised. official: the sum over both directions, twice the logged loss, with the probe's loss and the weight decay, as in the official code. paper: the logged loss (equation 1) once. A run of an earlier version goes on with paper.", allowed=("official", "paper"), before="paper")  # fmt: skip
     temperature: float = setting(0.1, "Divides the cosine similarities. margin does not use it.", basic=True, above=0.0)  # fmt: skip
     hidden_norm: bool = setting(True, "Scale z to unit length before the loss.")
     margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
@@ -32,9 +33,9 @@ class Optimizer(Section):
     learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", basic=True, above=0.0)  # fmt: skip
     learning_rate_scaling: str = setting("linear", "Peak learning rate. linear: base * batch / 256; sqrt: base * sqrt(batch); none: base.", basic=True, allowed=("linear", "sqrt", "none"))  # fmt: skip
     warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", basic=True, minimum=0.0)
-    weight_decay: float = setting(1e-6, "Weight decay. It spares BatchNormalization, biases and the online probe.", basic=True, minimum=0.0)  # fmt: skip
+    weight_decay: float = setting(1e-6, "Weight decay. As in the official code it spares BatchNormalization; lars spares biases too, momentum and adam do not. All three decay the online probe; adamw, lamb and --objective=paper spare it and biases.", basic=True, minimum=0.0)  # fmt: skip
     momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
-    nesterov: bool = setting(False, "Nesterov momentum, for --optimizer=momentum.")
+    nesterov: bool = setting(True, "Nesterov momentum, for --optimizer=momentum (the official code always uses it).", before=False)  # fmt: skip
     ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
     trust_coefficient: float = setting(0.001, "Trust coefficient of LARS (eeta in the official code).", above=0.0)  # fmt: skip
 

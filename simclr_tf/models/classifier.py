@@ -26,5 +26,9 @@ class LinearClassifier(keras.layers.Layer):
     def call(self, h):
         return tf.cast(self.dense(h), tf.float32)
 
+    def penalty(self, decay: float) -> tf.Tensor:
+        """decay / 2 * ||W||^2 of the kernel, float32 []; the bias is not decayed."""
+        return decay * tf.nn.l2_loss(self.dense.kernel)
+
     def get_config(self):
         return {**super().get_config(), **self._settings}

@@ -18,9 +18,26 @@ class SimCLR(StepParts, keras.Model):
     Losses are means over the global batch: each replica back-propagates its mean divided by the
     number of replicas and the optimizer sums the gradients. The online probe is a linear
     classifier on stop_gradient(h); it never changes the encoder's gradients.
+
+    The objective is loss_factor * loss + probe loss + probe_decay / 2 * ||W||^2, W the probe's
+    kernel. The loss is a mean over the views of a pair; the official code adds up both
+    directions, so its factor is 2. Of several pairs (more views) the mean is taken, times the
+    same factor. The logged loss is without the factor.
     """
 
-    def __init__(self, encoder, head, loss, make_views, probe=None, effective_rank=True, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        head,
+        loss,
+        make_views,
+        probe=None,
+        effective_rank=True,
+        *,
+        loss_factor=2.0,
+        probe_decay=0.0,
+        **kwargs,
+    ):
         """Puts the parts together.
 
         Args:
@@ -33,6 +50,9 @@ class SimCLR(StepParts, keras.Model):
                 of those and of local views [n * b, l, l, 3] of another size.
             probe: classifier, h -> logits [b, num_classes], or None for no online probe.
             effective_rank: whether to follow the effective rank of h, in d * d floats of memory.
+            loss_factor: float > 0, weight of the contrastive loss in the objective.
+            probe_decay: L2 of the probe's kernel, in the objective; for optimizers that do not
+                decay it themselves.
             **kwargs: of keras.Model.
         """
         super().__init__(**kwargs)
@@ -41,6 +61,8 @@ class SimCLR(StepParts, keras.Model):
         self.probe = probe
         self.contrastive_loss = loss
         self.make_views = make_views
+        self.loss_factor = loss_factor
+        self.probe_decay = probe_decay
         names = ["loss", *FIGURES]
         if probe is not None:
             names += ["probe_loss", "probe_top_1"]
@@ -73,7 +95,8 @@ class SimCLR(StepParts, keras.Model):
             z = tf.cast(self.head(every_h, training=True), tf.float32)
             loss, figures = self.loss_of(z, batch["label"])
             probe_loss = self.probe_loss(h, batch["label"])
-            objective = self.scaled((loss + probe_loss) / replicas)
+            objective = self.loss_factor * loss + probe_loss + self.probe_penalty()
+            objective = self.scaled(objective / replicas)
         self.update_metrics(loss, figures)
         self.update_rank(h)
         self.apply(tape.gradient(objective, self.trainable_variables), loss, before)
@@ -112,6 +135,12 @@ class SimCLR(StepParts, keras.Model):
         self.running["probe_loss"].update_state(losses)
         self.running["probe_top_1"].update_state(hits)
         return tf.reduce_mean(losses)
+
+    def probe_penalty(self):
+        """The probe's share of the weight decay, float32 []; 0 without one."""
+        if self.probe is None or not self.probe_decay:
+            return 0.0
+        return self.probe.penalty(self.probe_decay)
 
     def update_metrics(self, loss, figures):
         """Adds one step of this replica to the running means; arguments as from `loss_of`."""

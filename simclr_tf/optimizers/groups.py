@@ -9,24 +9,25 @@ NORMALIZATIONS = (
 )
 
 
-def undecayed_variables(*layers):
+def undecayed_variables(*layers, biases: bool = True) -> list:
     """Trainable variables of normalization layers, and biases.
 
     Args:
         *layers: Keras layers or models, built.
+        biases: False leaves the biases out, which are decayed then.
     Returns:
         list of variables, each once, in the order of the layers.
     """
     found = {}
     for root in layers:
         for layer in (root, *root.submodules):
-            for variable in _undecayed_of_layer(layer):
+            for variable in _undecayed_of_layer(layer, biases):
                 found.setdefault(id(variable), variable)
     return list(found.values())
 
 
-def _undecayed_of_layer(layer):
+def _undecayed_of_layer(layer, biases):
     if isinstance(layer, NORMALIZATIONS):
         return layer.trainable_variables
-    bias = getattr(layer, "bias", None)
+    bias = getattr(layer, "bias", None) if biases else None
     return [bias] if isinstance(bias, tf.Variable) and isinstance(layer, keras.layers.Layer) else []

@@ -179,10 +179,9 @@ def _stored_run(run_dir):
     stored = read_json(path)
     check_format(stored, path)
     try:
-        known = config.fields_of(config.Pretrain)
-        settings = {name: value for name, value in stored["settings"].items() if name in known}
         probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
-        return config.build(config.Pretrain, settings), dict(stored["dataset"]), probe_layer
+        pretrain = config.build_stored(config.Pretrain, stored["settings"])
+        return pretrain, dict(stored["dataset"]), probe_layer
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # SettingsError is one
         raise DataError(f"{path} was not written by --mode=pretrain; pass a pretraining run folder.") from error  # fmt: skip
 

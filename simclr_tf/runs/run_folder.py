@@ -3,6 +3,7 @@
 import os
 import platform
 
+from simclr_tf import config as settings_of
 from simclr_tf.data.memory import is_address
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import CHOOSE_ANOTHER, is_leftover, remove_leftovers
@@ -54,6 +55,13 @@ class RunFolder:
     def join(self, *parts):
         """A path inside the folder."""
         return os.path.join(self.path, *parts)
+
+    def stored_settings(self) -> dict:
+        """{setting name: value} of the run that the folder holds, {} for a new folder."""
+        path = self.join("config.json")
+        if not self.path or not tf.io.gfile.exists(path):
+            return {}
+        return read_json(path).get("settings", {})
 
     def claim(self, mode, settings, free, dataset):
         """Makes the folder this run's, or checks that it already is.
@@ -140,6 +148,8 @@ class RunFolder:
                 f"give another {self.flag}."
             )
         old = stored.get("settings", {})
+        if mode in settings_of.MODES:
+            old = {**settings_of.settings_before(settings_of.MODES[mode].config), **old}
         # of images in memory the fingerprint below says that they are others
         differing = sorted(
             name

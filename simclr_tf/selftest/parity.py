@@ -41,7 +41,7 @@ def build(model):
     for variable in encoder.trainable_variables:
         if not float(tf.reduce_max(tf.abs(variable))):  # zero-gamma would hide the branches
             variable.assign(tf.ones_like(variable) * 0.5)
-    simclr = SimCLR(encoder, head, NTXent(TEMPERATURE), views_of, probe)
+    simclr = SimCLR(encoder, head, NTXent(TEMPERATURE), views_of, probe, loss_factor=1.0)
     simclr.compile(optimizer=keras.optimizers.SGD(RATE))
     return simclr
 

@@ -168,7 +168,7 @@ class GradientCache:
         with tf.GradientTape() as tape:
             tape.watch(z)
             loss, figures = self.model.loss_of(z, batch["label"])
-            objective = self.model.scaled(loss / replicas)
+            objective = self.model.scaled(self.model.loss_factor * loss / replicas)
         gradient = tf.reshape(tape.gradient(objective, z), [views, parts, rows, z_dim])
         self.state["z_gradient"].assign(tf.transpose(gradient, [1, 0, 2, 3]))
         self.model.update_metrics(loss, figures)
@@ -181,7 +181,8 @@ class GradientCache:
         z_gradient = tf.gather_nd(own.read_value(), self._places(index))
         with tf.GradientTape() as tape:
             h, z = self._project(views, lambda d: equal_weight_decay(d, index, self.count))
-            probe = self.model.probe_loss(h, label) / (replicas * self.count)
+            probe = self.model.probe_loss(h, label) + self.model.probe_penalty()
+            probe = probe / (replicas * self.count)
             z_part = tf.reduce_sum(z * tf.reshape(z_gradient, z.shape))
             objective = z_part + self.model.scaled(probe)
         self.model.update_rank(h)

@@ -23,14 +23,36 @@ def build_model(config, num_classes, steps):
     encoder, head, probe = build_parts(config, num_classes)
     multi_crop.check_encoder(encoder, config)
     views = multi_crop.make_all_views(config, config.training.num_views)
-    rank = bool(config.training.effective_rank_steps)
-    model = SimCLR(encoder, head, build_loss(config), views, probe, rank)
-    excluded = undecayed_variables(encoder, head)
-    excluded += list(probe.trainable_variables) if probe is not None else []
+    official = config.loss.objective == "official"
+    lars = config.optimizer.optimizer == "lars"
+    model = SimCLR(
+        encoder,
+        head,
+        build_loss(config),
+        views,
+        probe,
+        effective_rank=bool(config.training.effective_rank_steps),
+        loss_factor=2.0 if official else 1.0,
+        probe_decay=config.optimizer.weight_decay if official and lars else 0.0,
+    )
+    excluded = _undecayed(config, encoder, head, probe)
     model.compile(optimizer=make_optimizer(config.optimizer, length.learning_rate(steps), excluded))
     model.optimizer.build(model.trainable_variables)
     model.skips_non_finite = config.training.on_nan == "skip"
     return model
+
+
+def _undecayed(config, encoder, head, probe):
+    """The variables that the optimizer does not decay.
+
+    The official code adds the decay of every variable outside BatchNormalization to the loss for
+    momentum and adam; under lars the optimizer decays kernels only, and the loss the probe's.
+    """
+    official = config.loss.objective == "official"
+    if official and config.optimizer.optimizer in ("momentum", "adam"):
+        return undecayed_variables(encoder, head, biases=False)
+    of_probe = [] if probe is None else list(probe.trainable_variables)
+    return undecayed_variables(encoder, head) + of_probe
 
 
 def build_loss(config):

@@ -30,7 +30,7 @@ def views_of_step(run_dir, step):
     stored = read_json(os.path.join(run_dir, "config.json"))
     if stored.get("mode") != "pretrain":
         raise DataError(f"{run_dir} is not the folder of a pretraining run; give one.")
-    run = config.build(config.Pretrain, stored["settings"])
+    run = config.build_stored(config.Pretrain, stored["settings"])
     source = sources.open_source(run.data, "train", run.run.seed)
     count = run.training.num_views
     batch = run.training.global_batch_size

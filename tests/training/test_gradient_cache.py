@@ -141,7 +141,7 @@ def ghost_reference(model, separate=False):
                 seen[id(norm)].append(pair)
         first, second = (tf.concat(z, axis=0) for z in zip(*found))
         z = tf.concat([first, tf.roll(second, ROWS if separate else 0, axis=0)], axis=0)
-        loss = model.contrastive_loss(z) + probe_loss
+        loss = model.loss_factor * model.contrastive_loss(z) + probe_loss
     gradients = tape.gradient(loss, model.trainable_variables)
     means = [np.mean(seen[id(norm)], axis=0) for norm in norms]
     return np.concatenate([g.numpy().ravel() for g in gradients]), means
