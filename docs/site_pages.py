@@ -190,7 +190,10 @@ def library_page():
                 for room in homes
                 if home.startswith(room)
             ]
-            groups[max(fitting)[1]].append(f"::: {home}.{name}")
+            group = groups[max(fitting)[1]]
+            group.append(f"::: {home}.{name}")
+            if home.startswith("simclr_tf.library") and name in settings.MODES:
+                group.append(f"Keywords: [the settings of `{name}`](settings/{name}.md).")
     parts = [
         "# Library",
         "`import simclr_tf` offers these names. Each is imported when it is first used, so the "
