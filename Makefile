@@ -4,11 +4,12 @@ RUN = runs/demo
 RUN_PYTHON = $(VENV)/bin/python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test docs clean
+.PHONY: help setup demo test test-all docs clean
 
 help:
 	@echo 'make demo    pretrain on handwritten digits, evaluate, export, report: into $(RUN)'
-	@echo 'make test    run the tests'
+	@echo 'make test    run the tests, all but the slow ones'
+	@echo 'make test-all  run every test'
 	@echo 'make docs    build the site of docs/ into site/; a warning is an error'
 	@echo 'make setup   only install requirements.txt into $(VENV)'
 	@echo 'make clean   remove $(RUN)'
@@ -23,8 +24,14 @@ demo: setup
 	$(RUN_PYTHON) -m simclr_tf --mode=export --checkpoint=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
 
+# A file stays in one process, which has built what its tests share; the longest files start first.
+PROCESSES = -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	@$(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(RUN_PYTHON) -m pytest $(PROCESSES) -m 'not slow' $(TESTS)
+
+test-all: setup
+	@$(RUN_PYTHON) -m pytest $(PROCESSES) $(TEST_OPTIONS) $(TESTS)
 
 # An environment of its own: the site needs no TensorFlow, and the tests need no site.
 DOCS_VENV = .venv-docs

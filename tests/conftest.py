@@ -10,21 +10,33 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 
-from simclr_tf.distribution import strategy
-from simclr_tf.stack import tf
-from tests import forking
+from tests import reporting
+
+
+def pytest_addoption(parser):
+    reporting.add_options(parser)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than about ten seconds")
+    config.pluginmanager.register(reporting.Reporting(config))
+    if reporting.is_leader(config):  # it runs no test
+        return
+    from simclr_tf.stack import tf
+
     four = [tf.config.LogicalDeviceConfiguration()] * 4
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], four)
     # a quarter of a tiny training is optimizing its graph; processes that tests start still do it
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+def pytest_collection_modifyitems(items):
+    reporting.longest_first(items)
+
+
 def mirrored(replicas):
     """A MirroredStrategy over the first logical CPUs."""
+    from simclr_tf.distribution import strategy
+
     return strategy.mirrored([f"CPU:{i}" for i in range(replicas)])
 
 
@@ -41,5 +53,7 @@ def four_replicas():
 @pytest.fixture(scope="session")
 def launcher():
     """Starts command lines in processes that need no seconds to import TensorFlow."""
+    from tests import forking
+
     with forking.Launcher() as one:
         yield one

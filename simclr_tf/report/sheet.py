@@ -55,10 +55,13 @@ def sheet_rows(source, config, count):
     original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     rows = [("original", original["images"].numpy())]
     for name, changed in variants(plain, size, source.channels == channels.RGB):
-        rows.append((name, make_views(changed, size, seed)(crops).numpy()[:count]))
+        made = make_views(changed, size, seed, jit_compile=False)(crops)
+        rows.append((name, made.numpy()[:count]))
     if views != plain:
         alone = dataclasses.replace(views, operators="")
-        rows.append(("AutoAugment", make_views(alone, size, seed)(whole).numpy()[:count]))
+        rows.append(
+            ("AutoAugment", make_views(alone, size, seed, jit_compile=False)(whole).numpy()[:count])
+        )
     made = multi_crop.make_all_views(config, 2)(whole)
     pair, local = made if isinstance(made, tuple) else (made, None)
     used = " + ".join(listed(views.operators)) or "no operator"

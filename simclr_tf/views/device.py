@@ -10,7 +10,7 @@ WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the dev
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
 
 
-def make_views(views, image_size, seed, num_views=2, form="auto"):
+def make_views(views, image_size, seed, num_views=2, form="auto", jit_compile=True):
     """Builds the function from a batch to its views.
 
     Args:
@@ -19,6 +19,7 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         seed: int, the run's seed.
         num_views: int, v, or the range of the numbers of v views.
         form: "switch" (fastest on a CPU), "select" (for accelerators) or "auto".
+        jit_compile: compile with XLA; False where it runs once and compiling would take longer.
     Returns:
         a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first; with
         "view" int32 [b] in the batch, [b, s, s, 3], that view of each image. `batch` is a dict of
@@ -33,13 +34,13 @@ def make_views(views, image_size, seed, num_views=2, form="auto"):
         SettingsError: `views.auto_augment` needs tensorflow-addons, and it is not installed.
     """
     policy.wanted(views)  # refused here, before any work, if it cannot be had
-    compiled = _compiled(views, image_size, seed, num_views, form)
+    compiled = _function(views, image_size, seed, num_views, form, jit_compile)
     names = ("images", "id", "epoch", "view", "boxes")
     return lambda batch: compiled({name: batch[name] for name in names if name in batch})
 
 
 @functools.lru_cache(maxsize=32)  # traced and compiled once for all trainings of a process
-def _compiled(views, image_size, seed, num_views, form):
+def _function(views, image_size, seed, num_views, form, jit_compile):
     """The function of `make_views` for a batch without other entries; same arguments."""
 
     def build(batch):
@@ -52,7 +53,7 @@ def _compiled(views, image_size, seed, num_views, form):
             finished = warp.warp(finished, *warp.draw(views, seed, rows))
         return finished
 
-    return tf.function(build, jit_compile=True, autograph=False)
+    return tf.function(build, jit_compile=jit_compile, autograph=False)
 
 
 def _recipe(batch, rows, views, image_size, seed, form):

@@ -12,6 +12,8 @@ from simclr_tf import errors
 from simclr_tf.config import MODES
 from tests.docs.pages import MARKS, PAGES, ROOT, blocks, read
 
+pytestmark = pytest.mark.one_stack
+
 FLAGS = {name for mode in MODES.values() for name in mode.settings}
 FRONT = {"mode", "preset", "help", "helpfull", "version"}
 
@@ -32,7 +34,7 @@ def check_command(line):
     """Fails unless a line of a sh block could be run."""
     words = shlex.split(line)
     if words[0] == "make":
-        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert words[1] in targets, line
     elif words[0] in ("simclr-tf", "python") and "simclr_tf" in words[:3] + words[:1]:
         try:
@@ -82,7 +84,13 @@ def test_every_flag_that_a_sentence_names_exists(page):
     text = re.sub(r"```.*?^```|`run\.py[^`]*`", "", read(page), flags=re.S | re.M)
     for name in re.findall(r"`[^`]*?--(\w+)", text):
         bare = name[2:] if name.startswith("no") else name
-        elsewhere = ("logdir", "output", "json")  # of TensorBoard and of the benchmarks
+        elsewhere = (
+            "logdir",
+            "output",
+            "json",
+            "show",
+            "record",
+        )  # TensorBoard, benchmarks, pytest
         assert name in FLAGS | FRONT or bare in FLAGS or name in elsewhere, name
 
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.one_stack
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 PACKAGE_OF_MODULE = {
@@ -244,13 +246,13 @@ def test_ci_tests_both_stacks_and_fails_if_either_fails(checkout):
     assert good.returncode == 0
     assert "PYTHON=python3.11" in good.stdout and "PYTHON=python3.12" in good.stdout
     assert "VENV=.venv-py3.11" in good.stdout and "VENV=.venv-py3.12" in good.stdout
-    tests = re.findall("^make .* test .*", good.stdout, re.M)
+    tests = re.findall("^make .* test-all .*", good.stdout, re.M)
     for line, other in zip(tests, ("3.12", "3.11")):
         assert line.endswith(f"other: {checkout}/.venv-py{other}/bin/python")
     for version in ("3.11", "3.12"):
         bad = run_ci(checkout, failing=f"PYTHON=python{version}")
         assert bad.returncode == 1 and f"FAILED on Python {version}" in bad.stdout
-        assert bad.stdout.count("make --no-print-directory test") == 2, "both are tested"
+        assert bad.stdout.count("make --no-print-directory test-all") == 2, "both are tested"
 
 
 def test_ci_says_loudly_that_the_second_python_is_missing(checkout):

@@ -60,6 +60,7 @@ def drawn_commands(rng):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_wrong_values_are_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     commands = drawn_commands(random.Random(0))

@@ -102,7 +102,9 @@ def assert_same_run(one, two):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, kills", [("folder", 21), ("streamed", 2)])
+@pytest.mark.parametrize(
+    "kind, kills", [pytest.param("folder", 21, marks=pytest.mark.one_stack), ("streamed", 2)]
+)
 def test_kills_at_any_moment_change_nothing(tmp_path, launcher, kind, kills):
     changes = {"cache_dataset": False, "data_dir": tmp_path / "tfds"}
     if kind == "folder":

@@ -138,6 +138,7 @@ def test_the_export_takes_arrays_and_no_bytes(trained, capsys):
         assert "[batch, height, width, 4], 4 channels" in file.read()
 
 
+@pytest.mark.slow
 def test_probe_transfer_pictures_and_tflite_take_the_channels(trained, tmp_path):
     images, run_dir = trained
     common = {"checkpoint": run_dir, "eval_batch_size": 8}
