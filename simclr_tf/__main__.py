@@ -11,7 +11,8 @@ import sys
 import traceback
 
 from simclr_tf.config import MODES
-from simclr_tf.errors import PreemptedError
+from simclr_tf.distribution import stopping
+from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.flags import failures, terminal
 from simclr_tf.flags.parse import parse
 from simclr_tf.flags.places import check_places
@@ -66,7 +67,7 @@ def leave(exit_code):
     A stopped one ends without the interpreter's own clearing up, in which the thread pools that
     TensorFlow keeps for its workers may print a traceback below the sentence.
     """
-    if exit_code == PreemptedError.exit_code:
+    if exit_code in (PreemptedError.exit_code, InterruptedRunError.exit_code):
         atexit._run_exitfuncs()  # temporary folders go
         sys.stdout.flush()
         sys.stderr.flush()
@@ -76,6 +77,7 @@ def leave(exit_code):
 
 def run_and_exit():
     """Runs the command line of this process and ends it: the command `simclr-tf`."""
+    stopping.watch_keyboard()
     try:
         exit_code = _exit_code()
         sys.stdout.flush()

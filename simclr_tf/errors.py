@@ -48,6 +48,12 @@ class PreemptedError(UserError):
     exit_code = 75
 
 
+class InterruptedRunError(PreemptedError):
+    """Ctrl-C stopped the run, which saved its state; the same command resumes it."""
+
+    exit_code = 130
+
+
 class WorkerLostError(PreemptedError):
     """Another process of the run is gone; the same command goes on from the last checkpoint."""
 

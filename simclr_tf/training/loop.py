@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 
-from simclr_tf.distribution.stopping import StopRequest
+from simclr_tf.distribution.stopping import KEYBOARD, StopRequest
 from simclr_tf.distribution.workers import distributed
-from simclr_tf.errors import PreemptedError
+from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import no_autograph, tf
 
@@ -71,7 +71,7 @@ class StepRunner:
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Attributes: steps_per_execution, most steps of one call to the device; stop, a StopRequest,
-    by default one for SIGTERM."""
+    by default one without a time limit."""
 
     steps_per_execution: int = 1
     stop: StopRequest = None
@@ -95,7 +95,8 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
     Raises:
         DivergedError: see FaultWatch.look; the last good checkpoint is kept.
-        PreemptedError: SIGTERM arrived or the time is over; the state of this step is saved.
+        PreemptedError: a signal asked for a stop (InterruptedRunError: Ctrl-C) or the time is over; the
+            state of this step is saved.
     """
     step = start_step
     logs = {}
@@ -115,7 +116,8 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
             if saving:
                 _save(runner.model, checkpoints, step, step == steps.total, regular)
             if reason and step < steps.total:
-                raise PreemptedError(
+                stopped = InterruptedRunError if reason.startswith(KEYBOARD) else PreemptedError
+                raise stopped(
                     f"stopped by {reason} after step {step} of {steps.total}, state saved; "
                     "run the same command again to go on."
                 )
