@@ -1,6 +1,7 @@
 """`--mode=data_service`: a dispatcher or a worker that prepares batches for trainings elsewhere."""
 
 import signal
+import sys
 import threading
 
 from simclr_tf.distribution.data_service import start_server
@@ -21,6 +22,11 @@ def run(config, given=frozenset()):
     signal.signal(signal.SIGTERM, lambda signum, frame: stopped.set())
     server, address = start_server(settings)
     print(f"tf.data service: {settings.role} at {address}", flush=True)
+    print(
+        "warning: whoever reaches this port can read and write your files; it has no password",
+        file=sys.stderr,
+        flush=True,
+    )
     while not stopped.wait(1.0):  # a wait without end would not hear signals
         pass
     del server

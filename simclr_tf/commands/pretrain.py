@@ -30,11 +30,20 @@ def run(config, given=frozenset()):
     if stored:
         config = settings_of.keep_stored(config, given, stored)
     multi_crop.check(config, config.training.cached_batch_size)
-    group = strategy.make_group(config.run, config.workers)
+    group = strategy.make_group(config.run, config.workers, _agreed(config))
     if config.run.dry_run:
         return _run(config, given, group)
     with group.lasting():
         return _run(config, given, group)
+
+
+def _agreed(config):
+    """The settings that must be the same on all workers: all but places and who is who."""
+    return {
+        name: getattr(getattr(config, section), name)
+        for name, (section, field) in settings_of.fields_of(type(config)).items()
+        if section != "workers" and field.metadata["path"] is None and name != "data_service"
+    }
 
 
 def _run(config, given, group):

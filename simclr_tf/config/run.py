@@ -31,6 +31,7 @@ class Workers(Section):
     workers: str = setting("", "host:port of every process of the run, comma-separated, the chief first. Start the same command on each. The environment variable TF_CONFIG may say it instead.", free=True)  # fmt: skip
     worker_index: int = setting(-1, "Position of this process in --workers. Worker 0 is the chief, which writes the run folder.", minimum=-1, free=True)  # fmt: skip
     workers_wait: int = setting(600, "Seconds to wait at the start for all workers.", minimum=1, maximum=86400, free=True)  # fmt: skip
+    bind: str = setting("", "Address on which this process waits for the other workers, such as 0.0.0.0 for all networks. The default is its own address of --workers.", free=True)  # fmt: skip
 
     @property
     def addresses(self):
@@ -53,6 +54,7 @@ class DataServiceSettings(Section):
     port: int = setting(5050, "Port to listen on; 0 takes a free port and prints it.", basic=True, minimum=0, maximum=65535)  # fmt: skip
     dispatcher: str = setting("", "For a worker: the address of its dispatcher, such as grpc://host:5050.", basic=True)  # fmt: skip
     worker_address: str = setting("", "For a worker: host:port at which the training reaches it. Empty: localhost, for a training on this machine.", basic=True)  # fmt: skip
+    bind: str = setting("", "0.0.0.0 starts the server. It listens on every network of this machine, without a password, and runs any graph that it is sent; a firewall must protect --port.", allowed=("", "0.0.0.0"))  # fmt: skip
 
     def check(self):
         if self.role == "worker" and not self.dispatcher:

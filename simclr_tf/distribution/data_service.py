@@ -164,8 +164,15 @@ def start_server(settings):
     Returns:
         (server, which lives as long as it is held; its address grpc://host:port).
     Raises:
-        SettingsError: the dispatcher cannot be reached, or the port is in use.
+        SettingsError: `bind` is not given, the dispatcher cannot be reached, or the port is in use.
     """
+    if not settings.bind:
+        raise SettingsError(
+            "a tf.data server listens on every network of this machine, without a password, and "
+            "runs any graph that it is sent, with access to your files; TensorFlow cannot limit it "
+            f"to this machine. Close port {settings.port} to others by a firewall or a private "
+            "network, then add --bind=0.0.0.0."
+        )
     _check_free(settings.port)
     service = tf.data.experimental.service
     try:

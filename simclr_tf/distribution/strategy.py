@@ -23,11 +23,13 @@ def make_strategy(run):
     return _set_up(run, lambda: _tpu(run) if run.use_tpu else _local(run))
 
 
-def make_group(run, settings):
+def make_group(run, settings, agreed=None):
     """Sets up the devices of this process and connects it to the others, if there are any.
 
     Args:
-        run: config.Run; settings: config.Workers.
+        run: config.Run.
+        settings: config.Workers.
+        agreed: {name: value} of settings that must be the same on all workers.
     Returns:
         workers.WorkerGroup; its strategy is that of `make_strategy`, or MultiWorkerMirroredStrategy. For
         a dry run it is not connected and holds the devices of this process alone.
@@ -46,7 +48,9 @@ def make_group(run, settings):
     if run.dry_run:
         return workers.WorkerGroup(_set_up(run, lambda: _local(run)), found)
     wait = settings.workers_wait
-    return _set_up(run, lambda: workers.connect(found, run.logical_cpus, wait))
+    return _set_up(
+        run, lambda: workers.connect(found, run.logical_cpus, wait, agreed, settings.bind)
+    )
 
 
 def _set_up(run, make):

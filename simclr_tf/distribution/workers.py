@@ -150,13 +150,15 @@ def distributed(strategy, batches):
     return strategy.experimental_distribute_dataset(batches)
 
 
-def connect(cluster, logical_cpus=0, wait=600):
+def connect(cluster, logical_cpus=0, wait=600, agreed=None, bind=""):
     """Joins the other workers; call it before any other TensorFlow work.
 
     Args:
         cluster: Cluster of several processes, which use equal numbers of devices.
         logical_cpus: how many CPU devices to use where there is no GPU; 0: one.
         wait: seconds until all must have come up.
+        agreed: {name: value} of settings that must be the same on all.
+        bind: address to listen on until all are there, see `rendezvous.meet`.
     Returns:
         WorkerGroup.
     Raises:
@@ -164,7 +166,14 @@ def connect(cluster, logical_cpus=0, wait=600):
         WorkerLostError: the others did not come up, or are gone again.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
-    meet(cluster, gpus or max(1, logical_cpus), wait)
+    same = {"devices": gpus or max(1, logical_cpus), "tensorflow": tf.__version__}
+    meet(cluster, {**same, **(agreed or {})}, wait, bind)
+    print(
+        f"worker {cluster.index}: TensorFlow serves at port "
+        f"{cluster.addresses[cluster.index].rpartition(':')[2]} of every network of this machine, "
+        "without encryption or a password; keep it inside a network that you trust",
+        flush=True,
+    )
     try:
         group = WorkerGroup(
             _strategy(_resolver(cluster, gpus), 0 if gpus else logical_cpus), cluster

@@ -42,7 +42,15 @@ SETTINGS = {
 
 def started(*flags):
     """(process of --mode=data_service, its address) once it says that it serves."""
-    command = [sys.executable, "-m", "simclr_tf", "--mode=data_service", "--port=0", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "simclr_tf",
+        "--mode=data_service",
+        "--port=0",
+        "--bind=0.0.0.0",
+        *flags,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     assert line.startswith("tf.data service: "), line
@@ -208,8 +216,10 @@ def test_npy_files_are_refused(images):
     "flags, words",
     [
         (["--role=worker"], "--dispatcher=grpc://host:5050"),
-        (["--role=worker", "--dispatcher=here"], "not of the form"),
+        (["--role=worker", "--dispatcher=here", "--bind=0.0.0.0"], "not of the form"),
         (["--role=server"], "one of dispatcher, worker"),
+        ([], "without a password, and runs any graph"),
+        (["--bind=127.0.0.1"], "0.0.0.0"),
         (["--port=70000"], "at most 65535"),
     ],
 )
@@ -221,7 +231,8 @@ def test_wrong_flags_of_the_mode_are_one_sentence(flags, words, capsys):
 
 def test_a_port_in_use_is_one_sentence(service, capsys):
     address, _ = service
-    assert main(["--mode=data_service", f"--port={address.rpartition(':')[2]}"]) == 2
+    port = address.rpartition(":")[2]
+    assert main(["--mode=data_service", "--bind=0.0.0.0", f"--port={port}"]) == 2
     assert "choose another --port" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import socket
+import threading
 import time
 
 import numpy as np
@@ -188,6 +189,15 @@ def test_a_stop_is_agreed_on_every_few_steps(monkeypatch):
     assert found == [""] * 5 + ["SIGTERM of worker 1"] + [""]
 
 
+ONE = {"devices": 1}
+
+
+def hello(cluster):
+    """The line that a worker says to the chief."""
+    content = {"token": rendezvous.token_of(cluster), "index": cluster.index, "agreed": ONE}
+    return json.dumps(content)
+
+
 def together(*calls):
     """Runs rendezvous.meet with the arguments of each call in a thread; returns what it raised."""
 
@@ -205,13 +215,13 @@ def together(*calls):
 def test_workers_wait_for_each_other():
     addresses = tuple(free_addresses(3))
     clusters = [Cluster(addresses, index) for index in range(3)]
-    assert together(*((cluster, 1, 20) for cluster in clusters)) == [None] * 3
+    assert together(*((cluster, ONE, 20) for cluster in clusters)) == [None] * 3
 
 
 def test_who_does_not_come_is_told_in_time():
     addresses = tuple(free_addresses(3))
     began = time.monotonic()
-    chief, other = together((Cluster(addresses, 0), 1, 1), (Cluster(addresses, 2), 1, 1))
+    chief, other = together((Cluster(addresses, 0), ONE, 1), (Cluster(addresses, 2), ONE, 1))
     assert time.monotonic() - began < 10
     assert f"after 1 s worker 1 ({addresses[1]}) is not there" in str(chief)
     assert "is not there" in str(other) and chief.exit_code == other.exit_code == 75
@@ -220,29 +230,97 @@ def test_who_does_not_come_is_told_in_time():
 def test_one_that_comes_and_dies_is_waited_for():
     addresses = tuple(free_addresses(3))
     host, _, port = addresses[0].rpartition(":")
-    said = json.dumps({"workers": list(addresses), "devices": 1, "index": 1})
+    said = hello(Cluster(addresses, 1))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        chief = pool.submit(together, (Cluster(addresses, 0), 1, 4))
+        chief = pool.submit(together, (Cluster(addresses, 0), ONE, 4))
         for _ in range(100):
             with contextlib.suppress(ConnectionRefusedError):
                 with socket.create_connection((host, int(port))) as visitor:
                     visitor.sendall(f"{said}\n".encode())
                 break
             time.sleep(0.02)  # until the chief listens
-        (other,) = together((Cluster(addresses, 2), 1, 2))
+        (other,) = together((Cluster(addresses, 2), ONE, 2))
     assert f"worker 1 ({addresses[1]}) is not there" in str(chief.result()[0])
     assert "is not there" in str(other)
 
 
 def test_workers_with_other_devices_are_refused():
     addresses = tuple(free_addresses(2))
-    for error in together((Cluster(addresses, 0), 1, 20), (Cluster(addresses, 1), 2, 20)):
+    two = {"devices": 2}
+    for error in together((Cluster(addresses, 0), ONE, 20), (Cluster(addresses, 1), two, 20)):
         assert isinstance(error, SettingsError)
-        assert "worker 0 runs 1 devices" in str(error) and "another one 2 devices" in str(error)
+        assert "worker 0 and worker 1 differ: devices=1 and 2" in str(error)
+
+
+def test_workers_with_other_workers_are_told():
+    addresses = tuple(free_addresses(3))
+    others = (addresses[0], addresses[2])
+    chief, other = together((Cluster(addresses[:2], 0), ONE, 2), (Cluster(others, 1), ONE, 20))
+    assert "is not there" in str(chief)
+    assert "was not started with --workers=" in str(other) and isinstance(other, SettingsError)
+
+
+def test_strangers_neither_end_nor_delay_nor_replace_a_worker():
+    addresses = tuple(free_addresses(3))
+    host, _, port = addresses[0].rpartition(":")
+    true = json.loads(hello(Cluster(addresses, 1)))
+    lines = [
+        b'{"index": 1}',
+        b"[" * 60_000,
+        b"GET / HTTP/1.1",
+        b"\x00\xff\xfe",
+        json.dumps({**true, "token": "0" * 64}).encode(),
+        *(json.dumps({**true, "index": i}).encode() for i in (0, -1, 3, True, "1", 1.0, None)),
+        b"x" * 200_000,
+    ]
+    held = []
+
+    def visit():
+        for line in lines:
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    held.append(socket.create_connection((host, int(port)), 5))
+                    held[-1].sendall(line + b"\n")
+                    break
+                time.sleep(0.02)  # until the chief listens
+        held.append(socket.create_connection((host, int(port)), 5))  # and one says nothing
+
+    strangers = threading.Thread(target=visit)
+    strangers.start()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        chief = pool.submit(together, (Cluster(addresses, 0), ONE, 60))
+        strangers.join()
+        began = time.monotonic()
+        others = together((Cluster(addresses, 1), ONE, 20), (Cluster(addresses, 2), ONE, 20))
+        assert others == [None, None] and chief.result() == [None]
+    assert time.monotonic() - began < rendezvous._PATIENCE  # nobody waited for the silent one
+    for one in held:
+        one.close()
+
+
+def test_the_first_worker_of_an_index_stays():
+    addresses = tuple(free_addresses(3))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        chief = pool.submit(together, (Cluster(addresses, 0), ONE, 60))
+        first = pool.submit(together, (Cluster(addresses, 1), ONE, 60))
+        time.sleep(1.0)
+        second = socket.create_connection(addresses[0].split(":"), 5)
+        second.sendall(hello(Cluster(addresses, 1)).encode() + b"\n")
+        assert json.loads(second.makefile().readline()) == "taken"
+        assert together((Cluster(addresses, 2), ONE, 20)) == [None]
+        assert first.result() == chief.result() == [None]
+
+
+def test_a_loopback_address_is_open_to_this_machine_only():
+    (address,) = free_addresses(1)
+    with rendezvous._listen(Cluster((address, "127.0.0.1:9"), 0), "") as server:
+        assert server.getsockname()[0] == "127.0.0.1"
+    with rendezvous._listen(Cluster((address, "127.0.0.1:9"), 0), "0.0.0.0") as server:
+        assert server.getsockname()[0] == "0.0.0.0"
 
 
 def test_a_taken_port_is_one_sentence():
     with socket.create_server(("", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(SettingsError, match=f"worker 0 cannot listen at {address}"):
-            rendezvous.meet(Cluster((address, "127.0.0.1:9"), 0), 1, 1)
+            rendezvous.meet(Cluster((address, "127.0.0.1:9"), 0), ONE, 1)
