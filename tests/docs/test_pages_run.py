@@ -31,6 +31,14 @@ SMALL = {
     ],
     "transfer": ["--train_batch_size=8"],
 }
+
+
+def simple_settings(flags):
+    """{name: value} of flags such as --train_steps=3."""
+    pairs = [flag.lstrip("-").split("=") for flag in flags]
+    return {name: float(value) if "." in value else int(value) for name, value in pairs}
+
+
 ELSEWHERE = ("make ", ". ", "python -m pytest", "python -m benchmarks")  # see test_pages.py
 
 WRITE_OFFICIAL = """
@@ -44,6 +52,15 @@ prefix = "release/saved_model/model.ckpt-0"
 write_official(prefix, encoder)
 tf.compat.v1.train.update_checkpoint_state("release/saved_model", prefix)
 """
+
+
+SMALL_PRETRAINING = """
+import simclr_tf
+whole = simclr_tf.pretrain
+def small(*arguments, **settings):
+    return whole(*arguments, **(settings if "train_steps" in settings else {**SMALL, **settings}))
+simclr_tf.pretrain = small
+""".replace("SMALL", repr(simple_settings(SMALL["pretrain"])))
 
 
 def made_small(line, *more):
@@ -87,7 +104,8 @@ class Place:
     def run_page(self, page):
         for block in blocks(page):
             if block.language == "python" and block.mark != "not run":
-                self.run(with_shapes_checked(block.text))
+                code = with_shapes_checked(block.text)
+                self.run(SMALL_PRETRAINING + code if "simclr_tf.pretrain(" in code else code)
             if block.language == "sh" and block.mark in ("", "plan only"):
                 more = ["--dry_run"] if block.mark else []
                 for line in block.commands:
