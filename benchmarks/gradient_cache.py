@@ -37,8 +37,14 @@ def measure(batch, micro, steps):
     data = {"images": images, "label": tf.zeros([batch], tf.int32)}
     step = model.train_step
     if micro:
-        shape = (batch // micro, 2, micro, 128)
-        step = GradientCache(model, tf.distribute.get_strategy(), shape).run
+        step = GradientCache(
+            model,
+            tf.distribute.get_strategy(),
+            micro_batches=batch // micro,
+            num_views=2,
+            rows=micro,
+            z_dim=128,
+        ).run
     step = tf.function(step)
     with timing.PeakMemory() as memory:
         seconds = timing.cpu_seconds(lambda: step(data), steps + 1)

@@ -52,14 +52,16 @@ def make_step(case):
         b = n // case["replicas"]
         local = tf.concat([z[:b], z[n : n + b]], 0)
         images = tf.range(2 * n) % n
-        form = anchors.make_form(temperature, True)
-        blocks = ours.row_blocks(2 * b, 2 * n)
+        anchor_block, key_block = ours.row_blocks(2 * b, 2 * n)
+        options = {
+            "softmax": anchors.make_softmax(temperature, unit=True),
+            "anchor_block": anchor_block,
+            "key_block": key_block,
+        }
         mine = tf.concat([images[:b], images[n : n + b]], 0)
-        losses, normalisers, pulls, _ = rows.forward(local, mine, z, images, form, blocks)
+        losses, normalisers, pulls, _ = rows.forward(local, mine, z, images, **options)
         everywhere = tf.tile(normalisers, [case["replicas"]])  # any values: only time counts
-        gradient = rows.backward(
-            (local, mine, normalisers), (z, images, everywhere), pulls, form, blocks
-        )
+        gradient = rows.backward(local, mine, normalisers, pulls, z, images, everywhere, **options)
         return tf.reduce_mean(losses), gradient
 
     def figures(z):

@@ -1,11 +1,18 @@
 """What all contrastive losses share: settings, normalisation, the Keras config round trip."""
 
 import functools
+from typing import Any, Dict, Optional, Tuple
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics
 from simclr_tf.losses.kernels import norms, replicas
 from simclr_tf.stack import keras, tf
+
+
+def check_temperature(temperature: float):
+    """Raises SettingsError unless the temperature is above 0 and finite."""
+    if not 0.0 < temperature < float("inf"):
+        raise SettingsError(f"temperature={temperature} is not above 0 and finite; start from 0.1.")
 
 
 class ContrastiveLoss:
@@ -33,10 +40,15 @@ class ContrastiveLoss:
     needs_labels = False
 
     def __init__(
-        self, temperature=0.1, hidden_norm=True, block_size=0, jit_compile=False, name=None
+        self,
+        temperature: float = 0.1,
+        *,
+        hidden_norm: bool = True,
+        block_size: int = 0,
+        jit_compile: bool = False,
+        name: Optional[str] = None,
     ):
-        if not 0.0 < temperature < float("inf"):
-            raise SettingsError(f"temperature={temperature} is not above 0; start from 0.1.")
+        check_temperature(temperature)
         if block_size < -1 or (block_size > 0 and block_size % 2):
             raise SettingsError(
                 f"loss_block_size={block_size} is not allowed: give an even number of rows, 0 to "
@@ -49,7 +61,7 @@ class ContrastiveLoss:
         self.name = name or type(self).__name__
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is faster
-    def __call__(self, z, labels=None):
+    def __call__(self, z: tf.Tensor, labels: Optional[tf.Tensor] = None) -> tf.Tensor:
         """The loss.
 
         Args:
@@ -62,7 +74,9 @@ class ContrastiveLoss:
             return self.mean_loss(self.prepare(z), labels, replicas.replica_context())
 
     @tf.autograph.experimental.do_not_convert
-    def with_figures(self, z, labels=None):
+    def with_figures(
+        self, z: tf.Tensor, labels: Optional[tf.Tensor] = None
+    ) -> Tuple[tf.Tensor, Dict[str, tf.Tensor]]:
         """The loss, and what the same similarities say about the batch.
 
         The NT-Xent losses take both from one sweep over the similarities.
@@ -101,7 +115,7 @@ class ContrastiveLoss:
         return _compiled(function) if self.jit_compile else function
 
     def row_blocks(self, anchors, keys):
-        """Rows of anchors and of keys per tile of a row-by-row kernel."""
+        """Anchors and keys per tile of a row-by-row kernel: (anchor_block, key_block)."""
         if self.block_size > 0:
             return self.block_size, 2 * self.block_size
         if self.block_size == 0:
@@ -110,13 +124,13 @@ class ContrastiveLoss:
             return anchors, keys
         raise SettingsError("loss_block_size=-1 needs a static batch size; give 0.")
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
         """The arguments of the constructor."""
         names = ("temperature", "hidden_norm", "block_size", "jit_compile", "name")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Dict[str, Any]) -> "ContrastiveLoss":
         """A loss with the arguments of get_config."""
         return cls(**config)
 

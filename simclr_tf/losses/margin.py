@@ -1,5 +1,7 @@
 """The margin triplet loss, one of those that the paper compares NT-Xent with (Table 2, Table 4)."""
 
+from typing import Any, Dict, Optional
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import base
 from simclr_tf.losses.kernels import pairwise
@@ -10,17 +12,42 @@ from simclr_tf.losses.pairs import PairwiseLoss
 class MarginTriplet(PairwiseLoss):
     """max(s- - s+ + margin, 0), s = cosine; see `PairwiseLoss`.
 
-    `temperature` plays no part in the loss; it scales the entropy among the metrics. The paper's
-    margins are 0, 0.4, 0.8 and 1.6.
+    The paper's margins are 0, 0.4, 0.8 and 1.6.
+
+    Args:
+        margin: by how much the positive must be more similar, >= 0.
+        semi_hard: use the one semi-hard negative instead of the mean over all.
+        temperature: scales the entropy among the metrics; the loss does not use it.
+        hidden_norm: l2-normalise z inside.
+        block_size: see `ContrastiveLoss`.
+        jit_compile: see `ContrastiveLoss`.
+        name: of the loss.
     """
 
-    def __init__(self, margin=0.8, semi_hard=False, **kwargs):
-        super().__init__(semi_hard, **kwargs)
+    def __init__(
+        self,
+        margin: float = 0.8,
+        *,
+        semi_hard: bool = False,
+        temperature: float = 0.1,
+        hidden_norm: bool = True,
+        block_size: int = 0,
+        jit_compile: bool = False,
+        name: Optional[str] = None,
+    ):
         if not 0.0 <= margin < float("inf"):
-            raise SettingsError(f"margin={margin} is not at least 0; start from 0.8.")
+            raise SettingsError(f"margin={margin} is below 0 or not finite; start from 0.8.")
+        super().__init__(
+            rule=pairwise.margin_rule(float(margin)),
+            semi_hard=semi_hard,
+            temperature=temperature,
+            hidden_norm=hidden_norm,
+            block_size=block_size,
+            jit_compile=jit_compile,
+            name=name,
+        )
         self.margin = float(margin)
-        self.rule = pairwise.margin_rule(self.margin)
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "margin": self.margin}

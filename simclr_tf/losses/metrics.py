@@ -3,7 +3,8 @@
 from simclr_tf.losses.kernels import anchors, norms, replicas, rows, statistics, tiles
 from simclr_tf.stack import tf
 
-BLOCKS = (512, 1024)
+ANCHOR_BLOCK = 512
+KEY_BLOCK = 1024
 FIGURES = (  # the keys of `figures`
     "contrastive_accuracy",
     "contrastive_accuracy_full",
@@ -76,6 +77,14 @@ def figures(z, temperature, unit, context):
     if context is not None:
         keys = replicas.gather(z, context)
         images, key_images = replicas.image_positions(b, context)
-    form = anchors.make_form(temperature, unit)
-    sums = rows.sums(z, images, keys, key_images, form, BLOCKS)
-    return statistics.figures(sums, z, keys, form)
+    softmax = anchors.make_softmax(temperature, unit=unit)
+    sums = rows.sums(
+        z,
+        images,
+        keys,
+        key_images,
+        softmax=softmax,
+        anchor_block=ANCHOR_BLOCK,
+        key_block=KEY_BLOCK,
+    )
+    return statistics.figures(sums, z, keys, softmax)

@@ -1,5 +1,7 @@
 """NT-Logistic, one of the losses that the paper compares NT-Xent with (Table 2, Table 4)."""
 
+from typing import Optional
+
 from simclr_tf.losses import base
 from simclr_tf.losses.kernels import pairwise
 from simclr_tf.losses.pairs import PairwiseLoss
@@ -10,8 +12,33 @@ class NTLogistic(PairwiseLoss):
     """-log sigmoid(s+) - log sigmoid(-s-), s = cosine / temperature; see `PairwiseLoss`.
 
     The paper's temperatures are 0.1, 0.2, 0.5 and 1.0.
+
+    Args:
+        temperature: divides the cosines, > 0.
+        semi_hard: use the one semi-hard negative instead of the mean over all.
+        hidden_norm: l2-normalise z inside.
+        block_size: see `ContrastiveLoss`.
+        jit_compile: see `ContrastiveLoss`.
+        name: of the loss.
     """
 
-    def __init__(self, temperature=0.5, semi_hard=False, **kwargs):
-        super().__init__(semi_hard, temperature=temperature, **kwargs)
-        self.rule = pairwise.logistic_rule(self.temperature)
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        *,
+        semi_hard: bool = False,
+        hidden_norm: bool = True,
+        block_size: int = 0,
+        jit_compile: bool = False,
+        name: Optional[str] = None,
+    ):
+        base.check_temperature(temperature)
+        super().__init__(
+            rule=pairwise.logistic_rule(float(temperature)),
+            semi_hard=semi_hard,
+            temperature=temperature,
+            hidden_norm=hidden_norm,
+            block_size=block_size,
+            jit_compile=jit_compile,
+            name=name,
+        )

@@ -35,46 +35,51 @@ class NTXent(base.ContrastiveLoss):
         return self._loss(z, context, True)
 
     def _loss(self, z, context, with_figures):
-        form = anchors.make_form(self.temperature, self.hidden_norm, self.decoupled)
+        softmax = anchors.make_softmax(
+            self.temperature, unit=self.hidden_norm, decoupled=self.decoupled
+        )
         if context is not None:
-            return self._replica_loss(z, form, context, with_figures)
-        forward, backward, blocks = self._choose_kernel(tiles.size(z))
+            return self._replica_loss(z, softmax, context, with_figures)
+        forward, backward, options = self._choose_kernel(tiles.size(z))
+        options["softmax"] = softmax
         local = tf.stop_gradient(z)
         losses, normalisers, pulls, figures = self.kernel(forward)(
-            local, form, *blocks, with_figures
+            local, with_figures=with_figures, **options
         )
         loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
-            lambda: self.kernel(backward)(local, normalisers, pulls, form, *blocks),
+            lambda: self.kernel(backward)(local, normalisers, pulls, **options),
         )
         return loss, figures
 
     def _choose_kernel(self, rows_of_z):
-        """Forward and backward kernel, and their arguments that follow from the batch size."""
+        """Forward and backward kernel, and their options that follow from the batch size."""
         static = isinstance(rows_of_z, int)
         small = self.block_size == 0 and static and rows_of_z <= DENSE_ROWS
         if self.block_size == -1 or small:
-            return dense.forward, dense.backward, ()
+            return dense.forward, dense.backward, {}
         half = (self.block_size or BLOCK_ROWS) // 2
         if self.block_size == 0:
             half = tiles.balanced_block(rows_of_z // 2, half)
-        return symmetric.forward, symmetric.backward, (half,)
+        return symmetric.forward, symmetric.backward, {"half": half}
 
-    def _replica_loss(self, z, form, context, with_figures):
+    def _replica_loss(self, z, softmax, context, with_figures):
         """One collective for the rows, one for a scalar per row, none in the backward pass."""
         local = tf.stop_gradient(z)
         key_z = replicas.gather(local, context)
         images, key_images = replicas.image_positions(tiles.size(local) // 2, context)
-        blocks = self.row_blocks(tiles.size(local), tiles.size(key_z))
+        anchor_block, key_block = self.row_blocks(tiles.size(local), tiles.size(key_z))
+        options = {"softmax": softmax, "anchor_block": anchor_block, "key_block": key_block}
         losses, normalisers, pulls, figures = self.kernel(rows.forward)(
-            local, images, key_z, key_images, form, blocks, with_figures
+            local, images, key_z, key_images, with_figures=with_figures, **options
         )
-        anchor = (local, images, normalisers)
-        key = (key_z, key_images, replicas.gather(normalisers, context))
+        key_normalisers = replicas.gather(normalisers, context)
         loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
-            lambda: self.kernel(rows.backward)(anchor, key, pulls, form, blocks),
+            lambda: self.kernel(rows.backward)(
+                local, images, normalisers, pulls, key_z, key_images, key_normalisers, **options
+            ),
         )
         return loss, figures

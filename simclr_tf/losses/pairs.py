@@ -1,5 +1,7 @@
 """What the losses over single pairs of views share (paper, Table 2 and Table 4)."""
 
+from typing import Any, Dict, Optional
+
 from simclr_tf.losses import base
 from simclr_tf.losses.kernels import pairwise, replicas, tiles
 from simclr_tf.stack import tf
@@ -16,12 +18,28 @@ class PairwiseLoss(base.ContrastiveLoss):
     Other arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p).
     """
 
-    def __init__(self, semi_hard, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        rule: pairwise.Rule,
+        semi_hard: bool,
+        temperature: float,
+        hidden_norm: bool,
+        block_size: int,
+        jit_compile: bool,
+        name: Optional[str],
+    ):
+        super().__init__(
+            temperature,
+            hidden_norm=hidden_norm,
+            block_size=block_size,
+            jit_compile=jit_compile,
+            name=name,
+        )
         self.semi_hard = bool(semi_hard)
-        self.rule = None
+        self.rule = rule
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "semi_hard": self.semi_hard}
 
@@ -35,32 +53,41 @@ class PairwiseLoss(base.ContrastiveLoss):
             keys = _swap(replicas.gather(_swap(local), context))
             images += b * tf.cast(context.replica_id_in_sync_group, tf.int32)
         key_images = tf.range(tiles.size(keys, 1))
-        blocks = self.row_blocks(b, tiles.size(keys, 1))
+        anchor_block, key_block = self.row_blocks(b, tiles.size(keys, 1))
+        options = {"rule": self.rule, "anchor_block": anchor_block, "key_block": key_block}
         attach = self._mined if self.semi_hard else self._averaged
-        losses, backward = attach(local, images, keys, key_images, blocks, context)
+        losses, backward = attach(local, images, keys, key_images, context, options)
         gradient = lambda: tf.reshape(backward(), tf.shape(z))  # noqa: E731
         return replicas.with_gradient(z, tf.reduce_mean(losses), gradient)
 
-    def _averaged(self, z, images, keys, key_images, blocks, context):
+    def _averaged(self, z, images, keys, key_images, context, options):
         del context  # every key's scalar follows from its row
-        losses, pulls = self.kernel(pairwise.forward)(
-            z, images, keys, key_images, self.rule, blocks
-        )
+        losses, pulls = self.kernel(pairwise.forward)(z, images, keys, key_images, **options)
         return losses, lambda: self.kernel(pairwise.backward)(
-            z, images, pulls, keys, key_images, self.rule, blocks
+            z, images, pulls, keys, key_images, **options
         )
 
-    def _mined(self, z, images, keys, key_images, blocks, context):
+    def _mined(self, z, images, keys, key_images, context, options):
         losses, pulls, weights, picks = self.kernel(pairwise.mined_forward)(
-            z, images, keys, key_images, self.rule, blocks
+            z, images, keys, key_images, **options
         )
-        key_mined = weights, picks
+        key_weights = weights
+        key_picks = picks
         if context is not None:  # one collective: bits of float32 beside int32
             both = tf.stack([tf.bitcast(weights, tf.int32), picks], -1)
             both = _swap(replicas.gather(_swap(both), context))
-            key_mined = tf.bitcast(both[..., 0], tf.float32), both[..., 1]
+            key_weights = tf.bitcast(both[..., 0], tf.float32)
+            key_picks = both[..., 1]
         return losses, lambda: self.kernel(pairwise.mined_backward)(
-            z, images[0], (pulls, weights, picks), keys, key_mined, self.rule
+            z,
+            images[0],
+            pulls,
+            weights,
+            picks,
+            keys,
+            key_weights,
+            key_picks,
+            rule=self.rule,
         )
 
 

@@ -27,31 +27,55 @@ class SupervisedContrastive(base.ContrastiveLoss):
                 "loss=supcon got no labels; call loss(z, labels), or choose --loss=nt_xent."
             )
         local = tf.stop_gradient(z)
-        anchor, key = self._data(local, tf.tile(tf.cast(labels, tf.int32), [2]), context)
-        blocks = self.row_blocks(tiles.size(local), tiles.size(key[0]))
-        losses, *scalars = self.kernel(class_positives.forward)(anchor, key, blocks)
-        key_scalars = scalars
+        row, group = _rows_and_groups(tf.tile(tf.cast(labels, tf.int32), [2]), context)
+        key_z = local
+        key_group = group
         if context is not None:
-            key_scalars = tf.unstack(replicas.gather(tf.stack(scalars, -1), context), axis=-1)
+            key_z = replicas.gather(local, context)
+            key_group = replicas.gather(group, context)
+        key_row = tf.range(tiles.size(key_z))
+        scaled = local * (1.0 / self.temperature)
+        anchor_block, key_block = self.row_blocks(tiles.size(local), tiles.size(key_z))
+        blocks = {"anchor_block": anchor_block, "key_block": key_block}
+        losses, normalisers, shares = self.kernel(class_positives.forward)(
+            scaled, row, group, key_z, key_row, key_group, **blocks
+        )
+        key_normalisers = normalisers
+        key_shares = shares
+        if context is not None:  # one collective for both
+            both = replicas.gather(tf.stack([normalisers, shares], -1), context)
+            key_normalisers, key_shares = tf.unstack(both, axis=-1)
         return replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
             lambda: self.kernel(class_positives.backward)(
-                anchor + scalars, key + key_scalars, self.temperature, blocks
+                scaled,
+                row,
+                group,
+                normalisers,
+                shares,
+                key_z,
+                key_row,
+                key_group,
+                key_normalisers,
+                key_shares,
+                temperature=self.temperature,
+                **blocks,
             ),
         )
 
-    def _data(self, z, labels, context):
-        """Anchor and key data of `_similarities`; z and labels of the local rows."""
-        m = tiles.size(z)
-        first = 0 if context is None else m * tf.cast(context.replica_id_in_sync_group, tf.int32)
-        row = first + tf.range(m)
-        image = first // 2 + tf.range(m) % (m // 2)
-        group = tf.where(labels >= 0, labels, -2 - image)  # -1 is the padding of blocks
-        key_z = z
-        key_group = group
-        if context is not None:
-            key_z = replicas.gather(z, context)
-            key_group = replicas.gather(group, context)
-        anchor = [z * (1.0 / self.temperature), row, group]
-        return anchor, [key_z, tf.range(tiles.size(key_z)), key_group]
+
+def _rows_and_groups(labels, context):
+    """Position of each local row in the global batch, and a number that its positives share.
+
+    Args:
+        labels: int32 [2b], of the local rows; -1 is "no label".
+        context: replica context, None on one replica.
+    Returns:
+        int32 [2b] each.
+    """
+    m = tiles.size(labels)
+    first = 0 if context is None else m * tf.cast(context.replica_id_in_sync_group, tf.int32)
+    image = first // 2 + tf.range(m) % (m // 2)
+    group = tf.where(labels >= 0, labels, -2 - image)  # -1 is the padding of blocks
+    return first + tf.range(m), group

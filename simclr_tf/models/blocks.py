@@ -1,6 +1,7 @@
-"""Residual blocks of the ResNet family (post-activation, "v1"; PAPER.md 1.7)."""
+"""Residual blocks of the ResNet family (post-activation, "v1", arXiv:1512.03385)."""
 
 import dataclasses
+from typing import Optional, Type
 
 from simclr_tf.models.layers import Parts, SelectiveKernel, SqueezeExcitation, run_in_order
 from simclr_tf.models.tracing import plain_python
@@ -15,7 +16,8 @@ class BlockShape:
         filters: channels of the inner convolutions.
         strides: stride of the block.
         project: the first block of a group; its shortcut is a projection.
-        sk_ratio, se_ratio: 0 is off.
+        sk_ratio: selective kernels; 0 is off.
+        se_ratio: squeeze-and-excitation; 0 is off.
     """
 
     filters: int
@@ -32,8 +34,8 @@ class Shortcut(keras.layers.Layer):
     without stride.
     """
 
-    def __init__(self, out, shape, parts, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, out: int, shape: BlockShape, parts: Parts, *, name: Optional[str] = None):
+        super().__init__(name=name)
         self.strides = strides = shape.strides
         self.pool = None
         if shape.sk_ratio:
@@ -57,12 +59,13 @@ class Block(keras.layers.Layer):
     Args:
         shape: BlockShape.
         parts: Parts.
+        name: of the layer.
     """
 
-    expansion = 1
+    expansion = 1  # output channels = expansion * filters
 
-    def __init__(self, shape, parts, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, shape: BlockShape, parts: Parts, *, name: Optional[str] = None):
+        super().__init__(name=name)
         out = shape.filters * self.expansion
         self.shortcut = None
         if shape.project:
@@ -114,7 +117,7 @@ class Bottleneck(Block):
         ]
         if shape.sk_ratio:
             inner = parts.under("sk")
-            middle = [SelectiveKernel(filters, strides, shape.sk_ratio, inner, name="sk")]
+            middle = [SelectiveKernel(filters, strides, inner, sk_ratio=shape.sk_ratio, name="sk")]
         return [
             parts.convolution("conv1", filters, 1),
             parts.normalized("conv1_norm"),
@@ -132,15 +135,24 @@ class BlockGroup(keras.layers.Layer):
         blocks: number of blocks.
         shape: BlockShape of the first block.
         parts: Parts.
+        name: of the layer.
     """
 
-    def __init__(self, kind, blocks, shape, parts, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        kind: Type[Block],
+        blocks: int,
+        shape: BlockShape,
+        parts: Parts,
+        *,
+        name: Optional[str] = None,
+    ):
+        super().__init__(name=name)
         later = dataclasses.replace(shape, strides=1, project=False)
         self.blocks = []
         for i in range(blocks):
-            name = f"block{i}"
-            self.blocks.append(kind(later if i else shape, parts.under(name), name=name))
+            block = f"block{i}"
+            self.blocks.append(kind(later if i else shape, parts.under(block), name=block))
 
     @plain_python
     def call(self, inputs, training=None):
@@ -158,13 +170,23 @@ class Stem(keras.layers.Layer):
     Args:
         kind: "imagenet" or "small".
         filters: output channels.
-        sk_ratio: 0 is off.
         parts: Parts.
+        sk_ratio: selective kernels; 0 is off.
         pool_padding: "same", or "symmetric": one row and column on every side, as torchvision.
+        name: of the layer.
     """
 
-    def __init__(self, kind, filters, sk_ratio, parts: Parts, pool_padding="same", **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        kind: str,
+        filters: int,
+        parts: Parts,
+        *,
+        sk_ratio: float = 0.0,
+        pool_padding: str = "same",
+        name: Optional[str] = None,
+    ):
+        super().__init__(name=name)
         if kind == "small":
             self.layers = [parts.convolution("conv", filters, 3)]
         elif sk_ratio:

@@ -31,8 +31,13 @@ def build_encoder(model, image_size, seed=0):
             needs RGB.
     """
     if model.encoder:
-        channels = model.image_channels
-        return build_custom(model.encoder, image_size, seed, model.global_bn, channels)
+        return build_custom(
+            model.encoder,
+            image_size,
+            seed=seed,
+            global_bn=model.global_bn,
+            channels=model.image_channels,
+        )
     if model.input_norm != "none" and model.image_channels != 3:
         raise SettingsError(
             f"input_norm={model.input_norm} is for RGB, the images have {model.image_channels} "

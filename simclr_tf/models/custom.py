@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from typing import Callable, Optional
 
 from simclr_tf.errors import SettingsError, first_line
 from simclr_tf.models.layers import kernel_seed
@@ -21,10 +22,18 @@ class CustomEncoder(keras.Model):
         model: built Keras model, images -> vector [b, feature_dim].
         feature_dim: d.
         preprocess: function applied to the images first, or None.
+        name: of the model.
     """
 
-    def __init__(self, model, feature_dim, preprocess=None, name="encoder", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(
+        self,
+        model: keras.Model,
+        feature_dim: int,
+        *,
+        preprocess: Optional[Callable[[tf.Tensor], tf.Tensor]] = None,
+        name: Optional[str] = "encoder",
+    ):
+        super().__init__(name=name)
         self.model = model
         self.feature_dim = feature_dim
         self.preprocess = preprocess
@@ -48,7 +57,14 @@ def _run(model, preprocess, images, training):
     return model(images, training=training) if takes_training else model(images)
 
 
-def wrap_model(model, image_size, preprocess=None, label="the encoder", channels=3):
+def wrap_model(
+    model: keras.Model,
+    image_size: int,
+    *,
+    preprocess: Optional[Callable[[tf.Tensor], tf.Tensor]] = None,
+    label: str = "the encoder",
+    channels: int = 3,
+) -> CustomEncoder:
     """Checks a Keras model and makes it an encoder; builds it by running one black image.
 
     Args:
@@ -82,7 +98,7 @@ def wrap_model(model, image_size, preprocess=None, label="the encoder", channels
             f"{label} returns {_describe(h)}; an encoder returns one float vector per image, "
             "[b, d] with a fixed d: end it with a global average pooling."
         )
-    encoder = CustomEncoder(model, int(shape[-1]), preprocess)
+    encoder = CustomEncoder(model, int(shape[-1]), preprocess=preprocess)
     encoder(black, training=False)
     return encoder
 
@@ -92,7 +108,14 @@ def _describe(h):
     return f"a {type(h).__name__}" if shape is None else f"{h.dtype.name} of shape {tuple(shape)}"
 
 
-def build_custom(spec, image_size, seed=0, global_bn=True, channels=3):
+def build_custom(
+    spec: str,
+    image_size: int,
+    *,
+    seed: int = 0,
+    global_bn: bool = True,
+    channels: int = 3,
+) -> CustomEncoder:
     """The encoder that `--encoder` names, with its variables.
 
     With `global_bn` the BatchNormalization layers of functional models become ours, with
@@ -118,7 +141,7 @@ def build_custom(spec, image_size, seed=0, global_bn=True, channels=3):
     if place == "applications":
         model, preprocess = _application(name, image_size, channels)
         model = copy_functional(model, seed, global_bn)
-        return wrap_model(model, image_size, preprocess, f"encoder={spec}")
+        return wrap_model(model, image_size, preprocess=preprocess, label=f"encoder={spec}")
     model = _call_function(spec, place, name, {"image_size": image_size, "channels": channels})
     if global_bn and getattr(model, "inputs", None):
         try:
@@ -130,7 +153,7 @@ def build_custom(spec, image_size, seed=0, global_bn=True, channels=3):
             ) from error
         adopted.set_weights(model.get_weights())
         model = adopted
-    return wrap_model(model, image_size, None, f"encoder={spec}", channels)
+    return wrap_model(model, image_size, label=f"encoder={spec}", channels=channels)
 
 
 def _application(name, image_size, channels):

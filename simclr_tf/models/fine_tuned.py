@@ -1,5 +1,7 @@
 """Encoder, projection head up to one layer and a linear classifier, trained with labels."""
 
+from typing import Any, Callable, Dict, Optional
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.non_finite import NonFiniteSteps
 from simclr_tf.models.selection import layer_index
@@ -17,7 +19,18 @@ class FineTuned(StepParts, keras.Model):
     several labels per image, the sum over the classes of their sigmoid cross entropies.
     """
 
-    def __init__(self, encoder, head, classifier, make_views, selector=0, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.layers.Layer,
+        classifier: keras.layers.Layer,
+        make_views: Callable[[Dict[str, Any]], tf.Tensor],
+        *,
+        selector: int = 0,
+        kernel_decay: float = 0.0,
+        label_sets: bool = False,
+        name: Optional[str] = None,
+    ):
         """Puts the parts together.
 
         Args:
@@ -25,13 +38,14 @@ class FineTuned(StepParts, keras.Model):
             head: built ProjectionHead; its layers after the selected one are not used.
             classifier: layer, selected layer -> logits float32 [b, num_classes].
             make_views: callable, batch dict -> images float [b, s, s, 3] in [0, 1].
-            selector: int, index of `head.outputs`; -1 is z.
-            **kwargs: kernel_decay (0.0): L2 of the classifier's kernel, in the loss.
-                label_sets (False): whether images have several labels. Others go to keras.Model.
+            selector: index of `head.outputs`; -1 is z.
+            kernel_decay: weight of the L2 penalty on the classifier's kernel, in the loss.
+            label_sets: whether images have several labels each.
+            name: of the model.
         """
-        self._kernel_decay = kwargs.pop("kernel_decay", 0.0)
-        self._label_sets = kwargs.pop("label_sets", False)
-        super().__init__(**kwargs)
+        super().__init__(name=name)
+        self._kernel_decay = kernel_decay
+        self._label_sets = label_sets
         self.encoder = encoder
         self.head = head
         self.probe = classifier
@@ -81,7 +95,7 @@ class FineTuned(StepParts, keras.Model):
         return tf.reduce_sum(losses, axis=-1)
 
     def _penalty(self):
-        """wd / 2 |W|^2 of the classifier, where the optimizer does not decay it (PAPER.md 2.3)."""
+        """wd / 2 |W|^2 of the classifier, where the optimizer does not decay it."""
         if not self._kernel_decay:
             return 0.0
         return self._kernel_decay * tf.nn.l2_loss(self.probe.dense.kernel)

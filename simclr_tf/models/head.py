@@ -1,4 +1,6 @@
-"""The projection head g: h -> z (PAPER.md 1.6)."""
+"""The projection head g: h -> z (arXiv:2002.05709, sections 2.1 and 4.2)."""
+
+from typing import Any, Dict, List, Optional
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.layers import kernel_seed
@@ -20,13 +22,14 @@ class ProjectionHead(keras.layers.Layer):
     Args:
         mode: "none", "linear" or "nonlinear".
         num_layers: layers of the nonlinear head, 1 to 4.
-        out_dim: p.
+        out_dim: p, the width of z.
+        batch_norm: which layers are normalized: "all" (the official code), "hidden" or "none".
+        norm: "batch", "group" (32 groups) or "layer"; replaces every BN named here.
         global_bn: BatchNormalization statistics over all replicas.
-        batch_norm_decay: decay of the moving averages.
-        **kwargs: batch_norm ("all"): which layers are normalized: "all" (the official code),
-            "hidden" or "none". norm ("batch"): "batch", "group" or "layer", which then stands
-            wherever BN is named here. seed (0): of the initial kernels. Others go to
-            keras.layers.Layer.
+        batch_norm_decay: decay of the moving averages, in [0, 1].
+        seed: of the initial kernels.
+        name: of the layer.
+        **kwargs: of keras.layers.Layer, such as `trainable` and `dtype`.
     Attributes:
         depth: layers, 0 for "none".
     Raises:
@@ -35,32 +38,36 @@ class ProjectionHead(keras.layers.Layer):
 
     def __init__(
         self,
-        mode="nonlinear",
-        num_layers=2,
-        out_dim=128,
-        global_bn=True,
-        batch_norm_decay=0.9,
-        **kwargs,
+        mode: str = "nonlinear",
+        num_layers: int = 2,
+        out_dim: int = 128,
+        *,
+        batch_norm: str = "all",
+        norm: str = "batch",
+        global_bn: bool = True,
+        batch_norm_decay: float = 0.9,
+        seed: int = 0,
+        name: Optional[str] = "projection_head",
+        **kwargs: Any,
     ):
         if mode not in MODES:
             raise SettingsError(f"proj_head_mode={mode} is not known: give {', '.join(MODES)}.")
         if not 1 <= num_layers <= 4:
             raise SettingsError(f"num_proj_layers={num_layers} is not allowed: give 1 to 4.")
-        batch_norm = kwargs.pop("batch_norm", "all")
         if batch_norm not in BATCH_NORMS:
             known = ", ".join(BATCH_NORMS)
             raise SettingsError(f"proj_bn={batch_norm} is not known: give {known}.")
+        super().__init__(name=name, **kwargs)
         self._settings = {
             "mode": mode,
             "num_layers": num_layers,
             "out_dim": out_dim,
+            "batch_norm": batch_norm,
+            "norm": norm,
             "global_bn": global_bn,
             "batch_norm_decay": batch_norm_decay,
-            "batch_norm": batch_norm,
-            "norm": kwargs.pop("norm", "batch"),
-            "seed": kwargs.pop("seed", 0),
+            "seed": seed,
         }
-        super().__init__(**{"name": "projection_head", **kwargs})
         self.depth = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
         self.norms = [self._make_norm(i) for i in range(self.depth)]
         self.dense = []
@@ -71,13 +78,13 @@ class ProjectionHead(keras.layers.Layer):
             return None
         return make_norm(
             self._settings["norm"],
-            self._settings["batch_norm_decay"],
-            self._settings["global_bn"],
+            momentum=self._settings["batch_norm_decay"],
+            global_statistics=self._settings["global_bn"],
             center=not self._is_last(i),
             name=f"norm{i + 1}",
         )
 
-    def widths(self, feature_dim):
+    def widths(self, feature_dim: int) -> List[int]:
         """Widths of `outputs` for an h of that width: [feature_dim, ..., width of z]."""
         hidden = [feature_dim] * max(self.depth, 1)
         return hidden + [self._settings["out_dim"]] * min(self.depth, 1)
@@ -104,9 +111,15 @@ class ProjectionHead(keras.layers.Layer):
         super().build(input_shape)
 
     @plain_python
-    def outputs(self, h, training=None):
-        """[h, output of layer 1 (after BN and ReLU), ..., z], float32 each: what
-        `ft_proj_selector` indexes. The layer must have been built."""
+    def outputs(self, h: tf.Tensor, training: Optional[bool] = None) -> List[tf.Tensor]:
+        """h and the outputs of all layers: what the setting `ft_proj_selector` indexes.
+
+        Args:
+            h: float [b, d]. The layer must have been built.
+            training: use batch statistics in BatchNormalization.
+        Returns:
+            [h, output of layer 1 (after BN and ReLU), ..., z], float32 each.
+        """
         found = [tf.cast(h, tf.float32)]
         for i in range(self.depth):
             h = self.dense[i](h)
@@ -117,8 +130,9 @@ class ProjectionHead(keras.layers.Layer):
         return found
 
     @plain_python
-    def call(self, h, training=None):
+    def call(self, h: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         return self.outputs(h, training=training)[-1]
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor."""
         return {**super().get_config(), **self._settings}

@@ -1,13 +1,14 @@
 """Convolutions and attention layers of the ResNet family."""
 
 import zlib
+from typing import Optional
 
 from simclr_tf.models.norms import make_norm
 from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras, tf
 
 
-def kernel_seed(seed, name):
+def kernel_seed(seed: int, name: str) -> int:
     """Seed of one kernel, int31: a function of the seed of the run and the name of the layer."""
     return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
 
@@ -16,44 +17,97 @@ class Parts:
     """Makes the layers of one network: common normalization, seeds from the layers' names.
 
     Args:
-        norm: dict of arguments of make_norm.
-        seed: int, of the initial kernels.
+        seed: of the initial kernels.
+        norm: "batch", "group" or "layer", see `norms.make_norm`.
+        batch_norm_decay: decay of the moving averages of BatchNormalization.
+        global_bn: BatchNormalization statistics over all replicas.
         path: name of the parent layer.
     """
 
-    def __init__(self, norm, seed, path=""):
-        self.norm = norm
+    def __init__(
+        self,
+        *,
+        seed: int,
+        norm: str = "batch",
+        batch_norm_decay: float = 0.9,
+        global_bn: bool = True,
+        path: str = "",
+    ):
         self.seed = seed
+        self.norm = norm
+        self.batch_norm_decay = batch_norm_decay
+        self.global_bn = global_bn
         self.path = path
 
-    def under(self, name):
+    def under(self, name: str) -> "Parts":
         """The same for the layers of the child `name`."""
-        return Parts(self.norm, self.seed, f"{self.path}/{name}")
+        return Parts(
+            seed=self.seed,
+            norm=self.norm,
+            batch_norm_decay=self.batch_norm_decay,
+            global_bn=self.global_bn,
+            path=f"{self.path}/{name}",
+        )
 
-    def convolution(self, name, filters, kernel_size, strides=1, use_bias=False):
+    def convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        *,
+        use_bias: bool = False,
+    ) -> "Convolution":
+        """A convolution whose initial kernel follows from the seed and its path."""
         seed = kernel_seed(self.seed, f"{self.path}/{name}")
         return Convolution(filters, kernel_size, strides, use_bias=use_bias, seed=seed, name=name)
 
-    def normalized(self, name, relu=True, zero_gamma=False):
-        return Normalized(self.norm, relu, zero_gamma, name=name)
+    def normalized(self, name: str, *, relu: bool = True, zero_gamma: bool = False) -> "Normalized":
+        """A normalization, then ReLU if `relu`; with `zero_gamma` its scale starts at 0."""
+        norm = make_norm(
+            self.norm,
+            momentum=self.batch_norm_decay,
+            global_statistics=self.global_bn,
+            gamma_initializer="zeros" if zero_gamma else "ones",
+            name="norm",
+        )
+        return Normalized(norm, relu=relu, name=name)
 
 
 class Convolution(keras.layers.Conv2D):
-    """Conv2D padded and initialised as in the official code (PAPER.md 1.7).
+    """Conv2D padded and initialised as in the official code.
 
     Stride 1 pads SAME. Larger strides pad k - 1 rows and columns symmetrically (floor before, ceil
     after), so the sampling grid does not depend on the parity of the input size. Kernels start as
     a truncated normal of variance 1 / fan_in.
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the square kernel.
+        strides: in both directions.
+        use_bias: add a bias per channel.
+        seed: of the initial kernel.
+        name: of the layer.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, seed=None, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        *,
+        use_bias: bool = False,
+        seed: Optional[int] = None,
+        name: Optional[str] = None,
+    ):
         super().__init__(
             filters,
             kernel_size,
             strides,
             padding="same" if strides == 1 else "valid",
+            use_bias=use_bias,
             kernel_initializer=keras.initializers.VarianceScaling(seed=seed),
-            **kwargs,
+            name=name,
         )
 
     @plain_python
@@ -74,16 +128,15 @@ class Normalized(keras.layers.Layer):
     """Normalization, then ReLU if `relu`.
 
     Args:
-        norm: dict of arguments of make_norm.
+        norm: layer of `norms.make_norm`.
         relu: apply ReLU.
-        zero_gamma: start the scale at 0 (the last layer of a residual branch).
+        name: of the layer.
     """
 
-    def __init__(self, norm, relu=True, zero_gamma=False, **kwargs):
-        super().__init__(**kwargs)
-        start = "zeros" if zero_gamma else "ones"
+    def __init__(self, norm: keras.layers.Layer, *, relu: bool = True, name: Optional[str] = None):
+        super().__init__(name=name)
         self.relu = relu
-        self.norm = make_norm(gamma_initializer=start, name="norm", **norm)
+        self.norm = norm
 
     @plain_python
     def call(self, inputs, training=None):
@@ -100,17 +153,26 @@ def run_in_order(layers, inputs, training):
 
 
 class SelectiveKernel(keras.layers.Layer):
-    """Two 3x3 streams mixed by learned per-channel attention (SK, PAPER.md 1.7).
+    """Two 3x3 streams mixed by learned per-channel attention (SK, arXiv:1903.06586).
 
     Args:
         filters: output channels.
         strides: stride of the convolution.
-        sk_ratio: width of the gate as a share of `filters`; at least 32 channels.
         parts: Parts.
+        sk_ratio: width of the gate as a share of `filters`; at least 32 channels.
+        name: of the layer.
     """
 
-    def __init__(self, filters, strides, sk_ratio, parts, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        filters: int,
+        strides: int,
+        parts: Parts,
+        *,
+        sk_ratio: float,
+        name: Optional[str] = None,
+    ):
+        super().__init__(name=name)
         self.streams = parts.convolution("streams", 2 * filters, 3, strides)
         self.streams_norm = parts.normalized("streams_norm")
         self.squeeze = parts.convolution("squeeze", max(int(filters * sk_ratio), 32), 1)
@@ -134,10 +196,11 @@ class SqueezeExcitation(keras.layers.Layer):
         filters: output channels of the branch.
         width: channels of the bottleneck of the gate.
         parts: Parts.
+        name: of the layer.
     """
 
-    def __init__(self, filters, width, parts, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, filters: int, width: int, parts: Parts, *, name: Optional[str] = None):
+        super().__init__(name=name)
         self.squeeze = parts.convolution("squeeze", width, 1, use_bias=True)
         self.excite = parts.convolution("excite", filters, 1, use_bias=True)
 

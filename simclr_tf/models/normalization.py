@@ -6,6 +6,8 @@ backward per layer exchange per-replica means and centred variances, never sums 
 large means cost no precision.
 """
 
+from typing import Any, Dict, Optional
+
 from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import custom_gradient, keras, tf
 
@@ -13,15 +15,22 @@ from simclr_tf.stack import custom_gradient, keras, tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Normalizes the last axis; statistics and arithmetic are float32 under every policy.
 
-    Differences from the Keras layer: `global_statistics` (PAPER.md 1.7: "global BN"), one
-    collective instead of three, no E[x^2] - E[x]^2, and a moving variance that is the biased batch
+    Differences from the Keras layer: `global_statistics` (the "global BN" of arXiv:2002.05709,
+    section 2.2), one collective instead of three, no E[x^2] - E[x]^2, and a moving variance that is the biased batch
     variance on any number of replicas (as in the official synchronised layer).
 
     Args:
-        momentum: decay of the moving averages.
+        momentum: decay of the moving averages, in [0, 1].
         epsilon: added to the variance.
         global_statistics: use the statistics of the global batch when training on replicas.
-        **kwargs: `center`, `scale`, initializers and so on, as in the Keras layer.
+        center: add a learned offset.
+        scale: multiply with a learned scale.
+        beta_initializer: of the offset.
+        gamma_initializer: of the scale.
+        moving_mean_initializer: of the moving mean.
+        moving_variance_initializer: of the moving variance.
+        name: of the layer.
+        **kwargs: of the Keras layer: regularizers, constraints, `trainable`, `dtype`.
 
     Call arguments:
         inputs: float [b, ..., c].
@@ -31,12 +40,37 @@ class BatchNormalization(keras.layers.BatchNormalization):
         float [b, ..., c] of the dtype of the inputs.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, global_statistics=True, **kwargs):
-        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        *,
+        global_statistics: bool = True,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        name: Optional[str] = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            momentum=momentum,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            name=name,
+            **kwargs,
+        )
         self.global_statistics = global_statistics
 
     @plain_python
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         gamma, beta = self._scale_and_offset()
         if not (training and self.trainable):
             return normalize(
@@ -65,7 +99,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         decay = tf.cast(1.0 - self.momentum, variable.dtype)
         variable.assign_sub((variable - tf.stop_gradient(value)) * decay)
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor."""
         return {**super().get_config(), "global_statistics": self.global_statistics}
 
 

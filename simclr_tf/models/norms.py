@@ -1,5 +1,7 @@
 """The choice of normalization: over the batch, or within each image."""
 
+from typing import Any, Optional
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.normalization import BatchNormalization
 from simclr_tf.models.tracing import plain_python
@@ -18,7 +20,13 @@ class GroupNormalization(keras.layers.GroupNormalization):
     Args:
         groups: most groups; the largest divisor of the channels up to it is taken (1: layer
             normalization).
-        **kwargs: `center`, `scale`, `epsilon` (1e-5), initializers, as in the Keras layer.
+        epsilon: added to the variance.
+        center: add a learned offset.
+        scale: multiply with a learned scale.
+        beta_initializer: of the offset.
+        gamma_initializer: of the scale.
+        name: of the layer.
+        **kwargs: of the Keras layer: regularizers, constraints, `trainable`, `dtype`.
 
     Call arguments:
         inputs: float [b, ..., c].
@@ -27,8 +35,28 @@ class GroupNormalization(keras.layers.GroupNormalization):
         float [b, ..., c] of the dtype of the inputs.
     """
 
-    def __init__(self, groups=GROUPS, epsilon=1e-5, **kwargs):
-        super().__init__(groups=groups, epsilon=epsilon, **kwargs)
+    def __init__(
+        self,
+        groups: int = GROUPS,
+        *,
+        epsilon: float = 1e-5,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        name: Optional[str] = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            groups=groups,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            name=name,
+            **kwargs,
+        )
 
     def build(self, input_shape):
         channels = int(input_shape[-1])
@@ -50,14 +78,25 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return tf.ensure_shape(tf.cast(x, inputs.dtype), inputs.shape)
 
 
-def make_norm(kind="batch", momentum=0.9, global_statistics=True, **kwargs):
+def make_norm(
+    kind: str = "batch",
+    *,
+    momentum: float = 0.9,
+    global_statistics: bool = True,
+    center: bool = True,
+    gamma_initializer: Any = "ones",
+    name: Optional[str] = None,
+) -> keras.layers.Layer:
     """A normalization layer of the last axis.
 
     Args:
         kind: "batch"; "group" or "layer", which see one example at a time, so that no statistics
             pass between the images of a batch and between micro-batches.
-        momentum, global_statistics: of BatchNormalization only.
-        **kwargs: `center`, initializers, `name`.
+        momentum: decay of the moving averages; of BatchNormalization only.
+        global_statistics: statistics over all replicas; of BatchNormalization only.
+        center: add a learned offset.
+        gamma_initializer: of the scale.
+        name: of the layer.
     Returns:
         layer, call(inputs float [b, ..., c], training=None) -> float [b, ..., c].
     Raises:
@@ -66,5 +105,12 @@ def make_norm(kind="batch", momentum=0.9, global_statistics=True, **kwargs):
     if kind not in KINDS:
         raise SettingsError(f"norm={kind} is not known: give {', '.join(KINDS)}.")
     if kind == "batch":
-        return BatchNormalization(momentum, global_statistics=global_statistics, **kwargs)
-    return GroupNormalization(GROUPS if kind == "group" else 1, **kwargs)
+        return BatchNormalization(
+            momentum,
+            global_statistics=global_statistics,
+            center=center,
+            gamma_initializer=gamma_initializer,
+            name=name,
+        )
+    groups = GROUPS if kind == "group" else 1
+    return GroupNormalization(groups, center=center, gamma_initializer=gamma_initializer, name=name)

@@ -1,4 +1,6 @@
-"""The ResNet encoder f: images -> h (PAPER.md 1.7)."""
+"""The ResNet encoder f: images -> h (arXiv:2002.05709, section 2.1 and appendix B.1)."""
+
+from typing import Any, Dict, Optional
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.blocks import BasicBlock, BlockGroup, BlockShape, Bottleneck, Stem
@@ -29,79 +31,104 @@ class ResNet(keras.Model):
     variance 1 / fan_in, and the last scale of every residual branch starts at 0.
 
     Args:
-        depth: 10, 18, 34, 50, 101, 152 or 200.
-        width_multiplier: factor on the channels; fractions are allowed.
+        depth: number of layers: 10, 18, 34, 50, 101, 152 or 200.
+        width_multiplier: factor on the number of channels; fractions are allowed.
         sk_ratio: selective kernels (SimCLR v2, with the ResNet-D stem and shortcuts); 0 is off.
         se_ratio: squeeze-and-excitation; 0 is off.
-        stem: "imagenet" or "small".
-        **kwargs: norm ("batch"): "batch", "group" or "layer". global_bn (True):
-            BatchNormalization statistics over all replicas. batch_norm_decay (0.9): decay of the
-            moving averages. seed (0): of the initial kernels. pool_padding ("same", or
-            "symmetric") and input_norm ("none", or "imagenet") make it the network of
-            torchvision, see config.Model. Others go to keras.Model.
+        stem: "imagenet" (7x7 stride 2, then pooling) or "small" (3x3, no pooling, for 32x32).
+        norm: "batch", "group" (32 groups) or "layer".
+        pool_padding: padding of the imagenet stem's pooling: "same" (TensorFlow) or "symmetric"
+            (torchvision).
+        input_norm: "none", or "imagenet" to subtract ImageNet's mean per channel and divide by
+            its deviation first, as torchvision does.
+        global_bn: BatchNormalization statistics over all replicas.
+        batch_norm_decay: decay of the moving averages, in [0, 1].
+        seed: of the initial kernels.
+        name: of the model.
     Attributes:
         feature_dim: d.
+        stem: the layers before the block groups.
+        groups: the four block groups, a list.
     Raises:
-        SettingsError: unknown depth, stem or norm.
+        SettingsError: unknown depth, stem, norm or input_norm.
     """
 
     def __init__(
-        self, depth=50, width_multiplier=1.0, sk_ratio=0.0, se_ratio=0.0, stem="imagenet", **kwargs
+        self,
+        depth: int = 50,
+        width_multiplier: float = 1.0,
+        *,
+        sk_ratio: float = 0.0,
+        se_ratio: float = 0.0,
+        stem: str = "imagenet",
+        norm: str = "batch",
+        pool_padding: str = "same",
+        input_norm: str = "none",
+        global_bn: bool = True,
+        batch_norm_decay: float = 0.9,
+        seed: int = 0,
+        name: Optional[str] = "resnet",
     ):
         if depth not in BLOCKS:
             known = ", ".join(str(key) for key in BLOCKS)
             raise SettingsError(f"resnet_depth={depth} is not known: give one of {known}.")
         if stem not in STEMS:
             raise SettingsError(f"stem={stem} is not known: give one of {', '.join(STEMS)}.")
+        if input_norm not in INPUT_NORMS:
+            known = ", ".join(INPUT_NORMS)
+            raise SettingsError(f"input_norm={input_norm} is not known: give one of {known}.")
+        super().__init__(name=name)
         self._settings = {
             "depth": depth,
             "width_multiplier": width_multiplier,
             "sk_ratio": sk_ratio,
             "se_ratio": se_ratio,
             "stem": stem,
-            "norm": kwargs.pop("norm", "batch"),
-            "global_bn": kwargs.pop("global_bn", True),
-            "batch_norm_decay": kwargs.pop("batch_norm_decay", 0.9),
-            "seed": kwargs.pop("seed", 0),
-            "pool_padding": kwargs.pop("pool_padding", "same"),
-            "input_norm": kwargs.pop("input_norm", "none"),
+            "norm": norm,
+            "pool_padding": pool_padding,
+            "input_norm": input_norm,
+            "global_bn": global_bn,
+            "batch_norm_decay": batch_norm_decay,
+            "seed": seed,
         }
-        super().__init__(**{"name": "resnet", **kwargs})
-        self._make_layers(self._settings)
-
-    def _make_layers(self, settings):
-        norm = {
-            "kind": settings["norm"],
-            "momentum": settings["batch_norm_decay"],
-            "global_statistics": settings["global_bn"],
-        }
-        parts = Parts(norm, settings["seed"])
-        sk_ratio = settings["sk_ratio"]
-        se_ratio = settings["se_ratio"]
-        kind, blocks = BLOCKS[settings["depth"]]
-        filters = [max(1, round(64 * 2**i * settings["width_multiplier"])) for i in range(4)]
+        self._input_norm = INPUT_NORMS[input_norm]
+        parts = Parts(seed=seed, norm=norm, batch_norm_decay=batch_norm_decay, global_bn=global_bn)
+        kind, blocks = BLOCKS[depth]
+        filters = [max(1, round(64 * 2**i * width_multiplier)) for i in range(4)]
         self.stem = Stem(
-            settings["stem"], filters[0], sk_ratio, parts.under("stem"),
-            settings["pool_padding"], name="stem",
-        )  # fmt: skip
+            stem,
+            filters[0],
+            parts.under("stem"),
+            sk_ratio=sk_ratio,
+            pool_padding=pool_padding,
+            name="stem",
+        )
         self.groups = []
         for i in range(4):
-            name = f"block_group{i + 1}"
-            shape = BlockShape(filters[i], 2 if i else 1, True, sk_ratio, se_ratio)
-            group = BlockGroup(kind, blocks[i], shape, parts.under(name), name=name)
-            self.groups.append(group)
+            group = f"block_group{i + 1}"
+            shape = BlockShape(
+                filters=filters[i],
+                strides=2 if i else 1,
+                project=True,
+                sk_ratio=sk_ratio,
+                se_ratio=se_ratio,
+            )
+            self.groups.append(BlockGroup(kind, blocks[i], shape, parts.under(group), name=group))
         self.feature_dim = filters[3] * kind.expansion
 
     @plain_python
-    def endpoints(self, images, training=None):
+    def endpoints(self, images: tf.Tensor, training: Optional[bool] = None) -> Dict[str, tf.Tensor]:
         """Every named stage, under the names of the official releases.
 
+        Args:
+            images: float [b, h, w, c] in [0, 1].
+            training: use batch statistics in BatchNormalization and update its moving averages.
         Returns:
             dict: `initial_conv` (before BN) and `initial_max_pool` [b, h', w', c],
             `block_group1` ... `block_group4` [b, h', w', c], `final_avg_pool` float32 [b, d].
         """
-        if INPUT_NORMS[self._settings["input_norm"]] is not None:
-            mean, deviation = INPUT_NORMS[self._settings["input_norm"]]
+        if self._input_norm is not None:
+            mean, deviation = self._input_norm
             images = (tf.cast(images, tf.float32) - mean) / deviation
         initial_conv, outputs = self.stem(images, training=training)
         found = {"initial_conv": initial_conv, "initial_max_pool": outputs}
@@ -112,8 +139,9 @@ class ResNet(keras.Model):
         return found
 
     @plain_python
-    def call(self, images, training=None):
+    def call(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         return self.endpoints(images, training=training)["final_avg_pool"]
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor."""
         return {"name": self.name, **self._settings}

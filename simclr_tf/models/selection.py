@@ -1,11 +1,13 @@
 """Which layer of the projection head stands for h: the official `ft_proj_selector`."""
 
+from typing import Optional
+
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.tracing import plain_python
 from simclr_tf.stack import keras
 
 
-def layer_index(head, selector):
+def layer_index(head: Optional[keras.layers.Layer], selector: int) -> int:
     """The index into `ProjectionHead.outputs` that a selector means.
 
     Args:
@@ -38,10 +40,18 @@ class SelectedLayer(keras.Model):
         encoder: built encoder.
         head: built ProjectionHead.
         index: which of `head.outputs`, at least 1.
+        name: of the model.
     """
 
-    def __init__(self, encoder, head, index, name="selected_layer", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.layers.Layer,
+        index: int,
+        *,
+        name: Optional[str] = "selected_layer",
+    ):
+        super().__init__(name=name)
         self.encoder = encoder
         self.head = head
         self.index = index
@@ -59,7 +69,9 @@ class SelectedLayer(keras.Model):
         return self.endpoints(images, training=training)["proj_head_selected"]
 
 
-def select_layer(encoder, head, selector):
+def select_layer(
+    encoder: keras.Model, head: Optional[keras.layers.Layer], selector: int
+) -> keras.Model:
     """The model whose output is the selected layer.
 
     Args:

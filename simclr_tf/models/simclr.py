@@ -1,5 +1,7 @@
 """SimCLR: encoder f, projection head g, contrastive loss and online probe in one Keras model."""
 
+from typing import Any, Callable, Dict, Optional
+
 from simclr_tf.losses.embedding import EffectiveRank, LogMean
 from simclr_tf.losses.metrics import FIGURES
 from simclr_tf.models.non_finite import NonFiniteSteps
@@ -27,16 +29,16 @@ class SimCLR(StepParts, keras.Model):
 
     def __init__(
         self,
-        encoder,
-        head,
-        loss,
-        make_views,
-        probe=None,
-        effective_rank=True,
+        encoder: keras.Model,
+        head: keras.layers.Layer,
+        loss: Callable[..., tf.Tensor],
+        make_views: Callable[[Dict[str, tf.Tensor]], Any],
+        probe: Optional[keras.layers.Layer] = None,
         *,
-        loss_factor=2.0,
-        probe_decay=0.0,
-        **kwargs,
+        effective_rank: bool = True,
+        loss_factor: float = 2.0,
+        probe_decay: float = 0.0,
+        name: Optional[str] = None,
     ):
         """Puts the parts together.
 
@@ -49,13 +51,13 @@ class SimCLR(StepParts, keras.Model):
             make_views: callable, batch dict -> views float [v * b, s, s, 3] in [0, 1], or a pair
                 of those and of local views [n * b, l, l, 3] of another size.
             probe: classifier, h -> logits [b, num_classes], or None for no online probe.
-            effective_rank: whether to follow the effective rank of h, in d * d floats of memory.
-            loss_factor: float > 0, weight of the contrastive loss in the objective.
+            effective_rank: measure the effective rank of h, in d * d floats of memory.
+            loss_factor: weight of the contrastive loss in the objective, > 0.
             probe_decay: L2 of the probe's kernel, in the objective; for optimizers that do not
                 decay it themselves.
-            **kwargs: of keras.Model.
+            name: of the model.
         """
-        super().__init__(**kwargs)
+        super().__init__(name=name)
         self.encoder = encoder
         self.head = head
         self.probe = probe

@@ -1,7 +1,11 @@
 """Keras optimizers with L2 regularisation of chosen variables added to the gradient."""
 
+from typing import Any, Dict, Iterable, Union
+
 from simclr_tf.optimizers.exclusion import ExcludesVariables
 from simclr_tf.stack import keras
+
+LearningRate = Union[float, keras.optimizers.schedules.LearningRateSchedule]
 
 
 class CoupledDecay(ExcludesVariables):
@@ -11,8 +15,13 @@ class CoupledDecay(ExcludesVariables):
     without a pass through the gradient tape.
     """
 
-    def __init__(self, *args, weight_decay=0.0, exclude=(), **kwargs):
-        super().__init__(*args, **{"jit_compile": False, **kwargs, "weight_decay": None})
+    def _set_decay(self, weight_decay: float, exclude: Iterable[Any]):
+        """Call after the constructor of the Keras optimizer, before building.
+
+        Args:
+            weight_decay: float >= 0.
+            exclude: variables that are not decayed, or their exact names.
+        """
         self.coupled_weight_decay = weight_decay
         self._set_excluded(exclude)
 
@@ -25,16 +34,98 @@ class CoupledDecay(ExcludesVariables):
             gradient = gradient + self.coupled_weight_decay * variable
         super().update_step(gradient, variable)
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor; `exclude` as names."""
         decay = {"weight_decay": self.coupled_weight_decay}
         return {**super().get_config(), **self._excluded_config(), **decay}
 
 
 @keras.saving.register_keras_serializable("simclr_tf")
 class MomentumSGD(CoupledDecay, keras.optimizers.SGD):
-    """SGD with momentum (Nesterov by argument) and coupled weight decay."""
+    """SGD with momentum and coupled weight decay.
+
+    Args:
+        learning_rate: float or Keras schedule.
+        momentum: decay of the momentum buffer, in [0, 1); 0 is plain SGD.
+        nesterov: Nesterov momentum.
+        weight_decay: added to the gradient times the weights, >= 0.
+        exclude: variables that are not decayed, or their exact names.
+        use_ema: average the weights, see `averaging.averaged_weights`.
+        ema_momentum: decay of the average.
+        jit_compile: compile the update with XLA on its own.
+        name: of the optimizer.
+        **kwargs: of keras.optimizers.Optimizer, such as `global_clipnorm`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        exclude: Iterable[Any] = (),
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        jit_compile: bool = False,
+        name: str = "SGD",
+        **kwargs: Any,
+    ):
+        super().__init__(
+            learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            jit_compile=jit_compile,
+            name=name,
+            **kwargs,
+        )
+        self._set_decay(weight_decay, exclude)
 
 
 @keras.saving.register_keras_serializable("simclr_tf")
 class Adam(CoupledDecay, keras.optimizers.Adam):
-    """Adam with coupled weight decay (L2 regularisation; AdamW is the decoupled form)."""
+    """Adam with coupled weight decay (L2 regularisation; AdamW is the decoupled form).
+
+    Args:
+        learning_rate: float or Keras schedule.
+        beta_1: decay of the mean of the gradients.
+        beta_2: decay of the mean of their squares.
+        epsilon: added to the root of the mean square.
+        weight_decay: added to the gradient times the weights, >= 0.
+        exclude: variables that are not decayed, or their exact names.
+        use_ema: average the weights, see `averaging.averaged_weights`.
+        ema_momentum: decay of the average.
+        jit_compile: compile the update with XLA on its own.
+        name: of the optimizer.
+        **kwargs: of keras.optimizers.Adam, such as `amsgrad`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float = 0.0,
+        exclude: Iterable[Any] = (),
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        jit_compile: bool = False,
+        name: str = "Adam",
+        **kwargs: Any,
+    ):
+        super().__init__(
+            learning_rate,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            jit_compile=jit_compile,
+            name=name,
+            **kwargs,
+        )
+        self._set_decay(weight_decay, exclude)

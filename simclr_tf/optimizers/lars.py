@@ -1,4 +1,6 @@
-"""LARS: layer-wise adaptive learning rates (arXiv:1708.03888; PAPER.md 2.1 has the exact form)."""
+"""LARS: layer-wise adaptive learning rates (arXiv:1708.03888), as SimCLR's official code has it."""
+
+from typing import Any, Dict, Iterable, Optional, Union
 
 from simclr_tf.optimizers.exclusion import ExcludesVariables
 from simclr_tf.stack import keras, tf
@@ -21,28 +23,57 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
     decoupled `weight_decay` of the Keras base class. Gradients are summed over replicas first.
 
     Args:
-        learning_rate: float or schedule.
-        momentum: float in [0, 1).
-        weight_decay: float >= 0.
-        trust_coefficient: float > 0, "eeta" in the official code.
-        classic_momentum: the learning rate is inside the momentum buffer.
-        **kwargs: exclude (()): variables that are neither decayed nor adapted, see
-            `groups.undecayed_variables`. use_nesterov (False). Others, such as global_clipnorm or
-            use_ema, go to the Keras base class.
+        learning_rate: float or Keras schedule.
+        momentum: decay of the momentum buffer, in [0, 1).
+        weight_decay: added to the gradient times the weights, >= 0.
+        trust_coefficient: > 0; "eeta" in the official code.
+        classic_momentum: put the learning rate inside the momentum buffer.
+        use_nesterov: apply the velocity once more ahead.
+        exclude: variables that are neither decayed nor adapted, see
+            `groups.undecayed_variables`; or their exact names.
+        clipnorm: clip the norm of each gradient to this; None is off.
+        clipvalue: clip each gradient's values to this; None is off.
+        global_clipnorm: clip the norm of all gradients together to this; None is off.
+        use_ema: average the weights, see `averaging.averaged_weights`.
+        ema_momentum: decay of the average.
+        ema_overwrite_frequency: steps between replacing the weights by the average; None: never.
+        jit_compile: compile the update with XLA on its own.
+        name: of the optimizer.
+        **kwargs: what else a config of the Keras base class holds.
     """
 
     def __init__(
         self,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=1e-6,
-        trust_coefficient=0.001,
-        classic_momentum=True,
-        **kwargs,
+        learning_rate: Union[float, keras.optimizers.schedules.LearningRateSchedule] = 0.1,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-6,
+        trust_coefficient: float = 0.001,
+        classic_momentum: bool = True,
+        use_nesterov: bool = False,
+        exclude: Iterable[Any] = (),
+        clipnorm: Optional[float] = None,
+        clipvalue: Optional[float] = None,
+        global_clipnorm: Optional[float] = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: Optional[int] = None,
+        jit_compile: bool = False,
+        name: str = "LARS",
+        **kwargs: Any,
     ):
-        exclude = kwargs.pop("exclude", ())
-        use_nesterov = kwargs.pop("use_nesterov", False)
-        super().__init__(**{"name": "LARS", "jit_compile": False, **kwargs, "weight_decay": None})
+        super().__init__(
+            name=name,
+            weight_decay=None,  # ours is inside the norm
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            jit_compile=jit_compile,
+            **kwargs,
+        )
         self._learning_rate = self._build_learning_rate(learning_rate)
         self._set_excluded(exclude)
         self.momentum = momentum
@@ -85,7 +116,8 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         ratio = self.trust_coefficient * tf.math.divide_no_nan(norm, update_norm)
         return tf.where((norm > 0) & (update_norm > 0), ratio, tf.ones_like(ratio))
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor; `exclude` as names."""
         return {
             **super().get_config(),
             **self._excluded_config(),

@@ -14,7 +14,7 @@ no pair of views shares statistics by which the encoder could recognise it.
 import contextlib
 import functools
 
-from simclr_tf.stack import tf
+from simclr_tf.stack import keras, tf
 
 
 def batch_norms(*models):
@@ -60,25 +60,40 @@ def equal_weight_decay(decay, index, count):
 class GradientCache:
     """Runs SimCLR.train_step's update on a batch of any size, micro-batch by micro-batch."""
 
-    def __init__(self, model, strategy, z_shape, jit_compile=False, separate_views=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        *,
+        micro_batches: int,
+        num_views: int,
+        rows: int,
+        z_dim: int,
+        jit_compile: bool = False,
+        separate_views: bool = False,
+    ):
         """Makes the buffers.
 
         Args:
             model: built and compiled SimCLR, made in the strategy's scope.
             strategy: its tf.distribute.Strategy.
-            z_shape: (micro-batches, views, images of a micro-batch on one replica, p).
+            micro_batches: micro-batches per step.
+            num_views: views of each image.
+            rows: images of a micro-batch on one replica.
+            z_dim: width of z.
             jit_compile: compile each part of the step with XLA.
             separate_views: normalise the two views of an image in different micro-batches.
         """
         self.model = model
         self.strategy = strategy
-        self.count = z_shape[0]
+        self.count = micro_batches
         self.separate_views = separate_views
         self.norms = batch_norms(model.encoder, model.head)
         self._tracing = 0
         self._decays = contextlib.ExitStack()
         with strategy.scope():
-            self.state = {name: _local(z_shape, name) for name in ("z", "z_gradient")}
+            shape = [micro_batches, num_views, rows, z_dim]
+            self.state = {name: _local(shape, name) for name in ("z", "z_gradient")}
             self.gradients = [_local(v.shape, "gradient") for v in model.trainable_variables]
         wrap = lambda f: f  # noqa: E731
         if jit_compile:

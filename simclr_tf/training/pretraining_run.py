@@ -91,8 +91,13 @@ def _gradient_cache(training, model, group):
     if warning:
         group.say(warning)
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
-    shape = (parts, training.num_views, rows, z.shape[-1])
-    separate = training.cached_separate_views
     return gradient_cache.GradientCache(
-        model, group.strategy, shape, training.jit_compile, separate
+        model,
+        group.strategy,
+        micro_batches=parts,
+        num_views=training.num_views,
+        rows=rows,
+        z_dim=z.shape[-1],
+        jit_compile=training.jit_compile,
+        separate_views=training.cached_separate_views,
     )

@@ -114,12 +114,19 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
     if settings.bn_decay_rule:
         for norm in batch_norms(encoder, head):
             norm.momentum = max(1.0 - 10.0 / steps.per_epoch, 0.9)
-    classifier = LinearClassifier(num_classes, settings.zero_init_logits_layer, seed)
+    classifier = LinearClassifier(num_classes, zero_init=settings.zero_init_logits_layer, seed=seed)
     view = make_views(config.views, size, seed, num_views=1)
     lars = config.optimizer.optimizer == "lars"
     decay = config.optimizer.weight_decay if lars else 0.0
-    options = {"kernel_decay": decay, "label_sets": label_sets}
-    model = FineTuned(encoder, head, classifier, view, settings.ft_proj_selector, **options)
+    model = FineTuned(
+        encoder,
+        head,
+        classifier,
+        view,
+        selector=settings.ft_proj_selector,
+        kernel_decay=decay,
+        label_sets=label_sets,
+    )
     model(tf.zeros([1, size, size, config.model.image_channels]), training=False)
     excluded = undecayed_variables(encoder, head, classifier)
     if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss

@@ -46,8 +46,14 @@ def test_a_step_of_three_views_and_the_cached_one_agree():
     cached = build()
     start = single.weights(direct)
     direct.train_step(single.batch_of())
-    shape = (single.PARTS, V, single.ROWS, 12)
-    cache = gradient_cache.GradientCache(cached, tf.distribute.get_strategy(), shape)
+    cache = gradient_cache.GradientCache(
+        cached,
+        tf.distribute.get_strategy(),
+        micro_batches=single.PARTS,
+        num_views=V,
+        rows=single.ROWS,
+        z_dim=12,
+    )
     tf.function(cache.run)(single.batch_of())
     moved = single.weights(direct) - start
     assert np.linalg.norm(moved) > 0

@@ -67,7 +67,7 @@ def test_golden_numbers(hidden_norm, temperature, entropy):
 )
 def test_figures_beside_the_loss(n, hidden_norm, temperature, block_size, jit_compile):
     z = loss_reference.views("correlated", n, 8, seed=n)
-    loss = NTXent(temperature, hidden_norm, block_size)
+    loss = NTXent(temperature, hidden_norm=hidden_norm, block_size=block_size)
     got_loss, got = tf.function(loss.with_figures, jit_compile=jit_compile)(z.astype(np.float32))
     assert_all_close(got, reference(z, temperature, hidden_norm), rtol=2e-4, atol=3e-5)
     want_loss = loss_reference.nt_xent(z, temperature, hidden_norm)[0]

@@ -46,7 +46,7 @@ def relative(got, want):
     ],
 )
 def test_golden_numbers(hidden_norm, temperature, official, gradient, block_size):
-    loss = NTXent(temperature, hidden_norm, block_size)
+    loss = NTXent(temperature, hidden_norm=hidden_norm, block_size=block_size)
     got, got_gradient = value_and_gradient(loss, GOLDEN.astype(np.float32))
     np.testing.assert_allclose(2 * got, official, atol=2e-6)
     np.testing.assert_allclose(2 * got_gradient[0], gradient, atol=2e-6)

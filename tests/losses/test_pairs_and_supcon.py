@@ -58,7 +58,7 @@ def with_gradient(loss, z, labels):
 )
 def test_logistic_golden_numbers(temperature, averaged, mined):
     np.testing.assert_allclose(NTLogistic(temperature)(GOLDEN), averaged, atol=1e-6)
-    np.testing.assert_allclose(NTLogistic(temperature, True)(GOLDEN), mined, atol=1e-6)
+    np.testing.assert_allclose(NTLogistic(temperature, semi_hard=True)(GOLDEN), mined, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_logistic_golden_numbers(temperature, averaged, mined):
 )  # fmt: skip
 def test_margin_golden_numbers(margin, averaged, mined):
     np.testing.assert_allclose(MarginTriplet(margin)(GOLDEN), averaged, atol=1e-6)
-    np.testing.assert_allclose(MarginTriplet(margin, True)(GOLDEN), mined, atol=1e-6)
+    np.testing.assert_allclose(MarginTriplet(margin, semi_hard=True)(GOLDEN), mined, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"block_size": 4}, {"block_size": 6}, {"block_size": -1}])

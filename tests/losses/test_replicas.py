@@ -66,7 +66,9 @@ def test_nt_xent_is_that_of_one_device(strategy):
 def test_unnormalised_and_dense(strategy):
     z = loss_reference.views("random", IMAGES, WIDTH)
     want, want_gradient = loss_reference.nt_xent(z, 2.0, hidden_norm=False)
-    ((got, gradient),) = losses_and_gradients([NTXent(2.0, False, block_size=-1)], strategy, z)
+    ((got, gradient),) = losses_and_gradients(
+        [NTXent(2.0, hidden_norm=False, block_size=-1)], strategy, z
+    )
     np.testing.assert_allclose(got, want, rtol=1e-6)
     np.testing.assert_allclose(gradient, want_gradient, atol=2e-6)
 

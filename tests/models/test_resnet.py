@@ -167,8 +167,8 @@ def test_unknown_architectures_are_refused(settings):
 @pytest.mark.parametrize("ratio", [0.0, 0.25])
 def test_training_compiles_with_xla(kind, ratio):
     """Stem and one strided block of every kind; whole networks take minutes to compile."""
-    parts = Parts({}, seed=0)
-    stem = Stem("imagenet", 4, ratio, parts)
+    parts = Parts(seed=0)
+    stem = Stem("imagenet", 4, parts, sk_ratio=ratio)
     block = kind(BlockShape(4, 2, True, sk_ratio=ratio, se_ratio=ratio), parts)
     batch = np.random.default_rng(0).uniform(size=(4, 16, 16, 3)).astype("float32")
 

@@ -86,9 +86,16 @@ def weights(model):
 
 
 def cached_step(model, parts=PARTS, z_dim=Z_DIM, jit_compile=False, separate=False):
-    shape = (parts, 2, BATCH // parts, z_dim)
-    strategy = tf.distribute.get_strategy()
-    cache = gradient_cache.GradientCache(model, strategy, shape, jit_compile, separate)
+    cache = gradient_cache.GradientCache(
+        model,
+        tf.distribute.get_strategy(),
+        micro_batches=parts,
+        num_views=2,
+        rows=BATCH // parts,
+        z_dim=z_dim,
+        jit_compile=jit_compile,
+        separate_views=separate,
+    )
     tf.function(cache.run)(batch_of())
     return model
 
@@ -174,7 +181,9 @@ def test_one_micro_batch_is_the_plain_step():
 def test_a_second_step_starts_from_empty_buffers():
     model = build(PlainEncoder, "none", probe=False)
     model.compile(optimizer=keras.optimizers.SGD(0.0))
-    cache = gradient_cache.GradientCache(model, tf.distribute.get_strategy(), (4, 2, 4, 12))
+    cache = gradient_cache.GradientCache(
+        model, tf.distribute.get_strategy(), micro_batches=4, num_views=2, rows=4, z_dim=12
+    )
     step = tf.function(cache.run)
     step(batch_of()), step(batch_of())
     assert all(not np.any(total.numpy()) for total in cache.gradients)
@@ -217,7 +226,9 @@ def test_two_replicas_give_the_same_gradient(two_replicas):
     direct.train_step(batch_of())
     with two_replicas.scope():
         model = build(PlainEncoder, "none")
-    cache = gradient_cache.GradientCache(model, two_replicas, (PARTS, 2, ROWS // 2, 12))
+    cache = gradient_cache.GradientCache(
+        model, two_replicas, micro_batches=PARTS, num_views=2, rows=ROWS // 2, z_dim=12
+    )
     dataset = tf.data.Dataset.from_tensors(batch_of())
     iterator = iter(two_replicas.experimental_distribute_dataset(dataset))
     tf.function(lambda it: cache.run(next(it)), autograph=False)(iterator)

@@ -50,8 +50,17 @@ def prepared(poisoned, strategy=None, form="plain", skip=True):
     model.skips_non_finite = skip
     rows = parts.ROWS // strategy.num_replicas_in_sync
     jit = "jit" in form
-    shape = (parts.PARTS, 2, rows, parts.Z_DIM)
-    cache = GradientCache(model, strategy, shape, jit) if "cached" in form else None
+    cache = None
+    if "cached" in form:
+        cache = GradientCache(
+            model,
+            strategy,
+            micro_batches=parts.PARTS,
+            num_views=2,
+            rows=rows,
+            z_dim=parts.Z_DIM,
+            jit_compile=jit,
+        )
     structure = tf.nest.map_structure(tf.TensorSpec.from_tensor, next(batches([False])))
     dataset = tf.data.Dataset.from_generator(lambda: batches(poisoned), output_signature=structure)
     return model, StepRunner(model, strategy, dataset, jit, cache)

@@ -10,26 +10,37 @@ over the negatives k, with the normaliser e and the pull q of each anchor: row i
 one scalar of every other anchor and no other row of the similarity matrix.
 """
 
-import collections
+from typing import NamedTuple
 
 from simclr_tf.losses.kernels.tiles import MASKED
 from simclr_tf.stack import tf
 
-Form = collections.namedtuple("Form", "temperature bounded decoupled unit")
-Form.__doc__ = """How similarities become a loss.
 
-temperature: float > 0, divides the similarities.
-bounded: exp(similarity / temperature) and its sums neither overflow nor underflow in float32;
-    otherwise the kernels keep a running maximum.
-decoupled: leave the positive out of the denominator (decoupled contrastive loss).
-unit: the rows have length 1 (or 0), so that similarities are cosines.
-"""
+class Softmax(NamedTuple):
+    """How similarities become a loss.
+
+    Attributes:
+        temperature: float > 0, divides the similarities.
+        bounded: exp(similarity / temperature) and its sums neither overflow nor underflow in
+            float32; otherwise the kernels keep a running maximum.
+        decoupled: leave the positive out of the denominator (decoupled contrastive loss).
+        unit: the rows have length 1 (or 0), so that similarities are cosines.
+    """
+
+    temperature: float
+    bounded: bool
+    decoupled: bool
+    unit: bool
 
 
-def make_form(temperature, unit_norm, decoupled=False):
-    """The Form of a loss; unit rows have similarities in [-1, 1], exp(64) is 6e27."""
-    bounded = unit_norm and temperature >= 1 / 64
-    return Form(float(temperature), bounded, decoupled, unit_norm)
+def make_softmax(temperature: float, *, unit: bool, decoupled: bool = False) -> Softmax:
+    """The Softmax of a loss; unit rows have similarities in [-1, 1], exp(64) is 6e27."""
+    return Softmax(
+        temperature=float(temperature),
+        bounded=unit and temperature >= 1 / 64,
+        decoupled=decoupled,
+        unit=unit,
+    )
 
 
 def anchor_terms(log_negatives, positive, decoupled):
@@ -41,7 +52,7 @@ def anchor_terms(log_negatives, positive, decoupled):
     Args:
         log_negatives: log of the sum of exp(s) over negatives, about MASKED if there are none.
         positive: s of the positive; same shape.
-        decoupled: see Form.
+        decoupled: see Softmax.
     Returns:
         losses, normalisers and pulls, same shape; without negatives loss and pull are 0.
     """

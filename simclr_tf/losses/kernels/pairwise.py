@@ -5,21 +5,30 @@ from one view only, appendix B.10). Rows are stacked by view: z [2, b, p] local,
 the global batch. No collective happens here, and the similarity matrix is never whole.
 """
 
-import collections
+from typing import Callable, NamedTuple
 
 from simclr_tf.losses.kernels import rows, tiles
 from simclr_tf.stack import tf
 
-Rule = collections.namedtuple("Rule", "value slope positive_value positive_slope lower scale")
-Rule.__doc__ = """What one anchor adds to a loss: s similarities, t similarity of its positive.
 
-value: s of negatives, t -> loss of each negative; 0 for s = -1e30.
-slope: s, t -> d value / d s.
-positive_value: t -> loss of the positive.
-positive_slope: t, mean slope of the negatives -> d loss / d t.
-lower: t -> semi-hard negatives have lower < s < t.
-scale: float, 1 / temperature.
-"""
+class Rule(NamedTuple):
+    """What one anchor adds to a loss; s similarities, t similarity of its positive.
+
+    Attributes:
+        value: s of negatives, t -> loss of each negative; 0 for s = -1e30.
+        slope: s, t -> d value / d s.
+        positive_value: t -> loss of the positive.
+        positive_slope: t, mean slope of the negatives -> d loss / d t.
+        lower: t -> semi-hard negatives have lower < s < t.
+        scale: 1 / temperature.
+    """
+
+    value: Callable
+    slope: Callable
+    positive_value: Callable
+    positive_slope: Callable
+    lower: Callable
+    scale: float
 
 
 def logistic_rule(temperature):
@@ -62,13 +71,17 @@ def _directions(z, images, keys, rule):
     return [([z[view] * rule.scale, images, t], keys[1 - view]) for view in (0, 1)]
 
 
-def forward(z, images, keys, key_images, rule, blocks):
+def forward(z, images, keys, key_images, *, rule, anchor_block, key_block):
     """Loss and pull of each anchor when every negative counts, averaged over them.
 
     Args:
-        z: float32 [2, b, p]; keys: float32 [2, N, p]; images, key_images: int32 [b] and [N].
+        z: float32 [2, b, p], local rows by view.
+        images: int32 [b], position of each local image in the global batch.
+        keys: float32 [2, N, p], rows of the global batch by view.
+        key_images: int32 [N].
         rule: Rule.
-        blocks: see rows.fold.
+        anchor_block: int, anchors per tile.
+        key_block: int, keys per tile.
     Returns:
         losses and pulls, float32 [2, b].
     """
@@ -80,15 +93,17 @@ def forward(z, images, keys, key_images, rule, blocks):
 
     losses = []
     pulls = []
+    start = [tf.constant(0.0)] * 2
+    blocks = {"anchor_block": anchor_block, "key_block": key_block}
     for anchor, key_z in _directions(z, images, keys, rule):
-        sums = rows.fold(anchor, [key_z, key_images], [tf.constant(0.0)] * 2, step, blocks)
+        sums = rows.fold(anchor, [key_z, key_images], start, step, **blocks)
         value, slope = (x / _negatives(keys) for x in sums)
         losses.append(value + rule.positive_value(anchor[2]))
         pulls.append(rule.positive_slope(anchor[2], slope))
     return tf.stack(losses), tf.stack(pulls)
 
 
-def backward(z, images, pulls, keys, key_images, rule, blocks):
+def backward(z, images, pulls, keys, key_images, *, rule, anchor_block, key_block):
     """Gradient [2, b, p] of the mean over the 2b anchors; see rows.backward for replicas."""
 
     def step(state, anchor, key):
@@ -98,7 +113,14 @@ def backward(z, images, pulls, keys, key_images, rule, blocks):
     key_t = rule.scale * tf.reduce_sum(keys[0] * keys[1], 1)
     start = [tf.zeros([z.shape[2]])]
     pushed = [
-        rows.fold(anchor, [key_z, key_images, key_t], start, step, blocks)[0]
+        rows.fold(
+            anchor,
+            [key_z, key_images, key_t],
+            start,
+            step,
+            anchor_block=anchor_block,
+            key_block=key_block,
+        )[0]
         for anchor, key_z in _directions(z, images, keys, rule)
     ]
     return _finish(z, pulls, tf.stack(pushed) / _negatives(keys), rule)
@@ -109,7 +131,7 @@ def _finish(z, pulls, pushed, rule):
     return (pushed + pulled) * (rule.scale / tf.cast(2 * tiles.size(z, 1), tf.float32))
 
 
-def mined_forward(z, images, keys, key_images, rule, blocks):
+def mined_forward(z, images, keys, key_images, *, rule, anchor_block, key_block):
     """Loss and pull with the semi-hard negative only: the closest of those farther than the
     positive (and inside the margin). An anchor without one has no negative term.
 
@@ -126,10 +148,11 @@ def mined_forward(z, images, keys, key_images, rule, blocks):
         return [tf.maximum(state[0], highest), tf.where(highest > state[0], here, state[1])]
 
     found = []
+    blocks = {"anchor_block": anchor_block, "key_block": key_block}
     for anchor, key_z in _directions(z, images, keys, rule):
         t = anchor[2]
         start = [tf.constant(tiles.MASKED), tf.constant(-1)]
-        s, picks = rows.fold(anchor, [key_z, key_images], start, step, blocks)
+        s, picks = rows.fold(anchor, [key_z, key_images], start, step, **blocks)
         value = tf.where(picks < 0, 0.0, rule.value(s, t))
         weights = tf.where(picks < 0, 0.0, rule.slope(s, t))
         losses = value + rule.positive_value(t)
@@ -137,18 +160,20 @@ def mined_forward(z, images, keys, key_images, rule, blocks):
     return [tf.stack(x) for x in zip(*found)]
 
 
-def mined_backward(z, first, mined, keys, key_mined, rule):
+def mined_backward(z, first, pulls, weights, picks, keys, key_weights, key_picks, *, rule):
     """Gradient [2, b, p] of the mean over the 2b anchors; no similarity is computed again.
 
     Args:
-        z, keys: as in forward.
+        z: float32 [2, b, p], local rows by view.
         first: int32 [], position in the global batch of the first local image.
-        mined: (pulls, weights, picks) of the local anchors, as mined_forward returns them.
-        key_mined: (weights, picks) of the global batch, [2, N].
+        pulls: float32 [2, b], from mined_forward.
+        weights: float32 [2, b], from mined_forward.
+        picks: int32 [2, b], from mined_forward.
+        keys: float32 [2, N, p], rows of the global batch by view.
+        key_weights: float32 [2, N], the gathered weights.
+        key_picks: int32 [2, N], the gathered picks.
         rule: Rule.
     """
-    pulls, weights, picks = mined
-    key_weights, key_picks = key_mined
     b = tiles.size(z, 1)
     pushed = []
     for view in (0, 1):

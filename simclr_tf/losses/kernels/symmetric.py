@@ -13,8 +13,8 @@ from simclr_tf.stack import tf
 class Tiles:
     """The similarities of z float32 [2n, p] in square tiles of `2 * half` rows."""
 
-    def __init__(self, z, form, half):
-        self.form = form
+    def __init__(self, z, softmax, half):
+        self.softmax = softmax
         self.half = half
         first, second = tf.split(z, 2)
         self.n = tiles.size(first)
@@ -26,7 +26,7 @@ class Tiles:
 
     def similarities(self, a, b, diagonal):
         """Tile (a, b), a <= b: float32 [2h, 2h], MASKED where the column is no negative."""
-        rows = tiles.take(self.z, a) * (1.0 / self.form.temperature)
+        rows = tiles.take(self.z, a) * (1.0 / self.softmax.temperature)
         s = tf.matmul(rows, tiles.take(self.z_t, b))
         image = tf.range(2 * self.half) % self.half
         if self.padded:  # only the last block has padding; its rows are cut off at the end
@@ -130,10 +130,10 @@ def _packed_nothing(half):
 
 def _sums(grid):
     """The statistics.Sums of all rows; cross fields [n], of the first views."""
-    form = grid.form
+    softmax = grid.softmax
     h = grid.half
     inverse = None
-    if not form.unit:
+    if not softmax.unit:
         inverse = grid.by_block(norms.inverse_norms(grid.in_order(grid.z)))
         inverse = tf.where(inverse > 0.0, inverse, 1.0)  # MASKED * 0 would be a similarity
 
@@ -141,10 +141,10 @@ def _sums(grid):
         # second views are the right half beside a row, the lower half under a column
         corner = (slice(h), slice(h, None))[:: 1 if axis else -1]
         cross = lambda x, _: x[corner]
-        factor = form.temperature
+        factor = softmax.temperature
         if inverse is not None:
             factor *= cross(tiles.take(inverse, a)[:, None] * tiles.take(inverse, b), 0.0)
-        return _packed(statistics.of_tile(s, cross, factor, axis, form), h)
+        return _packed(statistics.of_tile(s, cross, factor, axis, softmax), h)
 
     def pair(a, b):
         s = grid.similarities(a, b, False)
@@ -153,44 +153,44 @@ def _sums(grid):
     rows, columns = grid.sweep(
         lambda a: of_tile(grid.similarities(a, a, True), a, a, 1),
         pair,
-        lambda x, y: _packed(statistics.merge(_unpacked(x), _unpacked(y), form), h),
+        lambda x, y: _packed(statistics.merge(_unpacked(x), _unpacked(y), softmax), h),
         [8, h],
         grid.zeros(8, h) + _packed_nothing(h),
     )
     lines = [_unpacked(tf.transpose(x, [1, 0, 2])) for x in (rows, columns)]
-    sums = statistics.merge(*lines, form)
+    sums = statistics.merge(*lines, softmax)
     flat = lambda x: tf.reshape(x, [-1])[: grid.n]  # noqa: E731
     whole = [tf.concat([flat(half) for half in tf.unstack(x)], 0) for x in sums[:2]]
     return statistics.Sums(*whole, *(flat(x) for x in sums[2:]))
 
 
-def forward(z, form, half, with_figures=False):
+def forward(z, *, softmax, half, with_figures=False):
     """Losses, normalisers and pulls (each float32 [2n]) of z float32 [2n, p], p static, and the
     figures."""
-    grid = Tiles(z, form, half)
+    grid = Tiles(z, softmax, half)
     figures = {}
-    positives = anchors.positives(z, form.temperature)
+    positives = anchors.positives(z, softmax.temperature)
     if with_figures:
         sums = _sums(grid)
-        log_negatives = statistics.log_negatives(sums, form)
-        figures = statistics.figures(sums, z, z, form)
+        log_negatives = statistics.log_negatives(sums, softmax)
+        figures = statistics.figures(sums, z, z, softmax)
     else:
-        sweep = _log_negatives_bounded if form.bounded else _log_negatives
+        sweep = _log_negatives_bounded if softmax.bounded else _log_negatives
         log_negatives = grid.in_order(sweep(grid))
-    return (*anchors.anchor_terms(log_negatives, positives, form.decoupled), figures)
+    return (*anchors.anchor_terms(log_negatives, positives, softmax.decoupled), figures)
 
 
-def backward(z, normalisers, pulls, form, half):
+def backward(z, normalisers, pulls, *, softmax, half):
     """Gradient [2n, p] of the mean over the 2n anchors."""
-    grid = Tiles(z, form, half)
+    grid = Tiles(z, softmax, half)
     e = grid.by_block(normalisers)
-    u = tf.exp(-e) if form.bounded else e
+    u = tf.exp(-e) if softmax.bounded else e
 
     def weights(a, b, diagonal):
         s = grid.similarities(a, b, diagonal)
         u_a = tiles.take(u, a)[:, None]
         u_b = tiles.take(u, b)
-        return tf.exp(s) * (u_a + u_b) if form.bounded else tf.exp(s - u_a) + tf.exp(s - u_b)
+        return tf.exp(s) * (u_a + u_b) if softmax.bounded else tf.exp(s - u_a) + tf.exp(s - u_b)
 
     def diagonal(a):
         return tf.matmul(weights(a, a, True), tiles.take(grid.z, a))
@@ -203,5 +203,5 @@ def backward(z, normalisers, pulls, form, half):
     p = grid.p
     pushed, pushed_t = grid.sweep(diagonal, pair, tf.add, [rows, p], grid.zeros(p, rows))
     pushed = grid.in_order(pushed + tf.transpose(pushed_t, [0, 2, 1]))
-    scale = 1.0 / (form.temperature * tf.cast(tiles.size(z), tf.float32))
+    scale = 1.0 / (softmax.temperature * tf.cast(tiles.size(z), tf.float32))
     return (pushed - anchors.pulled(z, pulls)) * scale
