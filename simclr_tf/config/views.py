@@ -5,6 +5,20 @@ import dataclasses
 from simclr_tf.config.fields import PATH, Section, setting
 from simclr_tf.errors import SettingsError
 
+# what a crop can go through; `simclr_tf.views.operators` holds their functions
+OPERATORS = [
+    "color",
+    "blur",
+    "crop",
+    "rotate",
+    "cutout",
+    "noise",
+    "sobel",
+    "solarize",
+    "equalize",
+    "motion_blur",
+]
+
 
 @dataclasses.dataclass(frozen=True)
 class Views(Section):
@@ -33,7 +47,7 @@ class Views(Section):
     blur_prob: float = setting(0.5, "Probability of blur.", minimum=0.0, maximum=1.0)
     blur_sigma_min: float = setting(0.1, "Smallest sigma of the blur in pixels.", above=0.0)
     blur_sigma_max: float = setting(2.0, "Largest sigma of the blur in pixels.", above=0.0)
-    operators: str = setting("color,blur", "What happens to a crop, comma-separated, in this order. color is jitter and grayscale; all but color and blur are for studies.", each_of=("color", "blur", "crop", "rotate", "cutout", "noise", "sobel", "solarize", "equalize", "motion_blur"))  # fmt: skip
+    operators: str = setting("color,blur", "What happens to a crop, comma-separated, in this order. color is jitter and grayscale; all but color and blur are for studies.", each_of=OPERATORS)  # fmt: skip
     study_prob: float = setting(1.0, "Probability of each operator other than color and blur.", minimum=0.0, maximum=1.0)  # fmt: skip
     cutout_size: float = setting(0.5, "Side of the cutout square as a share of the image side.", above=0.0, maximum=1.0)  # fmt: skip
     noise_sigma_max: float = setting(0.2, "Gaussian noise: its standard deviation is drawn between 0 and this, for pixels in [0, 1].", minimum=0.0)  # fmt: skip

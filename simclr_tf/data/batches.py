@@ -7,12 +7,12 @@ something fails is done again, image by image, and the failing ones give way to 
 
 import os
 
+from simclr_tf import streams
 from simclr_tf.data import decoding, order
 from simclr_tf.stack import no_autograph, tf
 
 CHUNK = 16  # at least so many images share the cost of catching errors
 _TRIES = 32  # stand-ins tried for one bad image
-_SALT = 3
 
 
 def chunk_size(batch_size):
@@ -137,7 +137,7 @@ class _Guard:
 
         def stand_in(attempt):
             place = example["id"], source.num_examples, source.seed, attempt
-            image, label = source.fetch(order.permuted(*place, salt=_SALT))
+            image, label = source.fetch(order.permuted(*place, salt=streams.STAND_INS))
             return self.apply({**example, "image": image, "label": label})
 
         return tf.data.Dataset.range(_TRIES).map(stand_in).ignore_errors()

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from simclr_tf import streams
+
 
 def held_out_count(num_examples, fraction):
     """Number of examples held out of `num_examples`: rounded, at least 1, and 1 is always kept."""
@@ -25,6 +27,6 @@ def held_out(labels, fraction, seed):
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         # RandomState: its stream is frozen by NumPy, so every version draws the same share.
-        order = np.random.RandomState([seed, int(label) + 1]).permutation(len(members))
+        order = np.random.RandomState(streams.hold_out(seed, int(label))).permutation(len(members))
         chosen[members[order[: held_out_count(len(members), fraction)]]] = True
     return chosen

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from simclr_tf import streams
 from simclr_tf.stack import tf
 
 # 4 rounds (the default of tf.random.experimental.index_shuffle) mix badly: 29 fixed points in a
@@ -9,7 +10,7 @@ from simclr_tf.stack import tf
 _ROUNDS = 16
 
 
-def permuted(index, num_examples, seed, epoch, salt=0):
+def permuted(index, num_examples, seed, epoch, salt=streams.ORDER_OF_EXAMPLES):
     """The example at a place of a seeded permutation of 0 .. num_examples - 1.
 
     Args:

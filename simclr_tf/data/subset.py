@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simclr_tf import streams
 from simclr_tf.data.info import Facts, fingerprint_of
 from simclr_tf.data.label_sets import LabelSets
 from simclr_tf.data.source import RandomAccessSource
@@ -26,7 +27,9 @@ def labelled_ids(labels, fraction, seed):
     for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         # RandomState: its stream is frozen by NumPy, so every version draws the same share.
-        order = np.random.RandomState([seed, int(label)]).permutation(len(members))
+        order = np.random.RandomState(streams.label_fraction(seed, int(label))).permutation(
+            len(members)
+        )
         picked.append(members[order[: max(1, int(round(fraction * len(members))))]])
     return np.sort(np.concatenate(picked)).astype(np.int64)
 
@@ -55,7 +58,8 @@ def sample(source, count, seed):
     """The source with `count` (or all, if it has fewer) examples drawn by seed, without labels."""
     if count >= source.num_examples:
         return source
-    ids = np.random.RandomState([seed, count]).permutation(source.num_examples)[:count]
+    order = np.random.RandomState(streams.sample(seed, count)).permutation(source.num_examples)
+    ids = order[:count]
     return subset(source, np.sort(ids).astype(np.int64))
 
 

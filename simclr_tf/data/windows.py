@@ -9,14 +9,13 @@ import os
 
 import numpy as np
 
+from simclr_tf import streams
 from simclr_tf.data import order
 from simclr_tf.data.source import Source
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 
 WINDOW_BYTES = 2**29
-_SALT_SHARDS = 1
-_SALT_EXAMPLES = 2
 
 
 class WindowSource(Source):
@@ -101,7 +100,9 @@ class WindowSource(Source):
     def _shard_order(self, seed, epoch):
         """int64 [shards], the order of the shards in an epoch."""
         shards = len(self._kept)
-        return order.permuted(tf.range(shards, dtype=tf.int64), shards, seed, epoch, _SALT_SHARDS)
+        return order.permuted(
+            tf.range(shards, dtype=tf.int64), shards, seed, epoch, streams.ORDER_OF_SHARDS
+        )
 
     def _read_window(self, seed, window):
         """Global number of a window -> dict of [w] tensors, permuted."""
@@ -113,7 +114,7 @@ class WindowSource(Source):
         dataset = tf.data.Dataset.from_tensor_slices(shards).flat_map(self._read_shard)
         kept = tf.reduce_sum(tf.gather(self._kept_tensor, shards))
         examples = dataset.batch(kept).get_single_element()
-        places = order.permuted(tf.range(kept), kept, seed, epoch, _SALT_EXAMPLES + place)
+        places = order.permuted(tf.range(kept), kept, seed, epoch, streams.order_of_window(place))
         examples = {key: tf.gather(value, places) for key, value in examples.items()}
         return {**examples, "epoch": tf.fill([kept], tf.cast(epoch, tf.int32))}
 

@@ -5,6 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from simclr_tf import streams
+
 SHOTS = (1, 2, 5, 10)
 
 
@@ -23,7 +25,7 @@ def draw_indices(labels, shots, draw, seed):
         ValueError: a class has fewer than `shots` examples.
     """
     labels = np.asarray(labels)
-    order = np.random.default_rng([seed, draw]).permutation(len(labels))
+    order = np.random.default_rng(streams.few_shot(seed, draw)).permutation(len(labels))
     picked = []
     for label in np.unique(labels):
         of_class = order[labels[order] == label]

@@ -7,6 +7,7 @@ functions run forward only, outside the gradient tape; the optimizer knows the c
 
 import numpy as np
 
+from simclr_tf import streams
 from simclr_tf.errors import DivergedError
 from simclr_tf.stack import keras, tf
 
@@ -34,7 +35,10 @@ class LinearClassifiers(tf.Module):
         self.biases = {}
         for number, (name, dim) in enumerate(sorted(dims.items())):
             shape = [len(self.grid), dim, num_classes]
-            start = tf.zeros(shape) if zero_init else 0.01 * tf.random.stateless_normal(shape, [seed, number])  # fmt: skip
+            start = tf.zeros(shape)
+            if not zero_init:
+                key = streams.classifier_start(seed, number)
+                start = 0.01 * tf.random.stateless_normal(shape, key)
             self.kernels[name] = tf.Variable(start, name=f"{name}_kernel")
             self.biases[name] = tf.Variable(tf.zeros([shape[0], 1, num_classes]), name=f"{name}_bias")  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import optimize
 from threadpoolctl import threadpool_limits
 
+from simclr_tf import streams
 from simclr_tf.stack import tf
 
 PENALTIES = np.logspace(5, -6, 45)  # strongest first: each solution starts the search of the next
@@ -134,7 +135,7 @@ def split_held_out(labels, share, seed):
         (kept, held out): int arrays, ascending, disjoint, together 0 .. n - 1.
     """
     labels = np.asarray(labels)
-    order = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
+    order = np.random.default_rng(streams.penalty_split(seed, len(labels))).permutation(len(labels))
     out = []
     for label in np.unique(labels):
         of_class = order[labels[order] == label]

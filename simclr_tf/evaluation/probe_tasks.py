@@ -6,6 +6,7 @@ import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf import phases
+from simclr_tf import streams
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
@@ -138,6 +139,8 @@ def _transformed(config, pair, source, task):
         else:
             labels = classes[ids]
             sigma = config.probe.probe_noise_sigma
-            images = transform(task, images, tf.constant(labels), [seed, number], sigma)
+            images = transform(
+                task, images, tf.constant(labels), streams.probe_noise(seed, number), sigma
+            )
         columns = {"images": images, "label": labels, "id": ids}
         yield {name: tf.convert_to_tensor(rows)[:left] for name, rows in columns.items()}

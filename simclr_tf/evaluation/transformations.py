@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simclr_tf import streams
 from simclr_tf.stack import tf
 
 CLASSES = {
@@ -16,7 +17,7 @@ CLASSES = {
 def drawn_classes(task, count, seed):
     """The class of each image: int32 [count], uniform, a function of the arguments only."""
     # RandomState: its stream is frozen by NumPy, so every version draws the same classes.
-    rng = np.random.RandomState([seed, sorted(CLASSES).index(task)])
+    rng = np.random.RandomState(streams.probe_classes(seed, sorted(CLASSES).index(task)))
     return rng.randint(len(CLASSES[task]), size=count).astype(np.int32)
 
 

@@ -4,7 +4,7 @@ import functools
 
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry, policy, products, study, warp
+from simclr_tf.views import forms, geometry, operators, policy, products, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
@@ -61,8 +61,8 @@ def _recipe(batch, rows, views, image_size, seed, form):
     images = batch["images"]
     view = batch.get("view")
     drawn = {"draws": d.draw(views, seed, rows)}
-    if any(name in study.OPERATORS for name in forms.stages(views)):
-        drawn["study"] = study.draw(views, seed, rows, image_size)
+    if forms.needs_draws(views):
+        drawn["operators"] = operators.draw(views, seed, rows, image_size)
     if len(images.shape) == 5:
         images = _rows_first(images, view)
     elif "boxes" in batch:

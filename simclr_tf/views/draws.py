@@ -3,17 +3,15 @@
 import itertools
 import typing
 
+from simclr_tf import streams
 from simclr_tf.config import listed
 from simclr_tf.stack import tf
 from simclr_tf.views import rng
 
-TRIES = 10  # crops tried per view; all fail with probability below 1e-9, then the whole image
-_TRY = 0  # numbers of the draws
-_PLACE = 2 * TRIES
-_REST = 2 * TRIES + 2
-_REST_COUNT = 10
+TRIES = streams.CROP_TRIES
+_RECIPE = streams.VIEW["recipe"]
 _ORDERS = tuple(itertools.permutations(range(4)))
-BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, STUDY = range(8)  # codes
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAYSCALE, BLUR, BLUR_ACROSS, OPERATORS = range(8)  # codes
 
 
 class Rows(typing.NamedTuple):
@@ -93,9 +91,9 @@ def draw(views, seed, rows):
     Returns:
         Draws.
     """
-    u = rng.uniforms(seed, *rows, first=_REST, count=_REST_COUNT)
+    u = rng.uniforms(seed, *rows, first=_RECIPE.first, count=_RECIPE.count)
     shared = crop_rows(views, rows)
-    u_flip = u if shared is rows else rng.uniforms(seed, *shared, first=_REST, count=2)
+    u_flip = u if shared is rows else rng.uniforms(seed, *shared, first=_RECIPE.first, count=2)
     names = listed(views.operators)
     active = distorted(views, rows)
     color = views.color_jitter_strength > 0 and "color" in names
@@ -115,7 +113,16 @@ def draw(views, seed, rows):
     )
 
 
-def window_uniforms(seed, rows, first=_TRY):
-    """The draws of `geometry.windows`: float32 [n, TRIES, 2] and [n, 2]."""
-    u = rng.uniforms(seed, *rows, first=first, count=_PLACE + 2)
-    return tf.reshape(u[:, :_PLACE], [-1, TRIES, 2]), u[:, _PLACE:]
+def window_uniforms(seed, rows, numbers=streams.VIEW["crop"]):
+    """The draws of `geometry.windows`.
+
+    Args:
+        seed: int.
+        rows: Rows.
+        numbers: streams.Draws, `streams.WINDOW` of them.
+    Returns:
+        float32 [n, TRIES, 2], the shapes tried, and float32 [n, 2], the place.
+    """
+    u = rng.uniforms(seed, *rows, first=numbers.first, count=numbers.count)
+    place = 2 * TRIES
+    return tf.reshape(u[:, :place], [-1, TRIES, 2]), u[:, place:]

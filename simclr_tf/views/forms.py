@@ -7,11 +7,15 @@ batch and keeps what was drawn; that is what wide devices want.
 
 from simclr_tf.config import listed
 from simclr_tf.stack import tf
-from simclr_tf.views import blur, color, study
+from simclr_tf.views import (
+    blur,
+    color,
+    study,  # noqa: F401 (registers its operators)
+)
 from simclr_tf.views import draws as d
+from simclr_tf.views.operators import OPERATORS, register
 
-_STUDY_NAMES = tuple(study.OPERATORS)
-_NOTHING = d.STUDY + len(_STUDY_NAMES)
+_NOTHING = 1000  # above all codes of operators
 
 
 def _clip(images):
@@ -20,12 +24,12 @@ def _clip(images):
 
 def stages(views):
     """The operators that can change anything, in their order."""
-    idle = set()
-    if views.color_jitter_strength == 0:
-        idle.add("color")
-    if not views.use_blur:
-        idle.add("blur")
-    return tuple(name for name in listed(views.operators) if name not in idle)
+    return tuple(name for name in listed(views.operators) if not OPERATORS[name].idle(views))
+
+
+def needs_draws(views):
+    """Whether any operator outside the paper's recipe is asked for, see `operators.draw`."""
+    return any(not OPERATORS[name].in_recipe for name in stages(views))
 
 
 def switch(images, drawn, views):
@@ -33,7 +37,8 @@ def switch(images, drawn, views):
 
     Args:
         images: float32 [n, s, 3, s], around [0, 1].
-        drawn: {"draws": draws.Draws of n rows, "study": study.StudyDraws if any is wanted}.
+        drawn: {"draws": draws.Draws of n rows, "operators": operators.AllDraws if
+            `needs_draws`}.
         views: config.Views.
     Returns:
         float32 [n, s, 3, s] in [0, 1].
@@ -59,24 +64,27 @@ def switch(images, drawn, views):
 
 
 def _apply(image, code, drawn, views, names):
-    """One operator on one image float32 [s, 3, s], by its code."""
+    """One operator on one image float32 [s, 3, s], by its code.
+
+    Color and blur are several codes each: every one is a step of the loop of its own.
+    """
     factors = drawn["draws"].factors
     radius = blur.radius_of(image.shape[-1])
-    operators = color.operators(views.aug_impl)
     branches = {}
     if "color" in names:
-        for at, operator in enumerate(operators):
+        for at, operator in enumerate(color.operators(views.aug_impl)):
             branches[at] = lambda operator=operator, at=at: _clip(operator(image, factors[at]))
         branches[d.GRAYSCALE] = lambda: color.grayscale(image)
     if "blur" in names:
         branches[d.BLUR] = lambda: blur.along(_clip(image), 0, factors[d.BLUR], radius)
         branches[d.BLUR_ACROSS] = lambda: blur.along(image, 2, factors[d.BLUR], radius)
     for name in names:
-        if name in study.OPERATORS:
-            alone = tf.nest.map_structure(lambda x: x[None], drawn["study"])
-            branches[d.STUDY + _STUDY_NAMES.index(name)] = lambda name=name, alone=alone: (
-                study.OPERATORS[name](_clip(image)[None], alone, views)[0]
-            )
+        one = OPERATORS[name]
+        if not one.in_recipe:
+            alone = tf.nest.map_structure(lambda x: x[None], drawn["operators"]).of(name)
+            branches[d.OPERATORS + one.number] = lambda one=one, alone=alone: one.function(
+                _clip(image)[None], alone, views
+            )[0]
     known = sorted(branches)
     place = tf.reduce_sum(tf.cast(tf.constant(known) < code, tf.int32))
     return tf.switch_case(place, [branches[code] for code in known])
@@ -98,8 +106,7 @@ def _program(names, drawn):
             add(draws.blur, d.BLUR)
             add(draws.blur, d.BLUR_ACROSS)
         else:
-            at = _STUDY_NAMES.index(name)
-            add(drawn["study"].applied[:, at], d.STUDY + at)
+            add(drawn["operators"].applied_of(name), d.OPERATORS + OPERATORS[name].number)
     codes = tf.concat(columns, axis=1)
     idle = tf.cast(codes == _NOTHING, tf.int32)
     codes = tf.gather(codes, tf.argsort(idle, axis=1, stable=True), axis=1, batch_dims=1)
@@ -108,21 +115,46 @@ def _program(names, drawn):
 
 def select(images, drawn, views):
     """The whole batch at once; arguments and result as `switch`."""
-    draws = drawn["draws"]
-    size = images.shape[-1]
     for name in stages(views):
-        if name == "color":
-            images = _select_color(images, draws, views)
-        elif name == "blur" and blur.radius_of(size):
-            sigma = draws.factors[:, d.BLUR]
-            images = blur.by_matrices(_clip(images), sigma, draws.blur, blur.radius_of(size))
-        elif name in study.OPERATORS:
-            applied = drawn["study"].applied[:, _STUDY_NAMES.index(name)]
-            result = study.OPERATORS[name](_clip(images), drawn["study"], views)
+        one = OPERATORS[name]
+        if one.in_recipe:
+            images = one.function(images, drawn["draws"], views)
+        else:
+            applied = drawn["operators"].applied_of(name)
+            result = one.function(_clip(images), drawn["operators"].of(name), views)
             images = tf.where(applied[:, None, None, None], result, images)
     return _clip(images)
 
 
+@register(
+    "blur",
+    settings=("use_blur", "blur_prob", "blur_sigma_min", "blur_sigma_max"),
+    in_recipe=True,
+    idle=lambda views: not views.use_blur,
+)
+def _select_blur(images, draws, views):
+    del views
+    radius = blur.radius_of(images.shape[-1])
+    if not radius:
+        return images
+    return blur.by_matrices(_clip(images), draws.factors[:, d.BLUR], draws.blur, radius)
+
+
+@register(
+    "color",
+    settings=(
+        "aug_impl",
+        "color_jitter_strength",
+        "jitter_prob",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "grayscale_prob",
+    ),
+    in_recipe=True,
+    idle=lambda views: views.color_jitter_strength == 0,
+)
 def _select_color(images, draws, views):
     operators = color.operators(views.aug_impl)
     factors = [draws.factors[:, at, None, None, None] for at in range(len(operators))]

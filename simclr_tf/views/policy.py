@@ -8,10 +8,10 @@ the signs of shears, translations and rotations are drawn evenly.
 
 import math
 
+from simclr_tf import streams
 from simclr_tf.stack import load_addons, tf
 from simclr_tf.views import draws, rng
 
-_FIRST_DRAW = 640
 _GREY = 128
 NAMES = (
     "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
@@ -122,7 +122,8 @@ def _draw(views, seed, rows):
     codes = tf.constant([[NAMES.index(line[i]) for i in (0, 3)] for line in table])
     chances = tf.constant([[float(line[i]) for i in (1, 4)] for line in table])
     magnitudes = tf.constant([[float(line[i]) / 9.0 for i in (2, 5)] for line in table])
-    u = rng.uniforms(seed, *rows, first=_FIRST_DRAW, count=6)
+    first, count = streams.VIEW["auto_augment"]
+    u = rng.uniforms(seed, *rows, first=first, count=count)
     place = tf.cast(u[:, 0] * len(table), tf.int32)
     applied = (u[:, 1:3] < tf.gather(chances, place)) & draws.distorted(views, rows)[:, None]
     codes = tf.where(applied, tf.gather(codes, place), len(NAMES))

@@ -11,7 +11,9 @@ from simclr_tf.stack import tf
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
-_DRAW_BITS = 10  # the other 16 bits of the second counter word: high bits of the id
+_DRAW_BITS = (
+    10  # streams.MOST_DRAWS; the other 16 bits of the second counter word: high bits of the id
+)
 _VIEW_BITS = 6
 
 
@@ -40,7 +42,9 @@ def threefry(key, counter):
     return x0, x1
 
 
-def uniforms(seed, epoch, ids, view, first, count):
+def uniforms(
+    seed: int, epoch: tf.Tensor, ids: tf.Tensor, view: tf.Tensor, first: int, count: int
+) -> tf.Tensor:
     """Draws `first` to `first + count` of each row.
 
     Args:
@@ -48,22 +52,31 @@ def uniforms(seed, epoch, ids, view, first, count):
         epoch: int32 [n].
         ids: int64 [n], example ids below 2**48.
         view: int32 [n], below 64.
-        first: even int, number of the first draw; the draws of a row are numbered below 1024.
-        count: even int.
+        first: int, number of the first draw; `streams.VIEW` gives the numbers out.
+        count: int.
     Returns:
         float32 [n, count] in [0, 1), multiples of 2**-24.
     """
-    pairs = tf.range(first // 2, (first + count) // 2, dtype=tf.int32)  # one block, two draws
-    return _to_unit(_blocks(seed, epoch, ids, view, pairs))
+    skipped = first % 2  # one block gives two draws
+    end = first + max(count, 1)
+    pairs = tf.range(first // 2, (end + 1) // 2, dtype=tf.int32)
+    drawn = _to_unit(_blocks(seed, epoch, ids, view, pairs))
+    return drawn if drawn.shape[1] == count else drawn[:, skipped : skipped + count]
 
 
-def keys(seed, epoch, ids, view, first):
-    """Keys of a stream of its own for each row, from draws `first`, `first + 1`: uint32 [n, 2]."""
+def keys(seed: int, epoch: tf.Tensor, ids: tf.Tensor, view: tf.Tensor, first: int) -> tf.Tensor:
+    """Keys of a stream of its own for each row, from the draws `first` (even) and `first + 1`.
+
+    Returns:
+        uint32 [n, 2], for `normals`.
+    """
     return _blocks(seed, epoch, ids, view, tf.constant([first // 2]))[:, 0]
 
 
-def normals(keys, count):
-    """Standard normal numbers (Box-Muller): float32 [n, count], `count` even, for uint32 [n, 2]."""
+def normals(keys: tf.Tensor, count: int) -> tf.Tensor:
+    """Standard normal numbers (Box-Muller): float32 [n, count] for keys uint32 [n, 2]."""
+    asked = count
+    count += count % 2
     place = tf.range(count // 2)[None, :] + tf.zeros_like(keys[:, :1], tf.int32)
     counter = (tf.cast(place, tf.uint32), tf.zeros_like(place, tf.uint32))
     bits = threefry((keys[:, :1], keys[:, 1:]), counter)
@@ -71,7 +84,7 @@ def normals(keys, count):
     length = tf.sqrt(-2.0 * tf.math.log(1.0 - u[..., :1]))
     angle = 2.0 * math.pi * u[..., 1:]
     pair = tf.concat([length * tf.cos(angle), length * tf.sin(angle)], axis=-1)
-    return tf.reshape(pair, [-1, count])
+    return tf.reshape(pair, [-1, count])[:, :asked]
 
 
 def _blocks(seed, epoch, ids, view, numbers):

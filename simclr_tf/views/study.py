@@ -1,48 +1,22 @@
 """The other operators of the paper's studies (section 3.1, appendix B.2), off by default.
 
 The paper gives neither their sizes nor their strengths; the defaults of `config.Views` are ours.
-Each takes a batch float32 [n, s, 3, s] in [0, 1] (any channels) and what was drawn for it, and
-returns the distorted batch; `forms` keeps it where the operator was drawn.
+Each function takes a batch float32 [n, s, c, s] in [0, 1], its `operators.OperatorDraws` and
+config.Views, and returns the distorted batch; `forms` keeps it where the operator was drawn.
+
+A new operator goes to the end of the file, see docs/contributing.md: the order gives each its
+random numbers.
 """
 
 import math
-import typing
 
 from simclr_tf.stack import tf
-from simclr_tf.views import blur, draws, geometry, rng
+from simclr_tf.views import blur, geometry, operators, rng
 
 _LEVELS = 256
-_APPLIED = 64  # numbers of the draws
-_U = 80
-_KEYS = 96
-_WINDOWS = 128
 
 
-class StudyDraws(typing.NamedTuple):
-    """What is drawn for n views.
-
-    applied: bool [n, k], by number of the operator in `OPERATORS`. u: float32 [n, 6], uniform.
-    boxes: int32 [n, 4], the second crop. keys: uint32 [n, 2], of the noise.
-    """
-
-    applied: typing.Any
-    u: typing.Any
-    boxes: typing.Any
-    keys: typing.Any
-
-
-def draw(views, seed, rows, image_size):
-    """StudyDraws of `draws.Rows`."""
-    applied = rng.uniforms(seed, *rows, first=_APPLIED, count=len(OPERATORS)) < views.study_prob
-    windows = draws.window_uniforms(seed, rows, first=_WINDOWS)
-    return StudyDraws(
-        applied=applied & draws.distorted(views, rows)[:, None],
-        u=rng.uniforms(seed, *rows, first=_U, count=6),
-        boxes=geometry.windows(windows, image_size, image_size, views),
-        keys=rng.keys(seed, *rows, first=_KEYS),
-    )
-
-
+@operators.register("crop", settings=("resize",), window=True)
 def crop(images, drawn, views):
     """A second random resized crop."""
     flip = tf.zeros_like(drawn.boxes[:, 0], tf.bool)
@@ -51,6 +25,7 @@ def crop(images, drawn, views):
     return tf.clip_by_value(planes, 0.0, 1.0)
 
 
+@operators.register("rotate", uniforms=1)
 def rotate(images, drawn, views):
     """Turns by 0, 90, 180 or 270 degrees counter-clockwise."""
     del views
@@ -68,27 +43,29 @@ def _turn(images, quarters):
     return swapped[:, ::-1] if quarters == 1 else swapped[..., ::-1]
 
 
+@operators.register("cutout", settings=("cutout_size",), uniforms=2)
 def cutout(images, drawn, views):
     """Blackens a square whose centre lies anywhere in the image."""
     size = images.shape[-1]
     side = max(1, round(views.cutout_size * size))
-    start = tf.cast(drawn.u[:, 1:3] * size, tf.int32) - side // 2  # [n, 2]
+    start = tf.cast(drawn.u * size, tf.int32) - side // 2  # [n, 2]
     place = tf.range(size)[None, None, :] - start[..., None]  # [n, 2, s]
     inside = (place >= 0) & (place < side)
     hole = inside[:, 0, :, None, None] & inside[:, 1, None, None, :]
     return tf.where(hole, 0.0, images)
 
 
+@operators.register("noise", settings=("noise_sigma_max",), uniforms=1, key=True)
 def noise(images, drawn, views):
     """Adds Gaussian noise of a random standard deviation."""
     channels, size = images.shape[-2:]
-    count = channels * size * size
-    field = rng.normals(drawn.keys, count + count % 2)[:, :count]
-    sigma = (drawn.u[:, 3] * views.noise_sigma_max)[:, None, None, None]
+    field = rng.normals(drawn.keys, channels * size * size)
+    sigma = (drawn.u[:, 0] * views.noise_sigma_max)[:, None, None, None]
     noisy = images + sigma * tf.reshape(field, [-1, size, channels, size])
     return tf.clip_by_value(noisy, 0.0, 1.0)
 
 
+@operators.register("sobel")
 def sobel(images, drawn, views):
     """Magnitude of `tf.image.sobel_edges` of each channel; a full step between pixels is 1."""
     del drawn, views
@@ -110,12 +87,14 @@ def _filtered(padded, axis, weights, size):
     return total
 
 
+@operators.register("solarize", settings=("solarize_threshold",))
 def solarize(images, drawn, views):
     """Inverts what is at least as bright as the threshold."""
     del drawn
     return tf.where(images >= views.solarize_threshold, 1.0 - images, images)
 
 
+@operators.register("equalize")
 def equalize(images, drawn, views):
     """Histogram equalisation of each channel in 256 levels, as `PIL.ImageOps.equalize`."""
     del drawn, views
@@ -136,12 +115,13 @@ def equalize(images, drawn, views):
     return tf.transpose(tf.reshape(equal, [n, channels, size, size]), [0, 2, 1, 3])
 
 
+@operators.register("motion_blur", uniforms=1)
 def motion_blur(images, drawn, views):
     """The mean along a line of a random direction, 10 % of the image long; edges continue."""
     del views
     size = images.shape[-1]
     reach = max(1, blur.radius_of(size))
-    angle = math.pi * drawn.u[:, 4]
+    angle = math.pi * drawn.u[:, 0]
     place = tf.range(size)[None, :]
 
     def add(step, total):
@@ -157,9 +137,3 @@ def motion_blur(images, drawn, views):
     start = (0, tf.zeros_like(images))
     _, total = tf.while_loop(lambda step, _: step < count, add, start, maximum_iterations=count)
     return total / float(count)
-
-
-OPERATORS = {
-    operator.__name__: operator
-    for operator in (crop, rotate, cutout, noise, sobel, solarize, equalize, motion_blur)
-}

@@ -5,10 +5,9 @@ Not part of the paper's recipe: off unless asked for.
 
 import math
 
+from simclr_tf import streams
 from simclr_tf.stack import tf
 from simclr_tf.views import draws, rng
-
-_FIRST_DRAW = 512  # apart from the draws of the recipe, which are the same with and without a warp
 
 
 def wanted(views):
@@ -26,7 +25,8 @@ def draw(views, seed, rows):
     Returns:
         float32 [n], radians, and float32 [n], columns per row.
     """
-    u = 2.0 * rng.uniforms(seed, *rows, first=_FIRST_DRAW, count=2) - 1.0
+    first, count = streams.VIEW["warp"]
+    u = 2.0 * rng.uniforms(seed, *rows, first=first, count=count) - 1.0
     u *= tf.cast(draws.distorted(views, rows), tf.float32)[:, None]
     return u[:, 0] * (views.rotate_degrees * math.pi / 180.0), u[:, 1] * views.shear
 
