@@ -5,6 +5,8 @@ import dataclasses
 from simclr_tf.config.fields import Section, setting
 from simclr_tf.errors import SettingsError
 
+# a loss is in the file of its name in simclr_tf/losses/
+LOSSES = ["nt_xent", "nt_logistic", "margin", "decoupled", "supcon"]
 BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
 
 
@@ -12,7 +14,7 @@ BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
 class Loss(Section):
     """The contrastive loss."""
 
-    loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too.", basic=True, allowed=("nt_xent", "nt_logistic", "margin", "decoupled", "supcon"))  # fmt: skip
+    loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too.", basic=True, allowed=LOSSES)  # fmt: skip
     objective: str = setting("official", "What is minimised. official: the sum over both directions, twice the logged loss, with the probe's loss and the weight decay, as in the official code. paper: the logged loss (equation 1) once. A run of an earlier version goes on with paper.", allowed=("official", "paper"), before="paper")  # fmt: skip
     temperature: float = setting(0.1, "Divides the cosine similarities. margin does not use it.", basic=True, above=0.0)  # fmt: skip
     hidden_norm: bool = setting(True, "Scale z to unit length before the loss.")

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from simclr_tf import config as settings_of
-from simclr_tf import phases
-from simclr_tf import streams
+from simclr_tf import phases, streams
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic

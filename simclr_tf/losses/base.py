@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics
 from simclr_tf.losses.kernels import norms, replicas
-from simclr_tf.stack import keras, tf
+from simclr_tf.stack import tf
 
 
 def check_temperature(temperature: float):
@@ -18,7 +18,8 @@ def check_temperature(temperature: float):
 class ContrastiveLoss:
     """A contrastive loss of two views: loss(z, labels=None) -> float32 [].
 
-    Keras loss-like: `get_config` / `from_config`, serialisable, no state. Works in eager mode, in
+    Subclasses write `mean_loss` and `chance`, and register themselves with `table.register`.
+    Like a Keras loss it has `get_config` and `from_config` and no state. Works in eager mode, in
     `tf.function`, under XLA, and in `strategy.run`, where it uses the views of all replicas: the
     result is the mean over the local anchors, so optimise `loss / replicas` and sum the gradients.
     The gradient is exact, needs no collective, and requires the same upstream gradient on every
@@ -26,13 +27,13 @@ class ContrastiveLoss:
     bfloat16 products move similarities by about 1e-3 / temperature.
 
     Args:
-        temperature: float > 0, divides the similarities.
+        temperature: divides the similarities, > 0.
         hidden_norm: l2-normalise z inside (in float32, whatever the dtype of z).
         block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
             size, -1 forces one dense block.
         jit_compile: compile the kernels, and nothing around them, with XLA; for steps that cannot
             be compiled as a whole, such as those of several GPUs.
-        name: str.
+        name: of the loss, in traces; default is the name of the class.
     Raises:
         SettingsError: a setting is outside its limits; z has no static width or an odd length.
     """
@@ -91,6 +92,17 @@ class ContrastiveLoss:
         with tf.name_scope(self.name):
             return self.loss_and_figures(self.prepare(z), labels, replicas.replica_context())
 
+    def chance(self, images: int) -> Optional[float]:
+        """The loss when all embeddings are equal, which a run starts near and should leave.
+
+        Args:
+            images: N, images of the global batch (2N views).
+        Returns:
+            nats, or None if this loss has no such value.
+        """
+        del images
+        return None
+
     def mean_loss(self, z, labels, context):
         """The loss of prepared z; `context` is None on one replica."""
         raise NotImplementedError
@@ -138,6 +150,3 @@ class ContrastiveLoss:
 @functools.lru_cache(maxsize=None)  # a dozen kernels, compiled once for all losses of a process
 def _compiled(kernel):
     return tf.function(kernel, autograph=False, jit_compile=True)
-
-
-register = keras.saving.register_keras_serializable("simclr_tf")

@@ -1,10 +1,12 @@
 """The decoupled contrastive loss (arXiv:2110.06848)."""
 
-from simclr_tf.losses import base
+import math
+
+from simclr_tf.losses import table
 from simclr_tf.losses.nt_xent import NTXent
 
 
-@base.register
+@table.register("decoupled")
 class DecoupledNTXent(NTXent):
     """Decoupled contrastive loss (arXiv:2110.06848): NT-Xent without the positive in the sum.
 
@@ -13,3 +15,7 @@ class DecoupledNTXent(NTXent):
     """
 
     decoupled = True
+
+    def chance(self, images: int) -> float:
+        """log(2N - 2), the number of negatives; 0 for a single image, which has none."""
+        return math.log(2 * images - 2) if images > 1 else 0.0

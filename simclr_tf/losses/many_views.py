@@ -1,10 +1,13 @@
 """Contrastive losses of more than two views of each image."""
 
 import itertools
+from typing import Any, Dict, Optional, Tuple
 
-from simclr_tf.stack import tf
+from simclr_tf.losses.base import ContrastiveLoss
+from simclr_tf.stack import keras, tf
 
 
+@keras.saving.register_keras_serializable("simclr_tf")
 class OverPairs:
     """The mean of a loss of two views over all pairs of views.
 
@@ -14,25 +17,46 @@ class OverPairs:
     which may show different things, make no pair. Every pair weighs the same.
 
     Args:
-        loss: base.ContrastiveLoss; its other attributes are found here too.
-        num_views: int, v >= 2; local_views: int, n.
+        loss: of two views.
+        num_views: v >= 2.
+        local_views: n.
+    Attributes:
+        needs_labels: whether the loss needs labels.
     """
 
-    def __init__(self, loss, num_views, local_views=0):
+    def __init__(self, loss: ContrastiveLoss, num_views: int, local_views: int = 0):
         self._loss = loss
         self.num_views = num_views
         self.local_views = local_views
+        self.needs_labels = loss.needs_labels
 
-    def __getattr__(self, name):
-        return getattr(self._loss, name)
+    def chance(self, images: int) -> Optional[float]:
+        """That of every pair, see `ContrastiveLoss.chance`."""
+        return self._loss.chance(images)
 
-    def __call__(self, z, labels=None):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor."""
+        return {
+            "loss": keras.saving.serialize_keras_object(self._loss),
+            "num_views": self.num_views,
+            "local_views": self.local_views,
+        }
+
+    @classmethod
+    def from_config(cls, config: Dict[str, Any]) -> "OverPairs":
+        """A loss with the arguments of get_config."""
+        loss = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(loss, config["num_views"], config["local_views"])
+
+    def __call__(self, z: tf.Tensor, labels: Optional[tf.Tensor] = None) -> tf.Tensor:
         """z float [(v + n) * b, p], local views last; labels int [b] or None -> float32 []."""
         losses = [self._loss(pair, labels) for pair in self._pairs(z)]
         return tf.add_n(losses) / len(losses)
 
-    def with_figures(self, z, labels=None):
-        """The loss, and the means over the pairs of the figures that belong to it."""
+    def with_figures(
+        self, z: tf.Tensor, labels: Optional[tf.Tensor] = None
+    ) -> Tuple[tf.Tensor, Dict[str, tf.Tensor]]:
+        """The loss, and the figures of `ContrastiveLoss.with_figures`, means over the pairs."""
         losses, figures = zip(*(self._loss.with_figures(z, labels) for z in self._pairs(z)))
         means = {name: tf.add_n([f[name] for f in figures]) / len(figures) for name in figures[0]}
         return tf.add_n(losses) / len(losses), means

@@ -3,12 +3,12 @@
 from typing import Any, Dict, Optional
 
 from simclr_tf.errors import SettingsError
-from simclr_tf.losses import base
+from simclr_tf.losses import table
 from simclr_tf.losses.kernels import pairwise
 from simclr_tf.losses.pairs import PairwiseLoss
 
 
-@base.register
+@table.register("margin", settings=("semi_hard", "margin"))
 class MarginTriplet(PairwiseLoss):
     """max(s- - s+ + margin, 0), s = cosine; see `PairwiseLoss`.
 
@@ -47,6 +47,10 @@ class MarginTriplet(PairwiseLoss):
             name=name,
         )
         self.margin = float(margin)
+
+    def chance(self, images: int) -> Optional[float]:
+        """The margin; None with `semi_hard`, where equal embeddings have no negatives."""
+        return None if self.semi_hard or images < 2 else self.margin
 
     def get_config(self) -> Dict[str, Any]:
         """The arguments of the constructor."""

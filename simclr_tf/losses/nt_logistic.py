@@ -1,13 +1,14 @@
 """NT-Logistic, one of the losses that the paper compares NT-Xent with (Table 2, Table 4)."""
 
+import math
 from typing import Optional
 
-from simclr_tf.losses import base
+from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import pairwise
 from simclr_tf.losses.pairs import PairwiseLoss
 
 
-@base.register
+@table.register("nt_logistic", settings=("semi_hard",))
 class NTLogistic(PairwiseLoss):
     """-log sigmoid(s+) - log sigmoid(-s-), s = cosine / temperature; see `PairwiseLoss`.
 
@@ -42,3 +43,13 @@ class NTLogistic(PairwiseLoss):
             jit_compile=jit_compile,
             name=name,
         )
+
+    def chance(self, images: int) -> Optional[float]:
+        """softplus(-1 / temperature) of the positive + softplus(1 / temperature) of negatives.
+
+        None where it says nothing: with `semi_hard` equal embeddings have no negatives, and
+        without `hidden_norm` the value depends on the length of z.
+        """
+        if self.semi_hard or not self.hidden_norm or images < 2:
+            return None
+        return 2 * math.log1p(math.exp(-1 / self.temperature)) + 1 / self.temperature

@@ -1,6 +1,8 @@
 """NT-Xent, the loss of SimCLR (arXiv:2002.05709, eq. 1), exact in linear memory."""
 
-from simclr_tf.losses import base
+import math
+
+from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import anchors, dense, replicas, rows, symmetric, tiles
 from simclr_tf.stack import tf
 
@@ -8,13 +10,13 @@ DENSE_ROWS = 512  # up to here one dense block is fastest
 BLOCK_ROWS = 512  # a float32 tile of 1 MiB stays in the cache of a core
 
 
-@base.register
+@table.register("nt_xent")
 class NTXent(base.ContrastiveLoss):
     """Normalised temperature-scaled cross entropy, at the scale of the paper.
 
     loss(z) = mean over the 2N views i of
         -log( exp(s_ip) / sum over k != i of exp(s_ik) ),  s_ik = cos(z_i, z_k) / temperature,
-    p the other view of i. The official code returns twice this value. All views equal: log(2N-1).
+    p the other view of i. The official code returns twice this value.
 
     Arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p); with
     block_size=-1, or 2N up to 512, the similarity matrix is formed at once.
@@ -25,6 +27,10 @@ class NTXent(base.ContrastiveLoss):
     """
 
     decoupled = False
+
+    def chance(self, images: int) -> float:
+        """log(2N - 1): every other view is as likely as the positive."""
+        return math.log(2 * images - 1)
 
     def mean_loss(self, z, labels, context):
         """See `ContrastiveLoss`; labels are not used."""

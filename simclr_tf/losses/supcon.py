@@ -1,12 +1,14 @@
 """Supervised contrastive loss (arXiv:2004.11362, eq. 2): views of one class are positives too."""
 
+import math
+
 from simclr_tf.errors import SettingsError
-from simclr_tf.losses import base
+from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import class_positives, replicas, tiles
 from simclr_tf.stack import tf
 
 
-@base.register
+@table.register("supcon")
 class SupervisedContrastive(base.ContrastiveLoss):
     """Supervised contrastive loss, the form with the mean over positives outside the logarithm.
 
@@ -19,6 +21,10 @@ class SupervisedContrastive(base.ContrastiveLoss):
     """
 
     needs_labels = True
+
+    def chance(self, images: int) -> float:
+        """log(2N - 1), whatever the labels: every other view is as likely as a positive."""
+        return math.log(2 * images - 1)
 
     def mean_loss(self, z, labels, context):
         """See `ContrastiveLoss`."""

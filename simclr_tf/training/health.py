@@ -1,6 +1,7 @@
 """Warnings about a run that trains without learning."""
 
 import sys
+from typing import Optional, TextIO
 
 PATIENCE = 5  # logged steps in a row
 YOUNG = 100  # steps in which any run may look like this
@@ -10,7 +11,7 @@ STUCK = "stuck"
 class HealthWatch:
     """Looks at the logged figures and warns once of each sickness, with advice.
 
-    - The loss stays within 0.5 % of its chance value, ln(2N - 1) for NT-Xent.
+    - The loss stays within 0.5 % of its chance value, such as ln(2N - 1) of NT-Xent.
     - The projections collapse to a point: views of different images have a mean cosine above 0.99.
     - The representation collapses to a line: the effective rank of h is below 1.5.
     - The views of an image are no nearer than those of others: positives and negatives differ by
@@ -19,14 +20,13 @@ class HealthWatch:
     Each must hold at PATIENCE logged steps in a row, after the warm-up and the first YOUNG steps.
     """
 
-    def __init__(self, loss_name, chance, warmup, stream=None):
+    def __init__(self, chance: Optional[float], warmup: int, stream: Optional[TextIO] = None):
         """Args:
-        loss_name: the setting `--loss`; other losses than nt_xent have another chance value.
-        chance: loss of equal embeddings, nats.
+        chance: the loss of equal embeddings in nats; None if it has no such value.
         warmup: steps of warm-up.
         stream: where warnings go; None is stderr.
         """
-        self.chance = chance if loss_name == "nt_xent" else None
+        self.chance = chance
         self.first = max(warmup, YOUNG)
         self.stream = stream or sys.stderr
         self.counts = {}

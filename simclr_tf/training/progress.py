@@ -1,15 +1,10 @@
 """What a person watches while a run trains: one line, refreshed in place on a terminal."""
 
-import math
 import sys
 import time
+from typing import Optional, TextIO
 
 from tqdm import tqdm
-
-
-def chance_loss(global_batch_size, num_views=2):
-    """ln(vN - 1): NT-Xent when all embeddings are equal (PAPER.md §9.1); nats."""
-    return math.log(max(1, num_views * global_batch_size - 1))
 
 
 def in_notebook(stream):
@@ -21,13 +16,28 @@ class Progress:
     """Steps/s, images/s, time left, loss beside its chance value, contrastive accuracy, entropy.
 
     A notebook shows a progress bar with the same figures.
+
+    Args:
+        start_step: step from which this process trains.
+        total_steps: of the run.
+        global_batch_size: images per step.
+        chance: the loss of equal embeddings in nats, or None to leave it out.
+        stream: where the line goes; None is stderr.
     """
 
-    def __init__(self, start_step, total_steps, global_batch_size, num_views=2, stream=None):
+    def __init__(
+        self,
+        start_step: int,
+        total_steps: int,
+        global_batch_size: int,
+        *,
+        chance: Optional[float] = None,
+        stream: Optional[TextIO] = None,
+    ):
         self.stream = stream or sys.stderr
         self.total = total_steps
         self.batch = global_batch_size
-        self.chance = chance_loss(global_batch_size, num_views)
+        self.chance = chance
         self.live = self.stream.isatty()
         self.start_step = start_step
         self.started = time.monotonic()
@@ -48,7 +58,7 @@ class Progress:
         left = tqdm.format_interval((self.total - step) / rate) if rate else "?"
         text = (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"ETA {left}  loss {logs['loss']:.4f} (chance {self.chance:.4f})  "
+            f"ETA {left}  loss {self._loss(logs)}  "
             f"contrastive accuracy {logs['contrastive_accuracy']:.3f}  "
             f"entropy {logs['entropy']:.3f}"
         )
@@ -57,6 +67,10 @@ class Progress:
         if "knn_top_1" in logs:
             text += f"  k-NN top-1 {logs['knn_top_1']:.3f}"
         return text
+
+    def _loss(self, logs):
+        chance = "" if self.chance is None else f" (chance {self.chance:.4f})"
+        return f"{logs['loss']:.4f}{chance}"
 
     def show(self, step, logs):
         """Refreshes the line; where output is not a terminal, prints one every ten seconds."""
@@ -82,7 +96,7 @@ class Progress:
         }
         figures = {words: f"{logs[name]:.3f}" for name, words in names.items() if name in logs}
         if "loss" in logs:
-            figures = {"loss": f"{logs['loss']:.4f} (chance {self.chance:.4f})", **figures}
+            figures = {"loss": self._loss(logs), **figures}
         self.bar.set_postfix(figures, refresh=False)
         self.bar.update(step - self.bar.n)
         if step >= self.total:

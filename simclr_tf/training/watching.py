@@ -2,6 +2,7 @@
 
 import functools
 
+from simclr_tf.losses.table import chance_value
 from simclr_tf.training import length
 from simclr_tf.training.faults import FaultWatch
 from simclr_tf.training.health import HealthWatch
@@ -22,8 +23,10 @@ def observers(config, group, encoder, source, steps, start, folder):
     """
     found = online_knn(config, encoder, source, group.strategy, steps)
     if group.is_chief:
-        progress = Progress(start, steps.total, config.training.global_batch_size)
-        health = HealthWatch(config.loss.loss, progress.chance, steps.warmup)
+        batch = config.training.global_batch_size
+        chance = chance_value(config.loss, batch)
+        progress = Progress(start, steps.total, batch, chance=chance)
+        health = HealthWatch(chance, steps.warmup)
         record = recorder(folder, start, length.learning_rate(steps))
         found += [progress.show, record, health.look]
     return found

@@ -21,9 +21,9 @@ HEALTHY = {
 }
 
 
-def warnings_of(logs, count=YOUNG + 3 * PATIENCE, loss_name="nt_xent", warmup=0):
+def warnings_of(logs, count=YOUNG + 3 * PATIENCE, chance=math.log(511), warmup=0):
     stream = io.StringIO()
-    watch = HealthWatch(loss_name, math.log(511), warmup, stream)
+    watch = HealthWatch(chance, warmup, stream)
     for step in range(1, count + 1):
         watch.look(step, {**HEALTHY, **logs})
     return stream.getvalue()
@@ -48,9 +48,10 @@ def test_each_sickness_is_named_once(logs, text):
 
 def test_health_is_silent():
     assert not warnings_of({})
-    assert not warnings_of({"loss": math.log(511)}, loss_name="margin")
+    assert not warnings_of({"loss": math.log(511)}, chance=None)
+    assert not warnings_of({"loss": math.log(511)}, chance=0.8)
     stream = io.StringIO()
-    watch = HealthWatch("nt_xent", math.log(511), 0, stream)
+    watch = HealthWatch(math.log(511), 0, stream)
     for step in range(1, 200):  # never PATIENCE times in a row
         sick = step % PATIENCE != 0
         watch.look(step, {**HEALTHY, "loss": math.log(511) if sick else 2.0})
