@@ -1,7 +1,7 @@
 """Two random views per example by `tf.image` operators, one example at a time.
 
 The plain way that the fast forms are measured against: what the official code does, op by op
-(PAPER.md 1.2), with the stateful draws, the conversions of the whole image to float, the nested
+(arXiv:2002.05709, appendix A), with the stateful draws, the conversions of the whole image to float, the nested
 `tf.cond` of the random order, and the blur of the finished batch with one sigma per view.
 """
 

@@ -6,7 +6,8 @@ from typing import Any, Dict
 import numpy as np
 from matplotlib.figure import Figure
 
-from simclr_tf.training.progress import chance_loss
+from simclr_tf import config
+from simclr_tf.losses.table import chance_value
 
 
 class ShownFigure(Figure):
@@ -36,9 +37,11 @@ def draw_curves(metrics: Dict[str, np.ndarray], settings: Dict[str, Any]) -> Fig
         axis.plot(metrics["step"], values, marker="." if len(values) < 30 else "", label=title)
         axis.set(title=title, xlabel="step")
         axis.grid(alpha=0.3)
-        if name == "loss" and settings["loss"] == "nt_xent":
+        chance = None
+        if name == "loss":
             batch = settings.get("cached_batch_size") or settings["train_batch_size"]
-            chance = chance_loss(batch)
+            chance = chance_value(config.section_from(config.Loss, settings), batch)
+        if chance is not None:
             axis.axhline(chance, color="grey", linestyle="--", label=f"chance {chance:.2f}")
             axis.legend()
         if name == "contrastive_accuracy":

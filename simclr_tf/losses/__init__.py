@@ -1,31 +1,33 @@
-"""Contrastive losses: projections z of both views in, a float32 scalar and its exact gradient out.
+"""Contrastive losses: projections of the views come in, a loss and its exact gradient go out.
 
-In: z float [2b, p] of this replica (all first views, then all second views). Out: the mean loss
-over the local 2b anchors against the views of the global batch, and metrics of the same batch.
-Inside `strategy.run` every loss uses all replicas: divide it by the number of replicas and sum
-the gradients (as Keras optimizers do). Memory grows with the batch, not with its square.
+A loss takes z float [2b, p] of this replica (all first views, then all second views) and returns
+a float32 scalar, the mean over the local 2b anchors against the views of the global batch. Inside
+`strategy.run` every loss uses all replicas: divide it by the number of replicas and sum the
+gradients, as Keras optimizers do. Memory grows with the batch, not with its square.
 
-- `NTXent` is the loss of the paper, `DecoupledNTXent`, `SupervisedContrastive`, `NTLogistic` and
-  `MarginTriplet` its relatives; `table.make_loss` builds any of them from settings.
-- `symmetric`, `dense`, `rows` and `pairwise` are the kernels, `replicas` the collectives.
-- `contrastive_metrics` measures a batch without a gradient; `statistics` gathers the same in the
-  sweep that computes a loss, `embedding` holds running metrics.
-
-May import `simclr_tf.config`, `simclr_tf.errors` and `simclr_tf.stack`.
+Start reading at `nt_xent.py`, the loss of the paper, and `base.py`, what all losses share. The
+other losses are `decoupled`, `supcon`, `nt_logistic` and `margin`, a file each; `table.py` is their
+registry. `many_views` makes a loss of two views one of more, `metrics` measures a batch without a
+gradient, `embedding` holds running metrics. `kernels/` is the arithmetic, with a drawing of it.
 """
 
 from simclr_tf.losses.decoupled import DecoupledNTXent
+from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.margin import MarginTriplet
 from simclr_tf.losses.metrics import contrastive_metrics
 from simclr_tf.losses.nt_logistic import NTLogistic
 from simclr_tf.losses.nt_xent import NTXent
 from simclr_tf.losses.supcon import SupervisedContrastive
+from simclr_tf.losses.table import chance_value, make_loss
 
 __all__ = [
     "DecoupledNTXent",
     "MarginTriplet",
     "NTLogistic",
     "NTXent",
+    "OverPairs",
     "SupervisedContrastive",
+    "chance_value",
     "contrastive_metrics",
+    "make_loss",
 ]

@@ -1,5 +1,7 @@
 """Running metrics of the shape of the embedding: uniformity of z and effective rank of h."""
 
+from typing import Any
+
 from simclr_tf.stack import keras, tf
 
 
@@ -37,8 +39,14 @@ class EffectiveRank(keras.metrics.Metric):
     eigendecomposition is done in `result`, in float64, when somebody asks.
     """
 
-    def __init__(self, features, name="effective_rank", **kwargs):
-        """Args: features: int, the width of h; others as for keras.metrics.Metric."""
+    def __init__(self, features: int, name: str = "effective_rank", **kwargs: Any):
+        """Makes the sums.
+
+        Args:
+            features: the width of h.
+            name: of the metric.
+            **kwargs: of keras.metrics.Metric.
+        """
         super().__init__(name=name, **kwargs)
         self.count = self.add_weight(name="count", initializer="zeros")
         self.total = self.add_weight(name="total", shape=[features], initializer="zeros")
@@ -65,7 +73,7 @@ class EffectiveRank(keras.metrics.Metric):
         )
         mean = total / tf.maximum(count, 1.0)
         covariance = products - count * mean[:, None] * mean
-        # what float32 sums cannot tell from no variation at all
+        # float32 sums cannot tell less than this from no variation at all
         smallest = 1e-6 * tf.linalg.trace(products)
         still = tf.linalg.trace(covariance) <= smallest
         return tf.cast(effective_rank(tf.where(still, 0.0, covariance)), tf.float32)

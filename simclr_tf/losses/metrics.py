@@ -1,4 +1,6 @@
-"""What a batch looks like to the contrastive task: accuracies, entropy, similarities."""
+"""Metrics of a batch of projections: accuracies, entropy, similarities."""
+
+from typing import Dict
 
 from simclr_tf.losses.kernels import anchors, norms, replicas, rows, statistics, tiles
 from simclr_tf.stack import tf
@@ -17,8 +19,10 @@ FIGURES = (  # the keys of `figures`
 
 
 @tf.autograph.experimental.do_not_convert
-def contrastive_metrics(z, temperature, hidden_norm=True):
-    """How the projections of a batch lie, in one blockwise pass over its similarities.
+def contrastive_metrics(
+    z: tf.Tensor, temperature: float, hidden_norm: bool = True
+) -> Dict[str, tf.Tensor]:
+    """Accuracy, entropy and similarities of a batch of projections, in one blockwise pass.
 
     Memory O(N): no N x N matrix is formed. No gradient. Inside `strategy.run` the result is that
     of the global batch on every replica (two collectives). `ContrastiveLoss.with_figures` gives

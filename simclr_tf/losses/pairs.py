@@ -8,14 +8,21 @@ from simclr_tf.stack import tf
 
 
 class PairwiseLoss(base.ContrastiveLoss):
-    """A loss that adds up over pairs; what the paper leaves open is settled like this.
+    """A loss that is a sum over pairs of views; the paper leaves the details open.
 
-    The mean over the 2N anchors of (loss of the positive + mean over the N - 1 negatives of the
-    other view), in both directions; with `semi_hard`, instead of the mean, the one negative that
-    is closest to the anchor among those farther than the positive (and, for the margin loss,
-    inside the margin), nothing if there is none.
+    The loss is the mean over the 2N anchors of: the loss of the positive, plus the mean over the
+    N - 1 negatives of the other view. With `semi_hard` only one negative counts: the closest to
+    the anchor among those farther than the positive (and, for the margin loss, inside the
+    margin). An anchor without such a negative has the first part only.
 
-    Other arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p).
+    Args:
+        rule: the loss of a positive and of a negative, see `kernels.pairwise.Rule`.
+        semi_hard: use the one semi-hard negative instead of the mean over all.
+        temperature: see `ContrastiveLoss`, as all others.
+        hidden_norm: l2-normalise z inside.
+        block_size: rows per block.
+        jit_compile: compile the kernels alone.
+        name: of the loss.
     """
 
     def __init__(

@@ -1,6 +1,9 @@
-"""The networks: ResNet encoder f, projection head g, linear classifier, SimCLR.
+"""The networks: encoder f, projection head g, linear classifier, and the models that train them.
 
-In: images float [b, h, w, 3] in [0, 1], and the values of `simclr_tf.config.Model`. Out: Keras
-models and layers (Keras 2 API): f maps images to h [b, d], g maps h to z [b, p]. May import
-`simclr_tf.config`, `errors`, `stack` and `losses`; never flags, data or training.
+The settings of `config.Model` come in, Keras models and layers (Keras 2 API) go out: the encoder
+maps images float [b, h, w, c] in [0, 1] to h float32 [b, d], the head maps h to z float32 [b, p].
+
+Start reading at `simclr.py`, the pretraining step, then `resnet.py` and `head.py`. `build.py` makes
+all of them from settings, `custom.py` takes an encoder of your own, `fine_tuned.py` trains with
+labels, `normalization.py` has the BatchNormalization over all replicas.
 """

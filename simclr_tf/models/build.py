@@ -1,22 +1,25 @@
 """Encoder and head from the settings of the model."""
 
+from typing import Optional, Tuple
+
+from simclr_tf import config
 from simclr_tf.errors import SettingsError
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.custom import build_custom
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
 from simclr_tf.models.selection import layer_index
-from simclr_tf.stack import tf
+from simclr_tf.stack import keras, tf
 
 
-def resolve_stem(model, image_size):
+def resolve_stem(model: config.Model, image_size: int) -> str:
     """ "small" or "imagenet": what `--stem=auto` means at this image size."""
     if model.stem != "auto":
         return model.stem
     return "small" if image_size <= 32 else "imagenet"
 
 
-def build_encoder(model, image_size, seed=0):
+def build_encoder(model: config.Model, image_size: int, seed: int = 0) -> keras.Model:
     """The encoder f, with its variables.
 
     Args:
@@ -27,8 +30,8 @@ def build_encoder(model, image_size, seed=0):
         Keras model, images float [b, image_size, image_size, c] in [0, 1] -> h float32 [b, d],
         c = `model.image_channels`, with the attribute `feature_dim` = d and the method `endpoints`.
     Raises:
-        SettingsError: `--encoder` names nothing that can be an encoder, or it or `--input_norm`
-            needs RGB.
+        SettingsError: `--encoder` does not name a usable encoder, or the encoder or
+            `--input_norm` needs RGB.
     """
     if model.encoder:
         return build_custom(
@@ -60,7 +63,9 @@ def build_encoder(model, image_size, seed=0):
     return encoder
 
 
-def build_head(model, feature_dim=None, seed=0):
+def build_head(
+    model: config.Model, feature_dim: Optional[int] = None, seed: int = 0
+) -> ProjectionHead:
     """The projection head g.
 
     Args:
@@ -85,10 +90,17 @@ def build_head(model, feature_dim=None, seed=0):
     return head
 
 
-def build_parts(pretrain, num_classes, probe_layer=0):
-    """Built encoder, head and probe (None without labels) of a config.Pretrain.
+def build_parts(
+    pretrain: config.Pretrain, num_classes: int, probe_layer: int = 0
+) -> Tuple[keras.Model, ProjectionHead, Optional[LinearClassifier]]:
+    """Built encoder, head and probe of a config.Pretrain.
 
-    The probe reads the layer `probe_layer` of `head.outputs`, see `models.selection.layer_index`.
+    Args:
+        pretrain: config.Pretrain.
+        num_classes: of the probe; 0 without labels.
+        probe_layer: the layer of `head.outputs` that the probe reads, see `selection.layer_index`.
+    Returns:
+        encoder, head, and the probe or None.
     """
     size = pretrain.data.image_size
     seed = pretrain.run.seed

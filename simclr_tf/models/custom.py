@@ -76,8 +76,8 @@ def wrap_model(
     Returns:
         CustomEncoder.
     Raises:
-        SettingsError: it is no Keras 2 model, it cannot take such images, or its output is not
-            one float vector per image.
+        SettingsError: it is not a Keras 2 model, it cannot take such images, or its output is
+            not one float vector per image.
     """
     if not isinstance(model, keras.layers.Layer):
         raise SettingsError(
@@ -137,7 +137,7 @@ def build_custom(
     """
     place, separator, name = spec.partition(":")
     if not (place and separator and name):
-        raise SettingsError(f"encoder={spec} is not a name of an encoder: {FORMS}.")
+        raise SettingsError(f"encoder={spec} does not name an encoder: {FORMS}.")
     if place == "applications":
         model, preprocess = _application(name, image_size, channels)
         model = copy_functional(model, seed, global_bn)
@@ -194,12 +194,12 @@ def _call_function(spec, place, name, offered):
         return function(**{argument: offered[argument] for argument in taken})
     except Exception as error:  # whatever the user's own code raises
         raise SettingsError(
-            f"encoder={spec} failed with {type(error).__name__}: {first_line(error)}; mend the "
-            "function."
+            f"encoder={spec} failed with {type(error).__name__}: {first_line(error)}; correct "
+            "the function."
         ) from error
 
 
-def copy_functional(model, seed, global_bn):
+def copy_functional(model: keras.Model, seed: int, global_bn: bool) -> keras.Model:
     """A copy of a functional model: seeded initial weights, and our BatchNormalization."""
 
     def copy_layer(layer):

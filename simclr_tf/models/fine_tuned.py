@@ -10,7 +10,7 @@ from simclr_tf.stack import keras, tf
 
 
 class FineTuned(StepParts, keras.Model):
-    """Supervised training of an encoder from any starting weights (paper appendix B.5).
+    """Supervised training of an encoder from any starting weights (arXiv:2002.05709, B.5).
 
     `call`: images float [b, s, s, 3] in [0, 1] -> logits float32 [b, num_classes]. The classifier
     stands on h (selector 0), on a layer of the head, or on z (the last one). `train_step` takes a
@@ -101,14 +101,16 @@ class FineTuned(StepParts, keras.Model):
         return self._kernel_decay * tf.nn.l2_loss(self.probe.dense.kernel)
 
 
-def freeze(encoder, head, selector, after_block):
-    """Makes parts untrainable: those before the first trained block, and unused head layers.
+def freeze(encoder: keras.Model, head: keras.layers.Layer, selector: int, after_block: int):
+    """Makes parts untrainable: those up to a block, and the head's unused layers.
 
     Frozen BatchNormalization normalises with its averages and does not update them. A layer of
     the head is unused if it comes after the selected one.
 
     Args:
-        encoder, head: built; selector: index of `head.outputs`.
+        encoder: built encoder.
+        head: built ProjectionHead.
+        selector: index of `head.outputs`; -1 is the last.
         after_block: -1 for nothing, 0 for the stem, 1 to 3 for the block groups up to it too, 4
             for the whole encoder.
     Raises:
@@ -120,8 +122,8 @@ def freeze(encoder, head, selector, after_block):
     elif after_block >= 0:
         if not hasattr(encoder, "groups"):
             raise SettingsError(
-                f"fine_tune_after_block={after_block} counts the block groups of a ResNet, which "
-                "this encoder has not; give -1 (train everything) or 4 (freeze the encoder)."
+                f"fine_tune_after_block={after_block} counts the block groups of a ResNet, and "
+                "this encoder has none; give -1 (train everything) or 4 (freeze the encoder)."
             )
         for part in [encoder.stem, *encoder.groups[:after_block]]:
             part.trainable = False

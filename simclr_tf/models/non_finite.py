@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients are NaN or infinite: seen on the device, counted, left out."""
+"""Steps whose loss or gradients are NaN or infinite: detected on the device, counted, skipped."""
 
 from simclr_tf.stack import keras, tf
 
@@ -6,7 +6,7 @@ _SCALE_FLOOR = 1.0  # of the loss scale of mixed_float16: below it overflow is n
 
 
 class NonFiniteSteps(keras.metrics.Metric):
-    """Counts steps that went wrong, without a sync with the host.
+    """Counts non-finite steps on the device, without waiting for the host.
 
     `result` is their number since the last reset, float32 []. The replicas agree on every step,
     so each keeps the whole count in int64 scalars:
@@ -30,7 +30,12 @@ class NonFiniteSteps(keras.metrics.Metric):
         )
 
     def update_state(self, wrong, step):
-        """Adds a step: wrong, bool [], the same on all replicas; step, int64 [], from 1."""
+        """Adds a step.
+
+        Args:
+            wrong: bool [], the same on all replicas.
+            step: int64 [], counted from 1.
+        """
         one = tf.cast(wrong, tf.int64)
         self.recent.assign_add(one)
         self.total.assign_add(one)
@@ -49,12 +54,13 @@ class NonFiniteSteps(keras.metrics.Metric):
 
 
 def is_wrong(loss, gradients, loss_scale=None):
-    """Whether a step went wrong on this replica.
+    """Whether the loss or a gradient of a step is not finite on this replica.
 
     Args:
-        loss: float []; gradients: list of float tensors.
-        loss_scale: of mixed_float16, float [], or None. Its optimizer leaves steps with infinite
-            gradients out by itself and lowers the scale, which is no fault until it is 1.
+        loss: float [].
+        gradients: list of float tensors.
+        loss_scale: of mixed_float16, float [], or None. Its optimizer skips steps with infinite
+            gradients by itself and lowers the scale; that is normal until the scale is 1.
     Returns:
         bool [].
     """

@@ -1,4 +1,4 @@
-"""Which layer of the projection head stands for h: the official `ft_proj_selector`."""
+"""Which layer of encoder and head is evaluated: the setting `ft_proj_selector`."""
 
 from typing import Optional
 
@@ -8,7 +8,7 @@ from simclr_tf.stack import keras
 
 
 def layer_index(head: Optional[keras.layers.Layer], selector: int) -> int:
-    """The index into `ProjectionHead.outputs` that a selector means.
+    """The index into `ProjectionHead.outputs` of a selector.
 
     Args:
         head: ProjectionHead, or None where there is none.
@@ -23,7 +23,7 @@ def layer_index(head: Optional[keras.layers.Layer], selector: int) -> int:
     if not -1 <= selector <= depth:
         layers = f"{depth} layer{'s' * (depth != 1)}" if depth else "no layers"
         raise SettingsError(
-            f"ft_proj_selector={selector} is not there: the projection head "
+            f"ft_proj_selector={selector} does not exist: the projection head "
             f"has {layers}; give a number from 0 (the encoder's output) to {depth}, or -1 for the "
             "last."
         )

@@ -10,7 +10,7 @@ from simclr_tf.stack import keras, tf
 
 
 class SimCLR(StepParts, keras.Model):
-    """Contrastive pretraining of an encoder (paper §2.1, algorithm 1).
+    """Contrastive pretraining of an encoder (arXiv:2002.05709, section 2.1, algorithm 1).
 
     `call` maps images float [b, height, width, 3] in [0, 1] to h float [b, d]: what evaluation
     uses and what export ships. `train_step` takes a batch dict of one replica (`images` uint8,
@@ -119,7 +119,8 @@ class SimCLR(StepParts, keras.Model):
         """The contrastive loss and its figures of this replica's z float32 [v * b, p].
 
         Args:
-            z: as above; label: int32 [b].
+            z: as above.
+            label: int32 [b].
         Returns:
             float32 [] and dict of float32 [], see `ContrastiveLoss.with_figures`.
         """

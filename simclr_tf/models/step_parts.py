@@ -28,7 +28,7 @@ class StepParts:
         return [tf.identity(variable) for variable in self._changing()]
 
     def apply(self, gradients, loss, before):
-        """Ends a step: updates the weights, or counts the step as one that went wrong.
+        """Ends a step: updates the weights, or counts the step as non-finite.
 
         Args:
             gradients: of `scaled` objectives, one per trainable variable; None where there is none.
@@ -61,7 +61,7 @@ class StepParts:
             variable.assign(tf.where(wrong, old, variable))
 
     def _changing(self):
-        """Variables that a forward pass changes, except the count of steps that went wrong."""
+        """Variables that a forward pass changes, except the count of non-finite steps."""
         if not self.skips_non_finite:
             return []
         parts = [part for part in (self.encoder, self.head, self.probe) if part is not None]

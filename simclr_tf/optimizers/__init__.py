@@ -1,6 +1,9 @@
-"""LARS, the learning-rate schedule, and the table from name to optimizer.
+"""Optimizers and the learning-rate schedule.
 
-In: the values of `simclr_tf.config.Optimizer`, batch and data set sizes, and the variables that are
-not decayed. Out: Keras optimizers and schedules (Keras 2 API). May import `simclr_tf.config`,
-`errors` and `stack` only.
+The settings of `config.Optimizer`, numbers of steps and the variables that are not decayed come
+in; Keras optimizers and schedules (Keras 2 API) go out.
+
+Start reading at `lars.py`, the optimizer of the paper, and `schedule.py`. `table.py` makes the
+optimizer that `--optimizer` names, `groups.py` finds the variables that are not decayed,
+`averaging.py` swaps averaged weights in and out.
 """

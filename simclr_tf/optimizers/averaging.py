@@ -1,12 +1,13 @@
 """Averaged weights: the setting `ema_momentum`."""
 
 import contextlib
+from typing import Any, Iterator, Sequence
 
 from simclr_tf.stack import tf
 
 
 @contextlib.contextmanager
-def averaged_weights(optimizer, variables):
+def averaged_weights(optimizer: Any, variables: Sequence[tf.Variable]) -> Iterator[None]:
     """Puts the averages in place of the trained weights, and the weights back at the end.
 
     For evaluation and export between steps, outside `tf.function`. Only trainable variables have

@@ -6,7 +6,7 @@ from simclr_tf.errors import SettingsError
 class ExcludesVariables:
     """Mix-in for Keras optimizers: keeps a set of excluded variables, also through `get_config`.
 
-    Variables are told apart by identity. A config cannot hold variables, so it holds their exact
+    Variables are recognised by identity. A config cannot hold variables, so it holds their exact
     names, and an optimizer made from a config finds its variables by those names when it is built.
     """
 

@@ -1,5 +1,7 @@
 """Which variables are decayed: decided by the type of the layer that owns them."""
 
+from typing import List
+
 from simclr_tf.stack import keras, tf
 
 NORMALIZATIONS = (
@@ -9,7 +11,7 @@ NORMALIZATIONS = (
 )
 
 
-def undecayed_variables(*layers, biases: bool = True) -> list:
+def undecayed_variables(*layers: keras.layers.Layer, biases: bool = True) -> List[tf.Variable]:
     """Trainable variables of normalization layers, and biases.
 
     Args:

@@ -1,11 +1,12 @@
-"""Learning-rate schedule and the numbers of steps it needs (PAPER.md 2.2)."""
+"""The learning-rate schedule and the numbers of steps it needs (arXiv:2002.05709, section 2.2)."""
 
 import math
+from typing import Any, Dict, List, Union
 
 from simclr_tf.stack import keras, tf
 
 
-def peak_learning_rate(base, scaling, global_batch_size):
+def peak_learning_rate(base: float, scaling: str, global_batch_size: int) -> float:
     """The learning rate after warm-up.
 
     Args:
@@ -21,12 +22,12 @@ def peak_learning_rate(base, scaling, global_batch_size):
     return base * factors[scaling]
 
 
-def total_steps(num_examples, epochs, global_batch_size):
+def total_steps(num_examples: int, epochs: int, global_batch_size: int) -> int:
     """Steps of a run; the official code adds one."""
     return num_examples * epochs // global_batch_size + 1
 
 
-def warmup_steps(num_examples, warmup_epochs, global_batch_size):
+def warmup_steps(num_examples: int, warmup_epochs: float, global_batch_size: int) -> int:
     """Steps of linear warm-up, rounded down."""
     return int(warmup_epochs * num_examples // global_batch_size)
 
@@ -41,16 +42,17 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: learning rate at the end of warm-up.
-        warmup_steps: int >= 0.
-        total_steps: int; warm-up included.
+        warmup_steps: steps of warm-up, >= 0.
+        total_steps: steps in all, warm-up included.
     """
 
-    def __init__(self, peak, warmup_steps, total_steps):
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int):
         self.peak = float(peak)
         self.warmup_steps = int(warmup_steps)
         self.total_steps = int(total_steps)
 
-    def __call__(self, step):
+    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
+        """The learning rate of a step, float32 []; steps count from 0."""
         step = tf.cast(step, tf.float32)
         length = max(self.total_steps - self.warmup_steps, 1)
         progress = tf.clip_by_value((step - self.warmup_steps) / length, 0.0, 1.0)
@@ -58,7 +60,8 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         warm_up = step / max(self.warmup_steps, 1)
         return self.peak * tf.where(step < self.warmup_steps, warm_up, cosine)
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor."""
         return {
             "peak": self.peak,
             "warmup_steps": self.warmup_steps,
@@ -68,16 +71,17 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("simclr_tf")
 class InRounds(keras.optimizers.schedules.LearningRateSchedule):
-    """One warm-up and cosine after the other, each from where the one before ends.
+    """Several schedules one after the other; each begins at the step where the last one ends.
 
     Args:
         rounds: list of WarmUpCosine, at least one.
     """
 
-    def __init__(self, rounds):
+    def __init__(self, rounds: List[WarmUpCosine]):
         self.rounds = list(rounds)
 
-    def __call__(self, step):
+    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
+        """The learning rate of a step, float32 []."""
         step = tf.cast(step, tf.float32)
         rate = self.rounds[0](step)
         start = 0
@@ -86,7 +90,8 @@ class InRounds(keras.optimizers.schedules.LearningRateSchedule):
             rate = tf.where(step < start, rate, after(step - start))
         return rate
 
-    def get_config(self):
+    def get_config(self) -> Dict[str, Any]:
+        """The arguments of the constructor, with the rounds as configs."""
         return {"rounds": [one.get_config() for one in self.rounds]}
 
     @classmethod

@@ -1,13 +1,17 @@
 """From the settings of the optimizer to the optimizer."""
 
 import re
+from typing import Any, Iterable
 
+from simclr_tf import config
 from simclr_tf.optimizers.coupled import Adam, MomentumSGD
 from simclr_tf.optimizers.lars import LARS
-from simclr_tf.stack import keras, load_addons
+from simclr_tf.stack import keras, load_addons, tf
 
 
-def make_optimizer(settings, schedule, excluded_variables=()):
+def make_optimizer(
+    settings: config.Optimizer, schedule: Any, excluded_variables: Iterable[tf.Variable] = ()
+) -> Any:
     """The optimizer that `--optimizer` names.
 
     Weight decay is inside the gradient for lars, momentum and adam (as in the official code) and
@@ -17,7 +21,7 @@ def make_optimizer(settings, schedule, excluded_variables=()):
     Args:
         settings: config.Optimizer.
         schedule: learning rate: float or Keras schedule.
-        excluded_variables: never decayed; lars and lamb also do not adapt their learning rate.
+        excluded_variables: never decayed; lars and lamb also leave their learning rate as it is.
     Returns:
         Keras optimizer with `build(variables)`; lamb is a legacy-style one.
     Raises:

@@ -13,7 +13,7 @@ from simclr_tf.report.sample import Sample
 from simclr_tf.views import blur, channels, multi_crop
 from simclr_tf.views.batches import eval_batches, train_batches
 from simclr_tf.views.device import make_views
-from simclr_tf.views.study import OPERATORS
+from simclr_tf.views.operators import drawn_operators
 
 CELL = 96  # images are enlarged by whole factors to at least about this many pixels
 _GAP = 4
@@ -35,7 +35,7 @@ def variants(views, image_size, rgb=True):
         alone["grayscale"] = dict(color, jitter_prob=0.0, grayscale_prob=1.0)
     if blur.radius_of(image_size):
         alone["blur"] = dict(operators="blur", use_blur=True, blur_prob=1.0)
-    for name in OPERATORS:
+    for name in (one.name for one in drawn_operators()):
         alone["second crop" if name == "crop" else name.replace("_", " ")] = dict(operators=name)
     return [(name, dataclasses.replace(views, **changes)) for name, changes in alone.items()]
 

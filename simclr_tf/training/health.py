@@ -9,13 +9,13 @@ STUCK = "stuck"
 
 
 class HealthWatch:
-    """Looks at the logged figures and warns once of each sickness, with advice.
+    """Looks at the logged figures and warns once of each symptom, with advice.
 
     - The loss stays within 0.5 % of its chance value, such as ln(2N - 1) of NT-Xent.
     - The projections collapse to a point: views of different images have a mean cosine above 0.99.
     - The representation collapses to a line: the effective rank of h is below 1.5.
-    - The views of an image are no nearer than those of others: positives and negatives differ by
-      less than 0.01 in mean cosine, although they are no point and the loss is not at chance.
+    - The views of an image are no closer than those of other images: positives and negatives
+      differ by less than 0.01 in mean cosine, and neither of the first two holds.
 
     Each must hold at PATIENCE logged steps in a row, after the warm-up and the first YOUNG steps.
     """
@@ -36,14 +36,14 @@ class HealthWatch:
         """Looks at the logs {name: float} of a step."""
         if step <= self.first or "loss" not in logs:
             return
-        for name, sick, text in self._sicknesses(logs):
-            self.counts[name] = self.counts.get(name, 0) + 1 if sick else 0
+        for name, shows, text in self._symptoms(logs):
+            self.counts[name] = self.counts.get(name, 0) + 1 if shows else 0
             if self.counts[name] == PATIENCE and name not in self.warned:
                 self.warned.add(name)
                 self.stream.write(f"\nwarning at step {step}: {text}\n")
                 self.stream.flush()
 
-    def _sicknesses(self, logs):
+    def _symptoms(self, logs):
         """(name, whether it shows, what to say) of each."""
         loss = logs["loss"]
         chance = self.chance

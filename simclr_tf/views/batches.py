@@ -1,5 +1,8 @@
 """Batches for the train step and for evaluation: composes `data` (images) and `views` (crops)."""
 
+from typing import Any, Dict, Iterable, Union
+
+from simclr_tf import config
 from simclr_tf.data import decoding, order, preprocess
 from simclr_tf.data.batches import mapped_batches
 from simclr_tf.stack import no_autograph, tf
@@ -9,7 +12,15 @@ _AHEAD = 2  # batches prepared while a step runs, besides what tf.data tunes its
 
 
 @no_autograph
-def train_batches(source, views, image_size, global_batch_size, seed, start_step=0, num_views=2):
+def train_batches(
+    source: Any,
+    views: config.Views,
+    image_size: int,
+    global_batch_size: Union[int, order.Share],
+    seed: int,
+    start_step: int = 0,
+    num_views: int = 2,
+) -> tf.data.Dataset:
     """Endless shuffled batches of images, ready for the function of `device.make_views`.
 
     Args:
@@ -106,10 +117,10 @@ def cropped_on_device(source):
 
 
 @no_autograph
-def eval_batches(source, image_size, batch_size):
+def eval_batches(source: Any, image_size: int, batch_size: int) -> Iterable[Dict[str, tf.Tensor]]:
     """One pass in source order, without randomness; the last batch may be smaller.
 
-    An image that cannot be read gives way to another one with its own label, noted in
+    An image that cannot be read is replaced by another one with that one's label, and noted in
     `source.quarantine`.
 
     Args:
@@ -135,7 +146,7 @@ def eval_batches(source, image_size, batch_size):
 
 
 class _Checked:
-    """The batches of a dataset; what stops them is told in the user's words if it is an image."""
+    """The batches of a dataset; if an image stops them, the error names it and says what to do."""
 
     def __init__(self, dataset, quarantine):
         self._dataset = dataset

@@ -1,8 +1,8 @@
 """Colour operators on float images in [..., height, 3, width] layout.
 
 That layout keeps rows of one channel together, which both XLA:CPU and the two matrix products of
-`geometry` like best. Each operator agrees with the `tf.image` operator of the same name at equal
-factors (tests/test_views_color.py), also for values outside [0, 1] left by bicubic resizing. The
+`geometry` are fastest with. Each operator agrees with the `tf.image` operator of the same name at equal
+factors (tests/views/test_color.py), also for values outside [0, 1] left by bicubic resizing. The
 hue and saturation of tf.image go through HSV; here they are closed forms without branches.
 
 Factors are scalars, or float32 [n, 1, 1, 1] for images [n, height, 3, width].

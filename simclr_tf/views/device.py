@@ -1,7 +1,9 @@
 """The part of the views that runs per batch: inside the train step, compiled with XLA."""
 
 import functools
+from typing import Callable, Dict, Union
 
+from simclr_tf import config
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
 from simclr_tf.views import forms, geometry, operators, policy, products, warp
@@ -10,7 +12,14 @@ WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the dev
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
 
 
-def make_views(views, image_size, seed, num_views=2, form="auto", jit_compile=True):
+def make_views(
+    views: config.Views,
+    image_size: int,
+    seed: int,
+    num_views: Union[int, range] = 2,
+    form: str = "auto",
+    jit_compile: bool = True,
+) -> Callable[[Dict[str, tf.Tensor]], tf.Tensor]:
     """Builds the function from a batch to its views.
 
     Args:

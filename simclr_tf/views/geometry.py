@@ -13,7 +13,7 @@ def windows(uniforms, height, width, views):
     """Draws crop windows.
 
     The simclr dialects follow the kernel of `tf.image.sample_distorted_bounding_box` (uniform
-    aspect ratio, then uniform height between its limits; paper appendix A, PAPER.md 1.2),
+    aspect ratio, then uniform height between its limits; paper appendix A),
     torchvision its RandomResizedCrop (uniform area, uniform logarithm of the aspect ratio). The
     first try that fits is taken; if none does, the fallback of that library.
 

@@ -97,11 +97,13 @@ def batches(source, config, num_views, batch_size, start_step=0):
     """Endless batches of training images, ready for the function of `make_all_views`.
 
     Args:
-        source: data.source.Source; config, num_views: as of `make_all_views`.
+        source: data.source.Source.
+        config: as of `make_all_views`.
+        num_views: int, v.
         batch_size: int, b, images per step over all replicas, or data.order.Share of it.
         start_step: int; the batches of a resumed run continue those of the first.
     Returns:
-        as `input.train_batches`; with local views of larger images also "local_images" uint8
+        as `batches.train_batches`; with local views of larger images also "local_images" uint8
         [b, n, l, l, c]. Small images of one size are stored whole, and cropped to both on the
         device.
     """

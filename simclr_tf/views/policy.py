@@ -1,14 +1,14 @@
 """AutoAugment (Cubuk et al., arXiv:1805.09501): learned policies instead of colour distortion.
 
-Works on uint8 crops on the host, one after another, with the operators of tensorflow-addons; the
-policies are the tables of that paper's appendix, magnitudes 0 to 9 as it defines them. What moves
-out of an image leaves grey behind. The flip of the recipe comes afterwards, which changes no law:
-the signs of shears, translations and rotations are drawn evenly.
+Works on uint8 crops on the host, one after another, with the operators of tensorflow-addons. The
+policies are the tables of that paper's appendix, with its magnitudes 0 to 9. Empty borders are
+filled with grey. The flip of the recipe comes afterwards; that does not change the distribution,
+because shears, translations and rotations go in both directions equally often.
 """
 
 import math
 
-from simclr_tf import streams
+from simclr_tf import config, streams
 from simclr_tf.stack import load_addons, tf
 from simclr_tf.views import draws, rng
 
@@ -76,7 +76,7 @@ POLICIES = {
 }
 
 
-def wanted(views):
+def wanted(views: config.Views) -> bool:
     """Whether config.Views asks for a policy; SettingsError where tensorflow-addons is missing."""
     if views.auto_augment == "none":
         return False

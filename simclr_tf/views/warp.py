@@ -1,4 +1,4 @@
-"""Small rotations and shears, for handwriting and other images whose slant means nothing.
+"""Small rotations and shears, for images such as handwriting, whose slant has no meaning.
 
 Not part of the paper's recipe: off unless asked for.
 """

@@ -106,13 +106,13 @@ def test_keras_applications_get_their_own_preprocessing():
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ("resnet", "is not a name of an encoder"),
-        ("applications:", "is not a name of an encoder"),
+        ("resnet", "does not name an encoder"),
+        ("applications:", "does not name an encoder"),
         ("applications:ResNet51", "does not exist; keras.applications has .*ResNet50"),
         ("applications:InceptionV3", "raise image_size"),
         ("no.such.module:f", "cannot be found"),
         (f"{__name__}:missing", "cannot be found"),
-        (f"{__name__}:broken", "failed with RuntimeError: no such file; mend"),
+        (f"{__name__}:broken", "failed with RuntimeError: no such file; correct"),
         (f"{__name__}:maps", r"returns float32 of shape \(1, 14, 14, 4\)"),
         (f"{__name__}:integers", r"returns int32 of shape \(1, 3\)"),
         (f"{__name__}:number", "is a builtins.int, not a model"),

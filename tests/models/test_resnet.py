@@ -1,4 +1,4 @@
-"""The encoder family: counts, initial values, padding, endpoints (PAPER.md 1.7)."""
+"""The encoder family: counts, initial values, padding, endpoints."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""LARS against golden numbers of the official code (PAPER.md 9.2) and float64 NumPy."""
+"""LARS against golden numbers of the official code and float64 NumPy."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_a_zero_gradient_moves_nothing():
 
 
 def reference(gradients, classic, nesterov, decay=0.01, rate=0.5, momentum=0.8, trust=0.02):
-    """The update of PAPER.md 2.1 and its unused branches, float64."""
+    """The update of the official code and its unused branches, float64."""
     w = np.float64(START)
     v = np.zeros([2, 2])
     found = []

@@ -1,4 +1,4 @@
-"""Warm-up + cosine against golden numbers of the official code (PAPER.md 9.3)."""
+"""Warm-up + cosine against golden numbers of the official code."""
 
 import numpy as np
 import pytest

@@ -38,7 +38,7 @@ def warnings_of(logs, count=YOUNG + 3 * PATIENCE, chance=math.log(511), warmup=0
         ({"effective_rank": 1.2}, "effective rank of h is 1.20, the representation collapses"),
     ],
 )
-def test_each_sickness_is_named_once(logs, text):
+def test_each_symptom_is_named_once(logs, text):
     said = warnings_of(logs)
     assert said.count("warning at step") == 1 and f"warning at step {YOUNG + PATIENCE}:" in said
     assert text in said

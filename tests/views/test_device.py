@@ -33,7 +33,7 @@ def batch_of(images):
 
 
 def plain_color(image, drawn, i, views):
-    """One image by tf.image, the factors given: the recipe of PAPER.md 1.2 line by line."""
+    """One image by tf.image, the factors given: the recipe of arXiv:2002.05709, appendix A, line by line."""
     factors = drawn.factors.numpy()[i]
     if drawn.jitter[i]:
         for code in drawn.order.numpy()[i]:
