@@ -14,7 +14,7 @@ from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.data import listing, memory, sources
 from simclr_tf.data.source import Source
 from simclr_tf.distribution.strategy import describe as describe_strategy
-from simclr_tf.embedding import duplicates, projector, sheet, stream, tables
+from simclr_tf.embedding import duplicates, finished, projector, sheet, stream, tables
 from simclr_tf.embedding.output import Output
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.errors import SettingsError
@@ -74,11 +74,12 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         return None
     weights = _weights(job)
-    done = _claim(job, weights)
+    stamps = _stamps(job)
+    done = _claim(job, weights, stamps)
     if done is not None:
         print(f"nothing left to do: {output.folder.path} is finished", flush=True)
         return done
-    return _work(job, weights)
+    return _work(job, weights, stamps)
 
 
 def _names(config, source):
@@ -113,7 +114,39 @@ def _weights(job):
     return found
 
 
-def _claim(job, weights):
+def _image_files(job):
+    """Paths of the images, [] where they are no files of their own."""
+    folder = job.config.data.image_dir
+    if not folder or memory.is_address(folder):
+        return []
+    return job.source.names(0, job.source.num_examples)
+
+
+def _stamps(job):
+    """{"times": hash, "contents": hash with --verify} of the images, see `finished.stamp_of`."""
+    paths = _image_files(job)
+    stamps = {"times": finished.stamp_of(paths)}
+    if job.config.embed.verify:
+        stamps["contents"] = finished.stamp_of(paths, verify=True)
+    return stamps
+
+
+def _why_again(job, results, stamps):
+    """Why a finished embedding has to be made again, in words; "" if it is complete."""
+    stored = results.get("images")
+    if stored is None:  # written before the times were
+        info = tf.io.gfile.stat(job.output.folder.join("results.json"))
+        if finished.newest_change(_image_files(job)) > info.mtime_nsec / 1e9:
+            return "images changed after it was written"
+    elif "contents" in stamps:
+        if stored.get("contents") != stamps["contents"]:
+            return "the contents of the images changed, or were not hashed before"
+    elif stored.get("times") != stamps["times"]:
+        return "images changed, came back or can be read now"
+    return finished.missing_output(job.output.folder.path, results, job.output.files)
+
+
+def _claim(job, weights, stamps):
     """Makes the folder this command's; returns the results if it is finished already."""
     fields = settings_of.fields_of(type(job.config))
     folder = job.output.folder
@@ -127,22 +160,33 @@ def _claim(job, weights):
             f"{folder.path} holds embeddings of other weights (step {results['step']}); give "
             "another --output."
         )
+    reason = _why_again(job, results, stamps) if results else ""
+    if reason:
+        print(f"embedding again: {reason}", flush=True)
+        tf.io.gfile.remove(path)
+        if tf.io.gfile.exists(job.output.quarantine):
+            tf.io.gfile.remove(job.output.quarantine)
+        return None
     return results
 
 
-def _work(job, weights):
+def _work(job, weights, stamps):
     """Everything that takes long; returns the results."""
     began = time.monotonic()
     source = job.source
     output = job.output
     source.quarantine.attach(output.quarantine)
-    parts = Parts(output.folder.join("unfinished"), {"weights": weights})
+    identity = {"weights": weights}
+    parts = Parts(output.folder.join("unfinished"), identity, {"images": stamps["times"]})
     start = parts.next
     if 0 < start < source.num_examples:
         print(f"continuing with image {start:,} of {source.num_examples:,}", flush=True)
     _embed(job, parts)
     seconds = time.monotonic() - began
     table = tables.Table(parts, job.names)
+    if not table.num_rows:
+        parts.remove()
+    finished.refuse_empty(table.num_rows, source.num_examples, output.quarantine)
     for suffix, path in output.files.items():
         _WRITERS[suffix](path, table)
     results = {
@@ -158,6 +202,13 @@ def _work(job, weights):
     }
     if output.pictures:
         results.update(_pictures(job, parts))
+        if finished.stamp_of(_image_files(job)) != stamps["times"]:
+            print("note: images changed meanwhile; run the same command again", flush=True)
+            stamps = {}
+        made = ("projector", "neighbours.png", "duplicates.tsv")
+        places = [*output.files.values(), *map(output.folder.join, made)]
+        results["images"] = stamps
+        results["outputs"] = finished.sizes_of(output.folder.path, places)
     results["wall_seconds"] = round(time.monotonic() - began, 2)
     _finish(output, parts, results)
     return results

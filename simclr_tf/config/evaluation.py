@@ -105,6 +105,7 @@ class EmbedSettings(Section):
     eval_batch_size: int = setting(64, "Images per step.", minimum=1, free=True)
     projector_images: int = setting(5000, "Most images in the TensorBoard projector, evenly spaced; 0 makes no projector.", basic=True, minimum=0, maximum=20000)  # fmt: skip
     duplicate_similarity: float = setting(0.99, "Cosine of h from which two images are listed as near-duplicates; 0 makes no list. The search compares all pairs.", basic=True, minimum=0.0, maximum=1.0)  # fmt: skip
+    verify: bool = setting(False, "Compare the contents of the images with those that were embedded, not only their sizes and times.", free=True)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,12 +29,14 @@ class Parts:
         next: id of the first image that no part covers yet.
     """
 
-    def __init__(self, folder, identity):
+    def __init__(self, folder, identity, state=None):
         """Opens or makes the folder.
 
         Args:
             folder: path, on any file system of tf.io.gfile.
             identity: {what decides the content: text}, such as the hash of the weights.
+            state: {what may change between two calls: text}, such as the stamp of the images; parts
+                of another one are removed.
         Raises:
             SettingsError: the folder holds parts of something else.
             DataError: it cannot be written.
@@ -49,9 +51,13 @@ class Parts:
                     f"{folder} holds embeddings with other {' and '.join(changed)}; give another "
                     "--output, or remove that folder."
                 )
-        else:
+            outdated = [name for name in state or {} if stored.get(name) != state[name]]
+            if outdated and stored.keys() >= set(outdated):
+                print(f"the {' and '.join(outdated)} changed: starting anew", flush=True)
+                tf.io.gfile.rmtree(folder)
+        if not tf.io.gfile.exists(plan):
             tf.io.gfile.makedirs(folder)
-            write_atomically(plan, json.dumps(identity))
+            write_atomically(plan, json.dumps({**identity, **(state or {})}))
         self.count = 0
         while tf.io.gfile.exists(self._path(self.count)):
             self.count += 1

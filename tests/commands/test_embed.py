@@ -56,6 +56,88 @@ def test_a_folder_gives_every_output_once(run_dir, photos, tmp_path, capsys):
     assert "nothing left to do" in capsys.readouterr().out
 
 
+@pytest.fixture
+def few(tmp_path):
+    """A folder of three images, one of which is none."""
+    images_in_folders(tmp_path / "few", {"": 2})
+    (tmp_path / "few" / "bad.png").write_bytes(b"nothing")
+    return tmp_path / "few"
+
+
+def repaint(path, colour=7):
+    """Another image under the same name, with another time of modification."""
+    Image.new("RGB", (24, 24), (colour,) * 3).save(path)
+    os.utime(path, (1e9 + colour, 1e9 + colour))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+CHANGES = {
+    "a table that was removed": lambda few, out: (out / "embeddings.npz").unlink(),
+    "a table that was cut short": lambda few, out: truncate(out / "embeddings.npz"),
+    "another table that was cut short": lambda few, out: truncate(out / "embeddings.parquet"),
+    "a picture that was removed": lambda few, out: (out / "neighbours.png").unlink(),
+    "an image that was mended": lambda few, out: repaint(few / "bad.png"),
+    "an image that was replaced": lambda few, out: repaint(few / "000.png"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_nothing_is_left_to_do_only_if_everything_is_there(run_dir, few, tmp_path, name, capsys):
+    out = tmp_path / "out"
+    values = {"checkpoint": run_dir, "image_dir": str(few), "output": str(out)}
+    values["projector_images"] = 0
+    embed(**values)
+    embed(**values)
+    assert "nothing left to do" in capsys.readouterr().out
+    CHANGES[name](few, out)
+    results = embed(**values)
+    assert "embedding again: " in capsys.readouterr().out
+    assert results["num_images"] == 3 - (name != "an image that was mended")
+    with np.load(out / "embeddings.npz") as found:
+        assert len(found["h"]) == results["num_images"]
+    embed(**values)
+    assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_verify_looks_into_the_images(run_dir, few, tmp_path, capsys):
+    values = {"checkpoint": run_dir, "image_dir": str(few), "output": str(tmp_path / "out")}
+    values.update(projector_images=0, verify=True)
+    embed(**values)
+    embed(**values)
+    assert "nothing left to do" in capsys.readouterr().out
+    before = os.stat(few / "000.png")
+    content = bytearray((few / "000.png").read_bytes())
+    content[-20] ^= 1  # of the same size and time
+    (few / "000.png").write_bytes(content)
+    os.utime(few / "000.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    embed(**{**values, "verify": False})
+    assert "nothing left to do" in capsys.readouterr().out
+    embed(**values)
+    assert "the contents of the images changed" in capsys.readouterr().out
+
+
+def test_no_image_at_all_is_no_embedding(run_dir, tmp_path, monkeypatch):
+    images_in_folders(tmp_path / "gone", {"": 2})
+    real = embedding._embed
+
+    def vanish(job, parts):
+        for path in (tmp_path / "gone").iterdir():
+            path.unlink()
+        return real(job, parts)
+
+    monkeypatch.setattr(embedding, "_embed", vanish)
+    values = {"checkpoint": run_dir, "image_dir": str(tmp_path / "gone")}
+    with pytest.raises(DataError, match="none of 2 images could be used, so nothing was written"):
+        embed(output=str(tmp_path / "out"), **values)
+    assert not (tmp_path / "out" / "embeddings.npz").exists()
+    images_in_folders(tmp_path / "gone", {"": 2})
+    monkeypatch.setattr(embedding, "_embed", real)
+    assert embed(output=str(tmp_path / "out"), **values)["num_images"] == 2
+
+
 def test_one_file_and_a_split(run_dir, tmp_path):
     for name, split in (("e.parquet", "test"), ("e.npz", "train[:30]")):
         results = embed(checkpoint=run_dir, split=split, output=str(tmp_path / name))
