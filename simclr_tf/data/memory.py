@@ -12,25 +12,30 @@ import hashlib
 import io
 import os
 import weakref
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 import numpy as np
 
+from simclr_tf.config import Data
 from simclr_tf.data import stacks
 from simclr_tf.data.holdout import held_out
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
 
+if TYPE_CHECKING:
+    from simclr_tf.data.source import Source
+
 PREFIX = "memory://"
 ALLOWED = "uint8 or uint16, or float in [0, 1], of shape [n, h, w, c] or [n, h, w]"
-_known = weakref.WeakValueDictionary()  # {address: MemoryImages}
+_known: "weakref.WeakValueDictionary[str, MemoryImages]" = weakref.WeakValueDictionary()
 
 
-def is_address(image_dir):
+def is_address(image_dir: str) -> bool:
     """Whether a setting `image_dir` stands for images in memory."""
     return image_dir.startswith(PREFIX)
 
 
-def find(address):
+def find(address: str) -> "MemoryImages":
     """The MemoryImages of an address.
 
     Raises:
@@ -46,7 +51,7 @@ def find(address):
     return found
 
 
-def as_images(images, labels=None):
+def as_images(images: Any, labels: Any = None) -> "MemoryImages":
     """Checks images and their labels and gives them an address.
 
     Args:
@@ -83,26 +88,26 @@ class MemoryImages:
         class_names: tuple of str; () without labels.
     """
 
-    images: object
+    images: Any
     labels: np.ndarray
-    class_names: tuple
+    class_names: Tuple[str, ...]
     fingerprint: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprint", self._hash())
 
     @property
-    def address(self):
+    def address(self) -> str:
         """What stands for the images in the setting `image_dir`."""
         return PREFIX + self.fingerprint
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What plans, results and errors call the images."""
         return f"{len(self.images):,} images in memory"
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """c of the images; 3 is RGB."""
         if isinstance(self.images, np.ndarray):
             return self.images.shape[-1]
@@ -112,16 +117,16 @@ class MemoryImages:
         return stacks.layout_of(head).shape[2] if stacks.is_stack(head) else stacks.RGB
 
     @property
-    def side(self):
+    def side(self) -> Optional[int]:
         """The longer side in pixels of images of one size, else None."""
         return max(self.images.shape[1:3]) if isinstance(self.images, np.ndarray) else None
 
-    def names(self, start, stop):
+    def names(self, start: int, stop: int) -> List[str]:
         """Paths, or positions as text, of the images from `start` to before `stop`."""
         files = isinstance(self.images, list) and isinstance(self.images[0], str)
         return self.images[start:stop] if files else [str(at) for at in range(start, stop)]
 
-    def source(self):
+    def source(self) -> "Source":
         """A `Source` of all of them, in their order.
 
         Raises:
@@ -148,7 +153,7 @@ class MemoryImages:
             return FileSource(facts, [os.fsencode(path) for path in self.images], self.labels)
         return BytesSource(facts, self.images, self.labels)
 
-    def _hash(self):
+    def _hash(self) -> str:
         """Of contents, labels and class names; of files their paths stand for their contents."""
         digest = hashlib.sha256()
         if isinstance(self.images, np.ndarray):
@@ -165,7 +170,7 @@ class MemoryImages:
 class MemorySet:
     """Images in memory and how they are split: `data.eval_fraction` is held out by seed."""
 
-    def __init__(self, data):
+    def __init__(self, data: Data) -> None:
         self._data = data
         self._all = find(data.image_dir)
         self.name = self._all.name
@@ -175,10 +180,10 @@ class MemorySet:
                 "out --eval_fraction."
             )
 
-    def _held_out(self):
+    def _held_out(self) -> np.ndarray:
         return held_out(self._all.labels, self._data.eval_fraction, self._data.split_seed)
 
-    def info(self):
+    def info(self) -> SourceInfo:
         """`SourceInfo`; see `sources.describe`."""
         out = self._held_out()
         return SourceInfo(
@@ -193,7 +198,7 @@ class MemorySet:
             channels=self._all.channels,
         )
 
-    def open(self, which):
+    def open(self, which: str) -> "Source":
         """A `Source`; see `sources.open_source`."""
         from simclr_tf.data.subset import subset
 
@@ -201,7 +206,7 @@ class MemorySet:
         return subset(self._all.source(), np.flatnonzero(out == (which == "eval")))
 
 
-def _checked(images):
+def _checked(images: Any) -> np.ndarray:
     """uint8 [n, h, w, c] of an array of images."""
     array = np.asarray(images)
     if array.ndim == 3:
@@ -225,7 +230,7 @@ def _checked(images):
     return np.rint(array * np.float32(255)).astype(np.uint8)
 
 
-def _listed(images):
+def _listed(images: List[Any]) -> Any:
     """An array where a list holds images of one size, else a list of paths or encoded images."""
     if not images:
         raise DataError("the list of images is empty; give at least one.")
@@ -251,14 +256,14 @@ def _listed(images):
     return [_encoded(one) for one in arrays]
 
 
-def _encoded(image):
+def _encoded(image: np.ndarray) -> bytes:
     """The bytes of a .npy file, which keep every channel as it is."""
     content = io.BytesIO()
     np.save(content, image, allow_pickle=False)
     return content.getvalue()
 
 
-def _read(dataset):
+def _read(dataset: Any) -> Tuple[List[Any], Optional[List[Any]]]:
     """(list of images, labels or None) of a tf.data.Dataset."""
     from simclr_tf.stack import tf
 
@@ -277,7 +282,7 @@ def _read(dataset):
     return images, labels or None
 
 
-def _keys(spec):
+def _keys(spec: Any) -> Tuple[Any, Any]:
     """Where image and label are in the elements of a data set; None where there is none."""
     if isinstance(spec, dict) and "image" in spec:
         return "image", "label" if "label" in spec else None
@@ -290,7 +295,7 @@ def _keys(spec):
     )
 
 
-def _labelled(labels, count):
+def _labelled(labels: Any, count: int) -> Tuple[np.ndarray, Tuple[str, ...]]:
     """(int32 [n], class names) of labels as they were given."""
     if labels is None:
         return np.full(count, -1, np.int32), ()
