@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # from the ground up; rooms on one line do not import each other
 LAYERS = (
-    ("errors", "phases", "version"),
+    ("errors", "names", "phases", "version"),
     ("stack", "config", "streams"),
     ("files",),
     ("data", "losses", "optimizers"),

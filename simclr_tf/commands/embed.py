@@ -10,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from simclr_tf import config as settings_of
+from simclr_tf import names
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.data import listing, memory, sources
 from simclr_tf.data.source import Source
@@ -89,7 +90,7 @@ def _names(config, source):
         return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]
     if memory.is_address(config.data.image_dir):
         return memory.find(config.data.image_dir).names
-    root = listing.join(listing.checked_folder(config.data.image_dir), "")
+    root = names.as_text(listing.join(listing.checked_folder(config.data.image_dir), ""))
     return lambda start, stop: [name[len(root) :] for name in source.names(start, stop)]
 
 

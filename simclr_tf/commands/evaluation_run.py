@@ -3,6 +3,7 @@
 import os
 
 from simclr_tf import config as settings_of
+from simclr_tf.commands import plan
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.distribution import strategy
@@ -115,9 +116,11 @@ def write_results(folder, results, markdown, tables=None):
     print(f"written to {folder.path}: {', '.join(['results.md', 'results.json', *(tables or {})])}")
 
 
-def data_line(info):
-    """The data set in words, for the plan."""
-    return f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"
+def data_rows(info):
+    """The rows of a plan that say which images are used."""
+    images = f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"
+    labels = [("labels", plan.classes_in_words(info))] if info.num_classes else []
+    return [("data set", images), *labels, *plan.image_rows(info)]
 
 
 def finished(folder, encoder_sha256, tables):

@@ -1,9 +1,7 @@
 """`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP."""
 
-import dataclasses
 import os
 
-from simclr_tf import config as settings_of
 from simclr_tf.commands import plan
 from simclr_tf.data import decoding, preprocess, sources
 from simclr_tf.errors import SettingsError
@@ -13,7 +11,7 @@ from simclr_tf.files import PATTERN, write_atomically
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import read_json
-from simclr_tf.runs.restore import load_trained
+from simclr_tf.runs.restore import data_of, load_trained
 from simclr_tf.stack import tf
 from simclr_tf.weights.official_names import write_official
 
@@ -109,8 +107,7 @@ def _write_official(folder, layout, trained):
 
 def _samples(settings):
     """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, c]."""
-    names = [field.name for field in dataclasses.fields(settings_of.Data)]
-    data = settings_of.Data(**{name: settings[name] for name in names if name in settings})
+    data = data_of(settings)
     source = sources.open_source(data, "train", settings.get("seed", 0))
 
     def prepare(example):

@@ -136,7 +136,7 @@ def _plan(start, info, labels, strategy):
     of = "all images, with several labels each" if info.label_sets else "each class"
     rows = [
         ("start", start.origin),
-        ("data set", evaluation_run.data_line(info)),
+        *evaluation_run.data_rows(info),
         ("labels used", f"{labels:,} ({settings.label_fraction:g} of {of})"),
         ("classifier on", layer),
         ("frozen", frozen),

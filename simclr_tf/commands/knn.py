@@ -58,7 +58,7 @@ def run(config, given=frozenset()):
 def _plan(config, trained, info, strategy):
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
-        ("data set", evaluation_run.data_line(info)),
+        *evaluation_run.data_rows(info),
         ("neighbours", f"{config.knn.knn_k}, temperature {config.knn.knn_temperature:g}"),
         ("strategy", describe_strategy(strategy)),
         ("precision", config.run.precision),

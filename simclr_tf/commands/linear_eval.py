@@ -77,7 +77,7 @@ def _plan(config, trained, info, strategy):
     steps = linear_protocol.total_steps(protocol, info.num_train)
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
-        ("data set", evaluation_run.data_line(info)),
+        *evaluation_run.data_rows(info),
         ("classes", f"{info.num_classes}"),
         ("form", protocol.linear_form),
     ]

@@ -1,10 +1,38 @@
 """The plan that a command prints before it does anything."""
 
+from simclr_tf import names
+
+CLASSES_SHOWN = 5
+
 
 def format_plan(title, rows):
-    """A plan as text: a title and aligned "name  value" rows."""
+    """A plan as text: a title and aligned "name  value" rows.
+
+    Values may hold names of files and classes; see `names.shown`.
+    """
     width = max(len(name) for name, _ in rows)
-    return "\n".join([title] + [f"  {name:<{width}}  {value}" for name, value in rows])
+    lines = [f"  {name:<{width}}  {names.shown(str(value))}" for name, value in rows]
+    return "\n".join([title, *lines])
+
+
+def classes_in_words(info):
+    """ "3 classes (bar 20, disc 20, square 20)": a SourceInfo's classes, with training images."""
+    sized = [f"{name} {count:,}" for name, count in info.classes]
+    return f"{info.num_classes:,} classes" + (f" ({names.listing(sized, CLASSES_SHOWN)})" if sized else "")  # fmt: skip
+
+
+def image_rows(info):
+    """Rows of a plan that say which images do not train, and why.
+
+    Args:
+        info: SourceInfo.
+    Returns:
+        list of (name, value): what is held out, what is left out and what to look at.
+    """
+    rows = [("held out", info.held_out)] if info.held_out else []
+    rows += [("left out", phrase) for phrase in info.left_out]
+    sentences = [info.no_labels, info.unlabelled_eval, *info.notes]
+    return rows + [("note", sentence) for sentence in sentences if sentence]
 
 
 def count_parameters(*models):

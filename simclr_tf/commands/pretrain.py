@@ -107,7 +107,8 @@ def _plan(config, info, steps, group, per_replica, model):
     training = config.training
     size = config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
-    labels = f"{info.num_classes} classes, online probe on" if model.probe is not None else "not used"  # fmt: skip
+    labels = plan.classes_in_words(info) if info.num_classes else "none"
+    labels += ", online probe on" if model.probe is not None else ", not used"
     bands = f"{info.channels} channels, " if info.channels != channels.RGB else ""
     side = multi_crop.local_size(config)
     count = config.multi_crop.local_views
@@ -115,6 +116,7 @@ def _plan(config, info, steps, group, per_replica, model):
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
+        *plan.image_rows(info),
         ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),

@@ -1,10 +1,11 @@
 """`--mode=probe`: what h and the layers of the head know of the views (paper §4.2, Tab. 3)."""
 
+import dataclasses
 import time
 
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.config import listed
-from simclr_tf.data import sources
+from simclr_tf.data import holdout, sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.errors import SettingsError
@@ -43,7 +44,7 @@ def run(config, given=frozenset()):
     with strategy.scope():
         trained = evaluation_run.load(config, given)
     config = evaluation_run.resolve(config, given, trained, "probe")
-    info = _describe(config, tasks, given)
+    config, info = _describe(config, tasks, given)
     print(_plan(config, trained, info, tasks, strategy), flush=True)
     if config.run.dry_run:
         return None
@@ -61,18 +62,26 @@ def run(config, given=frozenset()):
 
 
 def _describe(config, tasks, given):
-    """`SourceInfo`; takes "label" and "color" from the tasks where there are none."""
+    """(config, `SourceInfo`); takes "label" and "color" from the tasks where there are none.
+
+    A probe is measured on images that it was not fitted to. Where a pretraining without labels
+    used every image, a share of them is kept from the probe.
+    """
     info = sources.describe(config.data)
+    if not info.num_eval and config.data.eval_fraction == holdout.AUTOMATIC:
+        data = dataclasses.replace(config.data, eval_fraction=holdout.SHARE)
+        config = dataclasses.replace(config, data=data)
+        info = sources.describe(data)
     channels.check(info, config.model)
     if "color" in tasks and info.channels != channels.RGB:
         if "probe_tasks" in given:
             raise SettingsError(f"probe_tasks=color needs RGB, the images have {info.channels} channels; leave it out.")  # fmt: skip
         tasks.remove("color")
-    if "label" in tasks and not info.num_classes:
+    if "label" in tasks and (not info.num_classes or info.unlabelled_eval):
         if "probe_tasks" in given:
             require_labels(info, "--probe_tasks=label")
         tasks.remove("label")
-    return info
+    return config, info
 
 
 def _measure(config, trained, strategy, tasks, pair):
@@ -111,7 +120,7 @@ def _plan(config, trained, info, tasks, strategy):
     network = f"one hidden layer of {settings.probe_hidden}" if settings.probe_hidden else "linear"
     rows = [
         ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
-        ("data set", evaluation_run.data_line(info)),
+        *evaluation_run.data_rows(info),
         ("tasks", ", ".join(tasks)),
         ("probe", f"{network}, {settings.probe_epochs} epochs; class label: L-BFGS, linear"),
         ("strategy", describe_strategy(strategy)),

@@ -26,7 +26,11 @@ def run(config, given=frozenset()):
     config = channels.restrict(config, info.channels)
     size = config.data.image_size
     rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
-    rows += [("input", f"{size} x {size} pixels"), ("seed", str(config.run.seed))]
+    rows += [
+        *plan.image_rows(info),
+        ("input", f"{size} x {size} pixels"),
+        ("seed", str(config.run.seed)),
+    ]
     settings = {**dataclasses.asdict(config.views), **dataclasses.asdict(config.multi_crop)}
     rows += [(name, f"{v:g}" if isinstance(v, float) else str(v)) for name, v in settings.items()]
     print(plan.format_plan("views", rows + [("output", config.sheet.sheet)]), flush=True)

@@ -8,7 +8,7 @@ those have the setting. Only the standard library is imported here.
 Start reading in `fields.py` (how a setting is declared) and `modes.py` (which modes there are).
 """
 
-from simclr_tf.config.data import Data
+from simclr_tf.config.data import CHOOSES_IMAGES, Data
 from simclr_tf.config.evaluation import (
     EmbedSettings,
     ExportSettings,
@@ -74,6 +74,7 @@ from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, 
 
 __all__ = [
     "BEST_METRICS",
+    "CHOOSES_IMAGES",
     "Data",
     "DataService",
     "DataServiceSettings",

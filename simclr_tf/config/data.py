@@ -5,6 +5,13 @@ import dataclasses
 from simclr_tf.config.fields import PATH, Section, setting
 from simclr_tf.errors import SettingsError
 
+# which images a run uses: the fingerprint of the images says whether they are the same, however
+# these are written
+CHOOSES_IMAGES = frozenset(
+    ["dataset", "image_dir", "train_split", "eval_split", "eval_fraction", "split_seed"]
+    + ["follow_links"]
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Data(Section):
@@ -15,7 +22,8 @@ class Data(Section):
     image_dir: str = setting("", "Your own images instead of --dataset: a folder of images, or of one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] with the same c up to 16 (uint8, uint16, or float32 in [0, 1]). Colour operators are off unless c is 3.", basic=True, path=PATH)  # fmt: skip
     train_split: str = setting("train", "Split to train on.")
     eval_split: str = setting("", "Split to evaluate on. Empty: test, else validation, else --eval_fraction of the training split is held out.")  # fmt: skip
-    eval_fraction: float = setting(0.2, "Share of the training images that is held out when there is no evaluation split.", above=0.0, maximum=0.9)  # fmt: skip
+    eval_fraction: float = setting(-1.0, "Share of the training images that is held out when there is no evaluation split; 0 trains on every image. -1 holds out 0.2 where there are labels to measure with, else nothing.", minimum=-1.0, maximum=0.9, before=0.2)  # fmt: skip
+    follow_links: bool = setting(False, "Follow symbolic links that lead out of --image_dir.")
     split_seed: int = setting(0, "Seed that selects the held-out share. Keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
     download: bool = setting(False, "Download and prepare a missing data set with tensorflow-datasets.", basic=True, free=True)  # fmt: skip
     image_size: int = setting(224, "Side of the square input in pixels. Up to 32 the ResNet uses its small-image stem.", basic=True, minimum=8)  # fmt: skip
@@ -24,5 +32,7 @@ class Data(Section):
     max_image_pixels: int = setting(100_000_000, "Images with more pixels are not decoded and count as unusable.", minimum=1)  # fmt: skip
 
     def check(self):
+        if -1 < self.eval_fraction < 0:
+            raise SettingsError(f"eval_fraction={self.eval_fraction} is not allowed: give a share from 0 to 0.9, or -1 for the automatic one.")  # fmt: skip
         if self.image_dir and self.dataset != "digits":
             raise SettingsError(f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one.")  # fmt: skip

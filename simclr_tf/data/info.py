@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 
+from simclr_tf import names
 from simclr_tf.errors import DataError
 
 
@@ -20,6 +21,15 @@ class SourceInfo:
             contents are not read).
         channels: of the images, 3 (RGB) unless they are .npy files.
         label_sets: True if num_classes is that of several labels per image (of fine-tuning only).
+        classes: ((name, training images), ...) where both are known, else ().
+        no_labels: why class folders give no labels, a sentence without a stop, or "".
+        unlabelled_eval: which evaluation images have no class, a sentence without a stop, or "".
+        held_out: which images do not train, and why, in words.
+        notes: sentences without a stop that the user should read before the work.
+        left_out: phrases, one for each reason why a file is no image.
+        earlier_fingerprints: those that earlier versions gave the same training images.
+        sizes: a digest of the file sizes of some images, "" where unknown: tells apart folders
+            whose images only have the same names.
     """
 
     name: str
@@ -32,12 +42,29 @@ class SourceInfo:
     fingerprint: str
     channels: int = 3
     label_sets: bool = False
+    classes: tuple = ()
+    no_labels: str = ""
+    unlabelled_eval: str = ""
+    held_out: str = ""
+    notes: tuple = ()
+    left_out: tuple = ()
+    earlier_fingerprints: tuple = ()
+    sizes: str = ""
 
     @property
     def identity(self):
-        """What config.json stores of the images: name, fingerprint, images and classes."""
-        names = ("name", "fingerprint", "num_train", "num_classes")
-        return {name: getattr(self, name) for name in names}
+        """What config.json stores of the images: name, fingerprints, images, classes, sizes."""
+        stored = {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "num_train": self.num_train,
+            "num_classes": self.num_classes,
+        }
+        if self.earlier_fingerprints:
+            stored["earlier_fingerprints"] = list(self.earlier_fingerprints)
+        if self.sizes:
+            stored["sizes"] = self.sizes
+        return stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +88,24 @@ def fingerprint_of(*parts):
     return digest.hexdigest()[:16]
 
 
-def require_labels(source, needed_by):
-    """Checks that a `SourceInfo` or `Source` has labels.
+def require_labels(images, needed_by):
+    """Checks that the training images have labels, and every evaluation image has one of them.
 
     Args:
-        source: has `name` and `num_classes`.
+        images: `SourceInfo`, or a `Source`, of which the number of classes alone is checked.
         needed_by: what needs them, in the user's words, such as "--mode=linear_eval".
     Raises:
-        DataError: fewer than two classes.
+        DataError: fewer than two classes, or evaluation images without a class.
     """
-    if source.num_classes < 2:
+    why = images.no_labels if isinstance(images, SourceInfo) else ""
+    if images.num_classes < 2:
         raise DataError(
-            f"{source.name} has no labels, which {needed_by} needs; sort the images into one "
-            "folder per class (at least two), or choose a labelled data set."
+            f"{names.shown(images.name)} has no labels, which {needed_by} needs"
+            f"{f' ({why})' if why else ''}; sort the images into one folder per class (at least "
+            "two), or choose a labelled data set."
+        )
+    if isinstance(images, SourceInfo) and images.unlabelled_eval:
+        raise DataError(
+            f"{images.unlabelled_eval}, and {needed_by} needs one for each; sort the evaluation "
+            "images into the same class folders, or name others with --eval_split."
         )

@@ -1,14 +1,115 @@
 """Finding the image files below a folder, local or remote (gs://, ram://).
 
-Local folders are read with os.scandir, which knows symbolic links; remote ones have none and go
-through tf.io.gfile. Memory while listing: the relative path of each image plus about 60 bytes.
+Only regular files with the name of an image are images. What is left out is counted by reason, so
+that a plan can say it. Local folders are read with os.scandir, which knows symbolic links; remote
+ones have none and go through tf.io.gfile. Memory while listing: the relative path of each image
+plus about 60 bytes.
 """
 
+import collections
+import dataclasses
+import errno
+import json
 import os
+import stat
 
+from simclr_tf import names
 from simclr_tf.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".npy")
+_MOST_LINKED = 10_000  # folders that are read a second time, by way of links
+
+# of operating systems, network drives and archives; hidden names begin with a dot
+_SYSTEM = frozenset(
+    """$recycle.bin #recycle @recycle #snapshot @recently-snapshot @eadir __macosx lost+found
+    thumbs.db ehthumbs.db desktop.ini __pycache__""".split()
+    + ["system volume information", "network trash folder", "temporary items", "icon\r"]
+)
+MARK = "simclr_tf"  # in the first bytes of a picture that this project wrote
+_SHEETS = ("views.png", "overview.png")
+_FEW = 64  # images beside class folders that are looked into for the mark
+_CONFIG_KEYS = ("mode", "settings", "dataset", "versions")
+_MOST_CONFIG = 2**20  # bytes of a config.json that are read
+
+FORMAT = "formats"
+HIDDEN = "hidden"
+WRITTEN = "written"
+OUTSIDE = "outside"
+BROKEN = "broken"
+LOOP = "loop"
+IRREGULAR = "irregular"
+BESIDE = "beside"
+
+_WORDS = {  # reason: (one, several), followed by an example
+    HIDDEN: ("1 hidden or system file or folder", "{} hidden or system files and folders"),
+    WRITTEN: ("1 file or folder that simclr_tf wrote", "{} files and folders that simclr_tf wrote"),
+    OUTSIDE: ("1 link that leads out of the folder", "{} links that lead out of the folder"),
+    BROKEN: ("1 link that leads nowhere", "{} links that lead nowhere"),
+    LOOP: ("1 link to a folder around it", "{} links to a folder around them"),
+    IRREGULAR: (
+        "1 pipe, socket or device under an image's name",
+        "{} pipes, sockets and devices under images' names",
+    ),
+    BESIDE: ("1 file or folder beside the splits", "{} files and folders beside the splits"),
+}
+
+
+@dataclasses.dataclass
+class Listing:
+    """What lies below a folder.
+
+    Attributes:
+        images: relative paths, sorted, "/" between folders.
+        left_out: {reason: number} of what is no image.
+        examples: {reason: relative path of one}.
+        suffixes: {suffix: number} of the files of other formats.
+    """
+
+    images: list = dataclasses.field(default_factory=list)
+    left_out: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    examples: dict = dataclasses.field(default_factory=dict)
+    suffixes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+    def leave_out(self, reason, path):
+        """Counts something that is no image."""
+        self.left_out[reason] += 1
+        self.examples.setdefault(reason, path)
+        if reason == FORMAT:
+            suffix = os.path.splitext(path)[1].lower()
+            self.suffixes[suffix if len(suffix) < 12 else "others"] += 1
+
+    def add(self, other, folder):
+        """Counts what was left out of another listing, whose paths begin below `folder`."""
+        self.left_out += other.left_out
+        self.suffixes += other.suffixes
+        for reason, path in other.examples.items():
+            self.examples.setdefault(reason, f"{folder}/{path}")
+
+    def words(self):
+        """One phrase for each reason, list of str; empty if every file is an image."""
+        phrases = []
+        if self.left_out[FORMAT]:
+            phrases.append(_formats_in_words(self.suffixes))
+        for reason, (one, several) in _WORDS.items():
+            count = self.left_out[reason]
+            if count:
+                phrase = one if count == 1 else several.format(f"{count:,}")
+                example = names.shown(self.examples[reason])
+                phrase += f" ({example})" if count == 1 else f", such as {example}"
+                if reason == OUTSIDE:
+                    phrase += ", which --follow_links follows"
+                phrases.append(phrase)
+        return phrases
+
+
+def _formats_in_words(suffixes, most=4):
+    """ "14 files are no images this project reads: 12 .txt, 2 .psd"."""
+    total = sum(suffixes.values())
+    first = [f"{count:,} {names.shown(suffix) or 'without a suffix'}" for suffix, count in suffixes.most_common(most)]  # fmt: skip
+    rest = total - sum(count for _, count in suffixes.most_common(most))
+    first += [f"{rest:,} others"] if rest else []
+    are = "1 file is no image" if total == 1 else f"{total:,} files are no images"
+    return f"{are} this project reads: {', '.join(first)}"
 
 
 def is_remote(path):
@@ -49,61 +150,194 @@ def checked_folder(path):
     raise DataError(f"image_dir={path} does not exist; give a folder of images.")
 
 
-def list_images(folder):
-    """The image files below `folder`, at any depth.
+def is_passed_over(name):
+    """Whether a name is hidden or one that an operating system, drive or archive makes."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
-    Names that begin with a dot are left out. A symbolic link is followed only if it stays inside
-    `folder` and does not lead back to a folder that contains it.
+
+def entries(folder):
+    """Names directly in a folder as `checked_folder` returns it, sorted, without passed-over ones."""
+    if is_remote(folder):
+        from simclr_tf.stack import tf
+
+        found = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
+    else:
+        found = os.listdir(folder)
+    return sorted(name for name in found if name and not is_passed_over(name))
+
+
+def list_images(folder, follow_links=False):
+    """The image files below a folder, at any depth; see `look_below`."""
+    return look_below(folder, follow_links).images
+
+
+def look_below(folder, follow_links=False):
+    """The image files below a folder, at any depth, and what is left out.
+
+    Left out are hidden and system names, what this project wrote (run folders, sheets of views),
+    and everything that is not a regular file. A symbolic link is followed only if it does not lead
+    back to a folder that contains it and, unless `follow_links`, stays inside `folder`.
 
     Args:
         folder: as `checked_folder` returns it.
+        follow_links: whether links that lead out of the folder are followed.
     Returns:
-        sorted list of paths relative to `folder`, with "/" between folders.
+        Listing.
+    Raises:
+        DataError: a folder may not be read, or links between folders multiply them.
     """
-    found = _remote_files(folder) if is_remote(folder) else _local_files(folder)
-    return sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
+    found = Listing()
+    if is_remote(folder):
+        _look_remotely(folder, found)
+    else:
+        _look_locally(folder, follow_links, found)
+    found.images.sort()
+    return found
 
 
-def _remote_files(folder):
+def _look_remotely(folder, found):
     from simclr_tf.stack import tf
 
     pending = [""]
     while pending:
         below = pending.pop()
-        for name in tf.io.gfile.listdir(join(folder, below) if below else folder):
-            name = name.rstrip("/")
+        for listed in tf.io.gfile.listdir(join(folder, below) if below else folder):
+            name = listed.rstrip("/")
             path = f"{below}/{name}" if below else name
-            if not name or name.startswith("."):
+            if not name:
                 continue
-            if tf.io.gfile.isdir(join(folder, path)):
+            if is_passed_over(name):
+                found.leave_out(HIDDEN, path)
+            elif tf.io.gfile.isdir(join(folder, path)):
                 pending.append(path)
+            elif not _has_image_name(name):
+                found.leave_out(FORMAT, path)
             else:
-                yield path
+                found.images.append(path)
 
 
-def _local_files(folder):
+def _look_locally(folder, follow_links, found):
     root = os.path.realpath(folder)
-    pending = [("", (root,))]
+    pending = [("", (root,), False)]
+    linked = 0
     while pending:
-        below, containing = pending.pop()
-        try:
-            with os.scandir(os.path.join(folder, below)) as entries:
-                entries = list(entries)
-        except PermissionError:
+        below, containing, by_link = pending.pop()
+        linked += by_link
+        if linked > _MOST_LINKED:
             raise DataError(
-                f"the folder {os.path.join(folder, below)} may not be read; change its "
-                "permissions or move it out of the image folder."
-            ) from None
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
+                f"links between the folders below {names.shown(folder)} multiply them, more than "
+                f"{_MOST_LINKED:,} times so far; remove links such as {names.shown(below)}."
+            )
+        inside = _entries_of(os.path.join(folder, below), below, found)
+        if any(entry.name == "config.json" for entry in inside) and _is_run_folder(folder, below):
+            found.leave_out(WRITTEN, below or ".")
+            continue
+        few = not below and sum(_has_image_name(entry.name) for entry in inside) <= _FEW
+        for entry in inside:
             path = f"{below}/{entry.name}" if below else entry.name
+            if is_passed_over(entry.name):
+                found.leave_out(HIDDEN, path)
+                continue
             real = containing[-1] + os.sep + entry.name
-            if entry.is_symlink():
+            link = entry.is_symlink()
+            if link:
                 real = os.path.realpath(entry.path)
-                if not real.startswith(root + os.sep) or real in containing:
+                reason = _reason_against_link(entry, real, root, containing, follow_links)
+                if reason:
+                    found.leave_out(reason, path)
                     continue
-            if entry.is_dir():
-                pending.append((path, (*containing, real)))
+            if _is_folder(entry):
+                pending.append((path, (*containing, real), link or by_link))
+            elif not _has_image_name(entry.name):
+                found.leave_out(FORMAT, path)
+            elif not entry.is_file():
+                found.leave_out(IRREGULAR, path)
+            elif (few or entry.name in _SHEETS) and _is_our_picture(entry.path):
+                found.leave_out(WRITTEN, path)
             else:
-                yield path
+                found.images.append(path)
+
+
+def _entries_of(place, below, found):
+    """os.DirEntry of everything in a folder."""
+    try:
+        with os.scandir(place) as inside:
+            return list(inside)
+    except PermissionError:
+        raise DataError(
+            f"the folder {names.shown(place)} may not be read; change its permissions or move it "
+            "out of the image folder."
+        ) from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(
+                f"the path of a folder below {names.shown(place[:80])}... is too long to be read; "
+                "move it up or out of the image folder."
+            ) from None
+        if below and error.errno in (errno.ENOENT, errno.ENOTDIR):  # removed while it was listed
+            return []
+        raise
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that cannot be resolved is left out already
+        return False
+
+
+def _reason_against_link(entry, real, root, containing, follow_links):
+    """Why a link is not followed, or None."""
+    if real in containing:
+        return LOOP
+    if not follow_links and not real.startswith(os.path.join(root, "")):
+        return OUTSIDE if os.path.exists(real) else BROKEN
+    try:
+        entry.stat()
+    except OSError as error:
+        return LOOP if error.errno == errno.ELOOP else BROKEN
+    return None
+
+
+def _has_image_name(name):
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_run_folder(folder, below):
+    """Whether a folder below the image folder is a run folder or one of embeddings."""
+    return bool(below) and is_ours(os.path.join(folder, below, "config.json"))
+
+
+def is_ours(config_path):
+    """Whether a config.json is that of a run folder or of a folder of embeddings."""
+    try:
+        with open_regular(config_path) as file:
+            stored = json.loads(file.read(_MOST_CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and all(key in stored for key in _CONFIG_KEYS)
+
+
+def _is_our_picture(path):
+    """Whether this project drew a picture; its sheets bear MARK."""
+    try:
+        with open_regular(path) as file:
+            return MARK.encode() in file.read(512)
+    except OSError:
+        return False
+
+
+def open_regular(path, mode="rb"):
+    """Opens a local file for reading if it is a regular one.
+
+    A pipe would wait for a writer for ever, and a device may hold no end: neither is opened.
+
+    Raises:
+        OSError: the file cannot be read, or it is a folder, pipe, socket or device.
+    """
+    # the pipe is opened without waiting, and only then looked at: it may change in between
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))  # fmt: skip
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(descriptor, mode)

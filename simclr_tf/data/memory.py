@@ -18,7 +18,7 @@ import numpy as np
 
 from simclr_tf.config import Data
 from simclr_tf.data import stacks
-from simclr_tf.data.holdout import held_out
+from simclr_tf.data.holdout import held_out, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
 
@@ -186,13 +186,14 @@ class MemorySet:
     def info(self) -> SourceInfo:
         """`SourceInfo`; see `sources.describe`."""
         out = self._held_out()
+        share = share_of(self._data.eval_fraction, bool(self._all.class_names))
         return SourceInfo(
             name=self.name,
             num_train=int((~out).sum()),
             num_eval=int(out.sum()),
             num_classes=len(self._all.class_names),
             train_split="all but the held-out share",
-            eval_split=f"{self._data.eval_fraction:g} of the images",
+            eval_split=f"{share:g} of the images" if share else "none",
             prepared=True,
             fingerprint=fingerprint_of(self._all.fingerprint, out.tobytes().hex()),
             channels=self._all.channels,

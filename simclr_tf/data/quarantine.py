@@ -2,6 +2,7 @@
 
 import threading
 
+from simclr_tf import names
 from simclr_tf.errors import DataError
 from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
@@ -30,7 +31,7 @@ class Quarantine:
         return len(self.reasons)
 
     def attach(self, path):
-        """Lists the images in a text file: one line each, name, tab, reason.
+        """Lists the images in a text file: one line each, name, tab, reason; see `names.shown`.
 
         What an earlier part of the run found there stays and is counted.
         """
@@ -47,6 +48,8 @@ class Quarantine:
         Raises:
             DataError: strict; the same error is what `check` raises.
         """
+        name = names.shown(name)
+        reason = names.shown(reason)
         with self._lock:
             if self._strict:
                 self._error = DataError(

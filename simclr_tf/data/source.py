@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simclr_tf import names
 from simclr_tf.data import decoding, diagnosis, order, stacks
 from simclr_tf.data.quarantine import Quarantine
 from simclr_tf.stack import tf
@@ -79,11 +80,11 @@ class Source:
         raise NotImplementedError
 
     def name_of(self, example_id):
-        """What the user calls an example."""
-        return f"{self.name} example {example_id}"
+        """What the user calls an example, in one printable line."""
+        return names.shown(f"{self.name} example {example_id}")
 
     def names(self, start, stop):
-        """`name_of` the examples from `start` to before `stop`, list of str."""
+        """Names of the examples from `start` to before `stop`, list of str, for tables of data."""
         return [self.name_of(example_id) for example_id in range(start, stop)]
 
     def encoded(self, reference):
@@ -212,11 +213,11 @@ class FileSource(RandomAccessSource):
         return tf.cond(suffix == _STACK, limited, lambda: tf.io.read_file(reference))
 
     def name_of(self, example_id):
-        return self.names(int(example_id), int(example_id) + 1)[0]
+        return names.shown(self._paths[int(example_id)].numpy())
 
     def names(self, start, stop):
         paths = self._paths[start:stop].numpy()
-        return [path.decode("utf-8", "backslashreplace") for path in paths]
+        return [names.as_text(path) for path in paths]
 
     def encoded(self, reference):
         return diagnosis.read(reference, self.max_image_pixels)

@@ -6,6 +6,7 @@ local folder does not wait for TensorFlow.
 
 import dataclasses
 
+from simclr_tf import names
 from simclr_tf.data import memory
 from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
 from simclr_tf.errors import DataError, SettingsError
@@ -63,7 +64,8 @@ def open_source(data, which="train", seed=0):
     found = _set_of(data)
     if which == "eval" and not found.info().num_eval:
         raise DataError(
-            f"{found.name} has no image left to evaluate on; give more images or --eval_split."
+            f"{names.shown(found.name)} has no image left to evaluate on; give more images, "
+            "--eval_split, or --eval_fraction=0.2 to hold some out."
         )
     return _guarded(found.open(which), data, seed)
 
@@ -84,7 +86,7 @@ def open_whole(data, split):
     if data.image_dir:
         from simclr_tf.data.folder import open_folder
 
-        return _guarded(open_folder(data.image_dir), data)
+        return _guarded(open_folder(data.image_dir, data.follow_links), data)
     # An evaluation split of its own is what keeps a share from being held out.
     return open_source(dataclasses.replace(data, train_split=split, eval_split=split))
 

@@ -3,7 +3,7 @@
 import difflib
 
 from simclr_tf.data import sizes
-from simclr_tf.data.holdout import held_out_count
+from simclr_tf.data.holdout import held_out_count, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError, first_line
 
@@ -127,11 +127,16 @@ class TfdsSet:
         eval_words = evaluated
         if evaluated:
             num_eval = self._size(size_of, splits, evaluated)
+            held_out = f"{num_eval:,} images of {evaluated}"
         else:
-            num_eval = held_out_count(num_train, data.eval_fraction)
+            share = share_of(data.eval_fraction, self._has_labels(num_classes))
+            num_eval = held_out_count(num_train, share)
+            held_out = "nothing (--eval_fraction=0)" if data.eval_fraction == 0 else "nothing: without labels every image trains"  # fmt: skip
+            if share:
+                held_out = f"{num_eval:,} of {num_train:,} images to measure on ({share:g} of {data.train_split})"  # fmt: skip
+                train_words += " without the held-out share"
+            eval_words = f"{share:g} of {data.train_split}, held out" if share else "none"
             num_train -= num_eval
-            train_words += " without the held-out share"
-            eval_words = f"{data.eval_fraction:g} of {data.train_split}, held out"
         return SourceInfo(
             name=self.name,
             num_train=num_train,
@@ -143,7 +148,20 @@ class TfdsSet:
             fingerprint=fingerprint_of(
                 self.name, train_words, num_train, eval_words, num_eval, data.split_seed
             ),
+            held_out=held_out,
         )
+
+    def _has_labels(self, num_classes):
+        """Whether examples have a class, or several."""
+        if num_classes or self.name == "digits":
+            return True
+        from simclr_tf.data.multi_label import class_names
+
+        return bool(class_names(self._data))
+
+    def _share(self):
+        """The share of the training split that is held out where there is no evaluation split."""
+        return share_of(self._data.eval_fraction, self._has_labels(self.info().num_classes))
 
     def _size(self, size_of, splits, split):
         size = size_of(split)
@@ -193,7 +211,10 @@ class TfdsSet:
         own_eval = data.eval_split or sizes.default_eval_split(self.name, splits)
         if own_eval:
             return own_eval if which == "eval" else data.train_split, None
-        return data.train_split, tfds_reading.Part(which, data.eval_fraction, data.split_seed)
+        share = self._share()
+        if not share and which == "train":
+            return data.train_split, None
+        return data.train_split, tfds_reading.Part(which, share, data.split_seed)
 
     def open(self, which):
         """A `Source`; see `sources.open_source`."""

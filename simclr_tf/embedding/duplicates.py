@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 
+from simclr_tf import names
 from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
@@ -85,5 +86,5 @@ def write_duplicates(path, pairs, paths):
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(["cosine", "path", "near_duplicate"])
     for cosine, first, second in zip(*pairs):
-        writer.writerow([f"{cosine:.6f}", paths[first], paths[second]])
+        writer.writerow([f"{cosine:.6f}", names.cell(paths[first]), names.cell(paths[second])])
     write_atomically(path, text.getvalue())

@@ -7,6 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from simclr_tf import names as texts
 from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
@@ -67,7 +68,7 @@ def write_projector(folder, parts, names, class_names):
 
 def _metadata(path, label, class_names):
     cells = [path] + ([class_names[label] if label >= 0 else ""] if class_names else [])
-    return "\t".join(" ".join(cell.split()) for cell in cells)
+    return "\t".join(texts.cell(cell) for cell in cells)
 
 
 def sprite_sheet(pictures):

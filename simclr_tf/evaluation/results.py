@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 
+from simclr_tf import names as texts
 from simclr_tf.evaluation.metrics import confusion_matrix
 
 ROWS = (("pixels", "raw pixels"), ("untrained", "untrained encoder"), ("simclr", "SimCLR"))
@@ -49,6 +50,7 @@ def confusion_csv(scores, labels, class_names):
     if np.ndim(labels) == 2:
         return _label_sets_csv(np.asarray(scores) > 0, labels, class_names)
     counts = confusion_matrix(np.argmax(scores, axis=1), labels, len(class_names))
+    class_names = [texts.cell(name) for name in class_names]
     rows = [[name, *row] for name, row in zip(class_names, counts.tolist())]
     return csv_text(["true \\ predicted", *class_names], rows)
 
@@ -56,7 +58,7 @@ def confusion_csv(scores, labels, class_names):
 def _label_sets_csv(found, targets, class_names):
     kinds = [found & targets, ~found & targets, found & ~targets, ~found & ~targets]
     counts = np.sum(kinds, axis=1).T.tolist()
-    rows = [[name, *row] for name, row in zip(class_names, counts)]
+    rows = [[texts.cell(name), *row] for name, row in zip(class_names, counts)]
     return csv_text(["class", "found", "missed", "wrongly seen", "rightly not seen"], rows)
 
 

@@ -7,12 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simclr_tf import config as settings_of
-from simclr_tf.data import sources, stacks
+from simclr_tf import names
+from simclr_tf.data import listing, sources, stacks
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.knn import nearest_neighbours
 from simclr_tf.report.files import write_file
 from simclr_tf.report.sample import Sample
+from simclr_tf.runs import restore
 from simclr_tf.views.batches import eval_batches, train_batches
 from simclr_tf.views.device import make_views
 
@@ -38,7 +40,7 @@ def draw_overview(trained, path=None):
         DataError: the images cannot be read, there are too few, or the file cannot be written.
     """
     path = path or os.path.join(trained.run_dir, "report", "overview.png")
-    data = _section(settings_of.Data, trained.settings)
+    data = restore.data_of(trained.settings)
     source = sources.open_source(data, "train", trained.settings["seed"])
     if source.num_examples < ROWS + NEIGHBOURS:
         raise DataError(
@@ -118,7 +120,9 @@ def _figure(originals, pairs, queries, bank, nearest, class_names):
             axes[row, column].imshow(image)
     for row, query in enumerate(queries["images"]):
         axes[row, 4].imshow(query)
-        axes[row, 4].set_title(_caption(queries["labels"][row], class_names), fontsize=8, pad=2)
+        axes[row, 4].set_title(
+            _caption(queries["labels"][row], class_names), fontsize=8, pad=2, parse_math=False
+        )
         for column, index in enumerate(nearest[row]):
             same = bank["labels"][index] == queries["labels"][row]
             title = _caption(bank["labels"][index], class_names)
@@ -131,7 +135,7 @@ def _figure(originals, pairs, queries, bank, nearest, class_names):
 
 def _neighbour(axis, image, title, same):
     axis.imshow(image)
-    axis.set_title(title, fontsize=8, pad=2, color="black" if same else "red")
+    axis.set_title(title, fontsize=8, pad=2, color="black" if same else "red", parse_math=False)
     if not same:
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
@@ -140,10 +144,10 @@ def _neighbour(axis, image, title, same):
 
 
 def _caption(label, class_names):
-    return class_names[label] if 0 <= label < len(class_names) else ""
+    return names.shown(class_names[label]) if 0 <= label < len(class_names) else ""
 
 
 def _write_png(figure, path):
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content, format="png", metadata={"Software": listing.MARK})
     write_file(content.getvalue(), path)

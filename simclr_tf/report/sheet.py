@@ -5,9 +5,10 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from simclr_tf.config import listed
-from simclr_tf.data import stacks
+from simclr_tf.data import listing, stacks
 from simclr_tf.report.files import write_file
 from simclr_tf.report.sample import Sample
 from simclr_tf.views import blur, channels, multi_crop
@@ -98,6 +99,11 @@ def write_sheet(rows, path):
             cell = cell.resize([len(image) * factor] * 2, Image.Resampling.NEAREST)
             sheet.paste(cell, (_LABEL_WIDTH + column * step, top))
     content = io.BytesIO()
-    sheet.save(content, "JPEG" if path.lower().endswith((".jpg", ".jpeg")) else "PNG", quality=90)
+    mark = PngInfo()  # by which the sheet is known again if it lies among the user's images
+    mark.add_text("Software", listing.MARK)
+    if path.lower().endswith((".jpg", ".jpeg")):
+        sheet.save(content, "JPEG", quality=90, comment=listing.MARK)
+    else:
+        sheet.save(content, "PNG", pnginfo=mark)
     write_file(content.getvalue(), path)
     return path

@@ -21,6 +21,8 @@ from simclr_tf.weights import importing, official
 _ARCHITECTURE = frozenset(f.name for f in dataclasses.fields(config.Model)) | {"image_size"}
 
 _ROTATIONS = 5  # checkpoints that may go while one is read
+# what a command does to the machine is asked for by that command, never by a stored one
+_ASKED_EACH_TIME = frozenset({"download"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,9 +252,20 @@ def inherit(mode_config, given, settings):
     else:
         names = {f.name for f in dataclasses.fields(config.Data)}
     names |= {f.name for f in dataclasses.fields(config.Model)}
+    names -= _ASKED_EACH_TIME
     values = config.flatten(mode_config)
     values.update({n: settings[n] for n in names & set(values) & set(settings) if n not in given})
     return config.build(type(mode_config), values)
+
+
+def data_of(settings):
+    """The config.Data of a pretraining, by its stored settings, as a later command may use it.
+
+    What only the pretraining's own command was allowed to do, such as to download, is left out.
+    """
+    return config.section_from(
+        config.Data, {name: settings[name] for name in settings if name not in _ASKED_EACH_TIME}
+    )
 
 
 def _check_architecture(given, stored, prefix):

@@ -4,6 +4,7 @@ import os
 import platform
 
 from simclr_tf import config as settings_of
+from simclr_tf import names
 from simclr_tf.data.memory import is_address
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import CHOOSE_ANOTHER, is_leftover, remove_leftovers
@@ -111,8 +112,8 @@ class RunFolder:
 
     def _holds_nothing(self):
         """Whether a run was started here and ended before it wrote anything of worth."""
-        for _, _, names in tf.io.gfile.walk(self.path):
-            for name in names:
+        for _, _, files in tf.io.gfile.walk(self.path):
+            for name in files:
                 events = name.startswith("events.out.tfevents.")
                 if not (events or name in _OF_A_START or is_leftover(name)):
                     return False
@@ -135,8 +136,8 @@ class RunFolder:
 
     def _foreign_files(self):
         """What is in the folder, without what a killed start left."""
-        names = tf.io.gfile.listdir(self.path)
-        return [name for name in names if name != lock.NAME and not is_leftover(name)]
+        inside = tf.io.gfile.listdir(self.path)
+        return [name for name in inside if name != lock.NAME and not is_leftover(name)]
 
     def check_same(self, mode, settings, free, dataset):
         """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""
@@ -147,14 +148,19 @@ class RunFolder:
                 f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "
                 f"give another {self.flag}."
             )
+        same_images = self._check_images(stored, settings, dataset)
         old = stored.get("settings", {})
-        if mode in settings_of.MODES:
-            old = {**settings_of.settings_before(settings_of.MODES[mode].config), **old}
+        if mode in settings_of.MODES:  # a setting that the run did not know yet has its default
+            kind = settings_of.MODES[mode].config
+            fields = settings_of.fields_of(kind).items()
+            defaults = {name: field.default for name, (_, field) in fields}
+            old = {**defaults, **settings_of.settings_before(kind), **old}
         # of images in memory the fingerprint below says that they are others
         differing = sorted(
             name
             for name in settings
             if name not in free
+            and not (same_images and name in settings_of.CHOOSES_IMAGES)
             and old.get(name) != settings[name]
             and not (is_address(str(old.get(name))) and is_address(str(settings[name])))
         )
@@ -166,8 +172,30 @@ class RunFolder:
             )
         before = stored.get("dataset", {}).get("fingerprint")
         now = dataset.get("fingerprint")
-        if before != now:
+        if before != now and not same_images:
             raise SettingsError(
-                f"the images of {dataset.get('name')} changed since {self.path} was started "
-                f"(fingerprint {before} -> {now}); give another {self.flag}."
+                f"the images of {names.shown(dataset.get('name'))} changed since {self.path} was "
+                f"started (fingerprint {before} -> {now}); give another {self.flag}."
             )
+
+    def _check_images(self, stored, settings, dataset):
+        """Whether the images are those of the stored run, wherever they lie now.
+
+        Their fingerprint says so: the same names and splits below the folder, which may have been
+        moved, or be written in another way. Another folder whose images only have the same names
+        is told by their sizes.
+        """
+        before = stored.get("dataset", {})
+        now = dataset.get("fingerprint")
+        known = [now, *dataset.get("earlier_fingerprints", ())]
+        if not now or before.get("fingerprint") not in known:
+            return False
+        places = [one.get("image_dir") for one in (stored.get("settings", {}), settings)]
+        sizes = [one.get("sizes", "") for one in (before, dataset)]
+        if places[0] != places[1] and all(sizes) and sizes[0] != sizes[1]:
+            raise SettingsError(
+                f"the images of --image_dir={names.shown(places[1])} have the names of those that "
+                f"{self.path} was started with ({names.shown(places[0])}), but other sizes; give "
+                f"those images, or another {self.flag}."
+            )
+        return True

@@ -29,7 +29,7 @@ def online_knn(config, encoder, source, strategy, steps):
     every = config.training.knn_while_pretraining * steps.per_epoch
     if not every:
         return []
-    require_labels(source, "--knn_while_pretraining")
+    require_labels(sources.describe(config.data), "--knn_while_pretraining")
     seed = config.run.seed
     size = config.data.image_size
     held_out = sources.open_source(config.data, "eval", seed)

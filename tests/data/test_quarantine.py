@@ -196,3 +196,20 @@ def test_large_batches_are_joined_from_chunks_in_order(images):
     found = collect(joined.take(2))
     want = [int(one["id"]) for one in source.references(2).take(96)]
     np.testing.assert_array_equal(found["id"], want)
+
+
+def test_hostile_names_keep_their_line_over_a_resume(images):
+    """A line break in a name would split the line, and the list would change when it is read."""
+    names = ["a\nb.jpg", "\x1b[2J.jpg", "=1+1.jpg", os.fsdecode(b"caf\xe9.jpg")]
+    for name in names:
+        (images / name).write_bytes(b"")
+    folder_of(images, 3)
+    path = images.parent / "quarantine.txt"
+    for _ in range(2):
+        source = opened(images)
+        source.quarantine.attach(str(path))
+        collect(batches.mapped_batches(source, mean, 4))
+        assert len(source.quarantine) == 4
+        text = path.read_text()
+        assert len(text.splitlines()) == 4 and "\x1b" not in text
+        assert "caf\\xe9.jpg\tempty file\n" in text

@@ -41,7 +41,7 @@ def folder_of_images(path, count):
         (["--dataset=stl10", "--data_dir={tmp}/none"], 3, ["stl10", "download"]),
         (["--image_dir={tmp}/missing"], 3, ["missing"]),
         (["--image_dir={tmp}/empty"], 3, ["empty"]),
-        (["--image_dir={tmp}/few"], 2, ["8", "2"]),
+        (["--image_dir={tmp}/few"], 2, ["8", "3"]),
         (["--train_batch_size=1000000"], 2, ["1000000", "1437"]),
     ],
     ids=["unknown", "not downloaded", "missing folder", "empty folder", "few images", "batch"],
