@@ -180,7 +180,10 @@ def library_page():
     """The public names of `simclr_tf`, from their docstrings."""
     groups = {title: [] for title, _, _ in GROUPS}
     configs = []
-    for name, home in simclr_tf._HOMES.items():
+    first = ["pretrain", "load", *settings.MODES]
+    order = sorted(simclr_tf._HOMES, key=lambda name: (*first, name).index(name))
+    for name in order:
+        home = simclr_tf._HOMES[name]
         if home.startswith(SETTINGS_HOME):
             configs.append(f"`{name}`")
         else:
