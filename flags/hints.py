@@ -1,14 +1,61 @@
 """Sentences about names that do not exist."""
 
 import difflib
+import shlex
 
+OFFICIAL_MODES = ("train", "eval", "train_then_eval")
+"""Values of `--mode` of the official run.py."""
+RENAMED = {"train_summary_steps": "log_steps", "master": "tpu_name"}
 OFFICIAL = {
-    "train_mode": "this code calls it --mode",
     "train_summary_steps": "this code calls it --log_steps",
     "eval_name": "this code writes results.json in the run folder",
     "master": "this code calls it --tpu_name",
 }
 """Flags of the official SimCLR code that go by another name here."""
+
+
+def official_command(argv: list, settings_of_modes: dict) -> str:
+    """What to write instead of a command of the official run.py; "" if it is none.
+
+    Args:
+        argv: the arguments after the program's name.
+        settings_of_modes: {mode: names of its settings}.
+    """
+    flags = _flags_of(argv)
+    if "train_mode" not in flags and flags.get("mode") not in OFFICIAL_MODES:
+        return ""
+    mode = "pretrain"
+    if flags.get("train_mode") == "finetune" or flags.get("mode") == "eval":
+        mode = "linear_eval" if flags.get("fine_tune_after_block", "4") == "4" else "finetune"
+    if mode == "pretrain":
+        flags.setdefault("num_proj_layers", "3")  # the official default; ours is the paper's
+    kept = {}
+    left_out = []
+    for name, value in flags.items():
+        name = RENAMED.get(name, name)
+        if name in settings_of_modes[mode]:
+            kept[name] = value
+        elif name not in ("mode", "train_mode"):
+            left_out.append(f"--{name}")
+    words = " ".join(shlex.quote(f"--{name}={value}") for name, value in kept.items())
+    without = (
+        f" (without {', '.join(left_out)}, which this mode settles itself)" if left_out else ""
+    )
+    return f"this is a command of the official run.py; write python -m simclr_tf {mode} {words}{without}."
+
+
+def _flags_of(argv):
+    """{name: value} of arguments such as --name=value, --name value, --name and --noname."""
+    found = {}
+    name = None
+    for word in argv:
+        if word.startswith("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            found[name] = value if equals else "True"
+        elif name is not None:
+            found[name] = word
+            name = None
+    return found
 
 
 def nearest(name, names, prefix=""):

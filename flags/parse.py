@@ -15,7 +15,7 @@ from importlib import metadata
 from absl import flags as absl_flags
 from simclr_tf.flags import build, preset_files
 from simclr_tf.flags.help import help_text
-from simclr_tf.flags.hints import nearest, unknown_flag
+from simclr_tf.flags.hints import nearest, official_command, unknown_flag
 
 from simclr_tf import config
 from simclr_tf.config import MODES
@@ -37,6 +37,10 @@ def parse(argv):
     """
     if argv and not argv[0].startswith("-"):
         argv = [f"--mode={argv[0]}", *argv[1:]]
+    settings = {name: module.settings for name, module in MODES.items()}
+    official = official_command(argv, settings)
+    if official:
+        raise SettingsError(official)
     front = build.front_flags()
     rest = call_absl(front, argv, known_only=True)
     if front["version"].value:

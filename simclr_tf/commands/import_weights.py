@@ -9,6 +9,7 @@ from simclr_tf.runs.files import write_json
 from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.weights.importing import import_weights
+from simclr_tf.weights.official import Choices
 
 SHOWN = 5  # names of unused variables that are printed
 
@@ -27,7 +28,9 @@ def run(config, given=frozenset()):
         UserError: the source or the run folder cannot be used, or the outputs differ.
     """
     options = config.weights
-    imported = import_weights(options.source, options.source_prefix, options.source_input_norm)
+    imported = import_weights(
+        options.source, options.source_prefix, options.source_input_norm, _choices(options, given)
+    )
     names = {field.name for field in dataclasses.fields(settings_of.Data)} & set(given)
     data = {name: getattr(config.data, name) for name in names}
     trained = restore.from_imported(imported, config.run.model_dir, data)
@@ -45,6 +48,15 @@ def run(config, given=frozenset()):
     write_json(folder.join("results.json"), results)
     print(f"written to {folder.path}; use it as --checkpoint={folder.path}")
     return results
+
+
+def _choices(options, given):
+    """What the command line says of the weights."""
+    return Choices(
+        selector=options.ft_proj_selector if "ft_proj_selector" in given else None,
+        sk_ratio=options.sk_ratio if "sk_ratio" in given else None,
+        se_ratio=options.se_ratio if "se_ratio" in given else None,
+    )
 
 
 def _results(source, imported):
@@ -73,7 +85,7 @@ def _summary(results, imported):
     ]
     if imported.classifier is not None:
         reads = f"layer {imported.selector} of the projection head" if imported.selector else "h"
-        sure = "measured" if imported.differences else "assumed, the weights do not tell"
+        sure = "measured" if imported.differences else "by its width or --ft_proj_selector"
         units = imported.classifier.dense.units
         lines.append(f"classifier: {units} classes, reads {reads} ({sure})")
     for name, value in imported.differences.items():

@@ -1,6 +1,7 @@
 """Which ResNet a list of convolution kernels belongs to. No TensorFlow."""
 
 import itertools
+from typing import Optional
 
 from simclr_tf.errors import DataError
 
@@ -18,7 +19,7 @@ _BLOCKS = {
 def kernel_shapes(depth, width, stem, sk_ratio=0.0, se_ratio=0.0):
     """Shapes of all convolution kernels in the order in which the official code makes them.
 
-    In a block: shortcut, main branch, squeeze-and-excitation (PAPER.md 1.7, EXPORT.md 3.4).
+    In a block: shortcut, main branch, squeeze-and-excitation (paper §2.1 for the family).
 
     Returns:
         list of tuples (height, width, channels in, channels out).
@@ -59,42 +60,64 @@ def _middle_shapes(filters, sk_ratio):
     return [(3, 3, filters, 2 * filters), (1, 1, filters, gate), (1, 1, gate, 2 * filters)]
 
 
-def detect(shapes, has_bias, source):
+def detect(
+    shapes: list,
+    has_bias: bool,
+    source: str,
+    *,
+    sk_ratio: Optional[float] = None,
+    se_ratio: Optional[float] = None,
+) -> list:
     """The settings of config.Model that give exactly these kernels.
+
+    The kernels of basic blocks (ResNet-18 and 34) do not tell whether shortcuts pool as in
+    ResNet-D, which they do with selective kernels. With the small stem both are possible.
 
     Args:
         shapes: kernel shapes in the order of `kernel_shapes`.
         has_bias: some convolutions have a bias, which only squeeze-and-excitation has.
         source: where they come from, for the error.
+        sk_ratio: as the user gives it; None reads it from the kernels.
+        se_ratio: the same.
     Returns:
-        dict: resnet_depth, width_multiplier, sk_ratio, se_ratio, stem.
+        list of dicts, one or two: resnet_depth, width_multiplier, sk_ratio, se_ratio, stem. The
+        first is without selective kernels.
     Raises:
         DataError: no encoder of the family has these kernels.
     """
     shapes = [tuple(shape) for shape in shapes]
+    ratios = {"sk_ratio": sk_ratio, "se_ratio": se_ratio}
+    has_sk = (False, True) if sk_ratio is None else (sk_ratio > 0,)
+    found = []
     if shapes:
-        for depth, stem, sk_ratio in itertools.product(_BLOCKS, ("imagenet", "small"), (0, 1)):
-            found = _candidate(shapes, depth, stem, sk_ratio, has_bias)
-            if found is not None:
-                return found
+        for choice in itertools.product(_BLOCKS, ("imagenet", "small"), has_sk):
+            found.append(_candidate(shapes, *choice, has_bias, ratios))
+    found = [one for one in found if one is not None]
+    if found:
+        return found
+    given = "".join(f" with --{n}={value:g}" for n, value in ratios.items() if value is not None)
     known = ", ".join(str(depth) for depth in _BLOCKS)
     raise DataError(
-        f"{source} holds {len(shapes)} convolutions that are no ResNet of depth {known}; give a "
-        "checkpoint of the official SimCLR code."
+        f"{source} holds {len(shapes)} convolutions that are no ResNet of depth {known}{given}; "
+        f"give a checkpoint of the official SimCLR code{', or other ratios' if given else ''}."
     )
 
 
-def _candidate(shapes, depth, stem, has_sk, has_se):
+def _candidate(shapes, depth, stem, has_sk, has_se, given):
     first = shapes[0][3] * (2 if has_sk and stem == "imagenet" else 1)
     width = first / 64
     last = shapes[: len(shapes) - 2] if has_se else shapes  # the gates are made last in a block
     se_ratio = shapes[-1][2] / (512 * width) if has_se else 0.0
+    if given["se_ratio"] is not None:
+        se_ratio = given["se_ratio"]
     sk_ratio = 0.0
     if has_sk:
         sk_ratio = 0.0625  # of every SimCLR v2 release; basic blocks do not tell
         gate = last[-2][2] if depth >= 50 and len(last) > 2 else 0
         if depth >= 50 and gate != max(int(512 * width * sk_ratio), 32):
             sk_ratio = gate / (512 * width)
+        if given["sk_ratio"] is not None:
+            sk_ratio = given["sk_ratio"]
     if kernel_shapes(depth, width, stem, sk_ratio, se_ratio) != shapes:
         return None
     return {

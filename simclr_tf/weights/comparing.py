@@ -1,6 +1,7 @@
 """Whether imported networks compute what their SavedModel computes, output by output."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -33,21 +34,29 @@ def outputs_of(imported, images, selector=0):
     return {key: value.numpy() for key, value in found.items()}
 
 
-def verify(imported, source):
-    """Compares every output with the SavedModel; finds the layer that its classifier reads."""
+def verify(imported, source, layers):
+    """Compares every output with the SavedModel; finds the layer that its classifier reads.
+
+    Args:
+        imported: official.Imported.
+        source: folder of the SavedModel, or of a TF1 Hub module.
+        layers: indices of the head's outputs that the classifier may read.
+    Returns:
+        Imported with `differences` and `selector`.
+    Raises:
+        DataError: the SavedModel cannot be run, or an output differs by more than TOLERANCE.
+    """
     side = imported.settings["image_size"]
     images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
     try:
         with literal(source) as readable:
-            loaded = tf.saved_model.load(readable)
-        wanted = {key: value.numpy() for key, value in loaded(images, trainable=False).items()}
-    except (tf.errors.OpError, OSError, ValueError, TypeError, AttributeError) as error:
+            wanted = {key: value.numpy() for key, value in _run(readable, images).items()}
+    except (tf.errors.OpError, OSError, ValueError, TypeError, LookupError) as error:
         raise DataError(
             f"SavedModel {source} cannot be run ({first_line(error)}); copy it again."
         ) from error
     best = None
-    networks = (imported.encoder, imported.head, imported.classifier)
-    for selector in fitting_layers(*networks):
+    for selector in layers:
         differences = _differences(outputs_of(imported, images, selector), wanted)
         if "final_avg_pool" not in differences:
             raise DataError(
@@ -63,6 +72,18 @@ def verify(imported, source):
             f"{best.differences[key]:.1e}, above {TOLERANCE}; the weights are not taken over."
         )
     return best
+
+
+def _run(source, images):
+    """{key: tensor}, the outputs of a SavedModel in inference mode.
+
+    A TF1 Hub module holds two graphs: one without tags for inference, and "train". Each has the
+    signature "default".
+    """
+    if tf.io.gfile.exists(os.path.join(source, "tfhub_module.pb")):
+        module = tf.saved_model.load(source, tags=[])
+        return module.signatures["default"](images=tf.constant(images))
+    return tf.saved_model.load(source)(images, trainable=False)
 
 
 def fitting_layers(encoder, head, classifier):

@@ -2,12 +2,14 @@
 
 Reads what the official code wrote: a SavedModel or checkpoint of its tf2 folder, or a checkpoint
 of its TF1 code. Variables are identified by the names stored in the file and the order of creation
-that their numbers tell (EXPORT.md 3.4), never by shape alone; every shape is verified.
+that their numbers tell, never by shape alone; every shape is verified. What the variables do not
+tell is measured where the source is a SavedModel, and otherwise asked for.
 """
 
 import dataclasses
 import os
 import re
+from typing import Optional
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
@@ -17,6 +19,7 @@ from simclr_tf.errors import DataError, first_line
 from simclr_tf.files import literal
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
+from simclr_tf.models.selection import layer_index
 from simclr_tf.stack import keras, tf
 from simclr_tf.weights.architecture import detect
 from simclr_tf.weights.comparing import fitting_layers, verify
@@ -52,8 +55,7 @@ class Imported:
         unused: names in the source that are not part of these networks, such as optimizer slots.
         differences: {endpoint: largest difference relative to the largest value}, measured against
             the source on random images; empty if the source is not a SavedModel.
-        selector: which of the head's outputs the classifier reads (0: h); measured for a
-            SavedModel, else the first that fits.
+        selector: which of the head's outputs the classifier reads (0: h).
     """
 
     encoder: keras.Model
@@ -66,16 +68,37 @@ class Imported:
     selector: int = 0
 
 
-def import_official(source):
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the user says of weights that do not tell it themselves; None where nothing is said.
+
+    Attributes:
+        selector: which of the head's outputs the classifier reads, -1 for the last.
+        sk_ratio: selective kernels, 0 for none.
+        se_ratio: squeeze-and-excitation, 0 for none.
+    """
+
+    selector: Optional[int] = None
+    sk_ratio: Optional[float] = None
+    se_ratio: Optional[float] = None
+
+
+NOTHING_SAID = Choices()
+
+
+def import_official(source: str, choices: Choices = NOTHING_SAID) -> Imported:
     """Reads official weights and verifies them.
 
     Args:
-        source: SavedModel folder, checkpoint prefix or folder of checkpoints. Any tf.io.gfile path.
+        source: SavedModel folder (also a TF1 Hub module), checkpoint prefix or folder of
+            checkpoints. Any tf.io.gfile path.
+        choices: what the user says of them. A SavedModel is measured where nothing is said.
     Returns:
         Imported. Nothing may be missing: a variable of ours without a source is an error.
     Raises:
-        DataError: nothing readable is there, it is not of this family, a shape does not fit, or
-            the outputs differ from those of the SavedModel by more than 1e-4.
+        DataError: nothing readable is there, it is not of this family, a shape does not fit, a
+            checkpoint leaves a choice open, or the outputs differ from those of the SavedModel by
+            more than 1e-4.
     """
     prefix, is_saved_model = locate(source)
     named, others = read_variables(prefix)
@@ -85,8 +108,34 @@ def import_official(source):
             f"{source} holds no variables named resnet/... or base_model/...; give a SavedModel or "
             "checkpoint of the official SimCLR code."
         )
-    imported = build(parts, (*unused, *others), source)
-    return verify(imported, source) if is_saved_model else imported
+    unused = (*unused, *others)
+    if not is_saved_model:
+        imported = build(parts, unused, source, choices=choices)
+        if any(name.startswith("base_model/") for name in named):
+            _check_tf1_blocks(imported.settings, source)
+        return imported
+    errors = []
+    for settings in describe(parts, source, choices):
+        try:
+            imported = _fill(parts, unused, source, settings)
+            layers = _layers_read(imported, choices.selector, source)
+            return verify(imported, source, layers)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _check_tf1_blocks(settings, source):
+    """Basic blocks of the TF1 code with selective kernels are another network.
+
+    There the branch too, not only the shortcut, reads the pooled images.
+    """
+    if settings["sk_ratio"] and settings["resnet_depth"] < 50:
+        raise DataError(
+            f"{source}: the TF1 code computes a ResNet-{settings['resnet_depth']} with sk_ratio "
+            "differently from its TF2 code, which is what is computed here; give a checkpoint of "
+            "the TF2 code, or of a ResNet-50 or deeper."
+        )
 
 
 def is_saved_model(path):
@@ -173,19 +222,30 @@ def sort_by_part(named):
     Returns:
         {"encoder" | "head" | "classifier": {"conv" | "norm" | "dense": [{leaf: array}, ...]}}, and
         the names that belong to none of them.
+    Raises:
+        DataError: there are several networks.
     """
     layers = {}
     unused = []
+    networks = {}  # a second model of one process is resnet_1/..., projection_head_1/...
     for name, value in named.items():
         *path, leaf = name.split("/")
-        root = next((i for i, token in enumerate(path) if token in _ROOTS), None)
+        roots = [_ROOTS.get(re.sub(r"_\d+$", "", token)) for token in path]
+        root = next((i for i, part in enumerate(roots) if part), None)
         kind = _KINDS.get(re.sub(r"_\d+$", "", path[-1])) if path else None
         if root is None or kind is None or "ema_model" in path:
             unused.append(name)
             continue
-        part = _ROOTS[path[root]]
+        part = roots[root]
+        networks.setdefault(part, set()).add("/".join(path[: root + 1]))
         scope = _number(path[root + 1]) if part == "head" else 0  # nl_0, nl_1, ...
         layers.setdefault((part, kind, scope, _number(path[-1])), {})[leaf] = value
+    for names in networks.values():
+        if len(names) > 1:
+            raise DataError(
+                f"the source holds several networks: {', '.join(sorted(names))}; give a checkpoint "
+                "with one of them."
+            )
     parts = {}
     for key in sorted(layers):
         parts.setdefault(key[0], {}).setdefault(key[1], []).append(layers[key])
@@ -198,24 +258,43 @@ def _number(token):
     return int(found.group(1)) if found else 0
 
 
-def describe(parts, source):
-    """The settings of config.Model, and image_size, that the shapes of the parts tell."""
+def describe(parts: dict, source: str, choices: Choices = NOTHING_SAID) -> list:
+    """The settings of config.Model, and image_size, that the shapes of the parts allow.
+
+    Returns:
+        list of dicts: one, or two where the kernels do not tell whether shortcuts pool.
+    Raises:
+        DataError: no network of the family has these shapes, or one whose forward pass is not
+            ours.
+    """
     convolutions = parts["encoder"].get("conv", [])
     shapes = [layer["kernel"].shape for layer in convolutions if "kernel" in layer]
-    settings = detect(shapes, any("bias" in layer for layer in convolutions), source)
-    settings["image_size"] = 32 if settings["stem"] == "small" else 224
+    found = detect(
+        shapes,
+        any("bias" in layer for layer in convolutions),
+        source,
+        sk_ratio=choices.sk_ratio,
+        se_ratio=choices.se_ratio,
+    )
     dense = parts.get("head", {}).get("dense", [])
-    if not dense:
-        return {**settings, "proj_head_mode": "none"}
-    return {
-        **settings,
-        "proj_head_mode": "nonlinear" if len(dense) > 1 else "linear",
-        "num_proj_layers": len(dense),
-        "proj_out_dim": dense[-1]["kernel"].shape[-1],
-    }
+    for settings in found:
+        settings["image_size"] = 32 if settings["stem"] == "small" else 224
+        if not dense:
+            settings["proj_head_mode"] = "none"
+            continue
+        settings["proj_head_mode"] = "nonlinear" if len(dense) > 1 else "linear"
+        settings["num_proj_layers"] = len(dense)
+        settings["proj_out_dim"] = dense[-1]["kernel"].shape[-1]
+    return found
 
 
-def build(parts, unused, source, style=None):
+def build(
+    parts: dict,
+    unused: tuple,
+    source: str,
+    style: Optional[dict] = None,
+    choices: Choices = NOTHING_SAID,
+) -> Imported:
     """Makes the networks that the parts describe and fills them.
 
     Args:
@@ -223,12 +302,31 @@ def build(parts, unused, source, style=None):
         unused: names in the source that belong to none of them.
         source: for errors.
         style: settings of config.Model that shapes do not tell.
+        choices: what the user says of the weights.
     Returns:
         Imported.
     Raises:
-        DataError: a layer is missing, too many, or of another shape.
+        DataError: a layer is missing, too many, or of another shape, or a choice is open.
     """
-    settings = {**describe(parts, source), **(style or {})}
+    found = describe(parts, source, choices)
+    if len(found) > 1:
+        raise DataError(
+            f"{source}: the kernels of a ResNet-{found[0]['resnet_depth']} with the small stem do "
+            "not tell whether it was trained with --sk_ratio, which changes the shortcuts; give "
+            "--sk_ratio=0 (the default of the official code) or --sk_ratio=0.0625."
+        )
+    imported = _fill(parts, unused, source, {**found[0], **(style or {})})
+    layers = _layers_read(imported, choices.selector, source)
+    if len(layers) > 1:
+        raise DataError(
+            f"{source}: the classifier fits several layers: {_in_words(layers)}; say which it was "
+            "trained on, such as --ft_proj_selector=0 (h, the default of the official code)."
+        )
+    return dataclasses.replace(imported, selector=layers[0])
+
+
+def _fill(parts, unused, source, settings):
+    """The Imported of one description of the parts, whose classifier may read h or the head."""
     names = {field.name for field in dataclasses.fields(config.Model)}
     model = config.Model(**{name: settings[name] for name in names & set(settings)})
     encoder = build_encoder(model, settings["image_size"])
@@ -250,18 +348,35 @@ def build(parts, unused, source, style=None):
         _assign(layers, parts.get(part, {}).get(kind, []), f"{source}: {part} {kind}")
         for part, kind, layers in targets
     )
-    selector = _first_fitting(encoder, head, classifier, source)
-    return Imported(encoder, head, classifier, settings, matched, unused, selector=selector)
+    return Imported(encoder, head, classifier, settings, matched, unused)
 
 
-def _first_fitting(encoder, head, classifier, source):
-    layers = fitting_layers(encoder, head, classifier)
+def _layers_read(imported, selector, source):
+    """Indices of the head's outputs that the classifier may read: all that fit, or the given."""
+    classifier = imported.classifier
+    layers = fitting_layers(imported.encoder, imported.head, classifier)
     if not layers:
         raise DataError(
             f"{source}: the classifier takes {classifier.dense.kernel.shape[0]} features, which "
             "is the width of no layer of these networks; the file mixes two models."
         )
-    return layers[0]
+    if selector is None:
+        return layers
+    if classifier is None:
+        raise DataError(
+            f"--ft_proj_selector={selector} is given and {source} holds no classifier; leave it out."
+        )
+    wanted = layer_index(imported.head, selector)
+    if wanted not in layers:
+        raise DataError(
+            f"{source}: the classifier does not fit --ft_proj_selector={selector}; it fits "
+            f"{_in_words(layers)}, give one of them."
+        )
+    return [wanted]
+
+
+def _in_words(layers):
+    return ", ".join(f"{layer} (h)" if layer == 0 else str(layer) for layer in layers)
 
 
 def _assign(layers, values, where):

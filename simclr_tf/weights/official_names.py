@@ -1,7 +1,7 @@
 """The variables of our networks under the names of the official SimCLR code.
 
 The official names number the layers of each class in the order in which they are made, over the
-whole model (EXPORT.md 3.3). The same order identifies the variables of a checkpoint.
+whole model. The same order identifies the variables of a checkpoint.
 """
 
 import collections

@@ -23,13 +23,19 @@ _NORM = {
 _NUMBERED = {"conv1": "0", "bn1": "1", **{f"layer{i}": str(i + 3) for i in range(1, 5)}}
 
 
-def import_torch(source, prefix="", input_norm="imagenet"):
+def import_torch(
+    source: str,
+    prefix: str = "",
+    input_norm: str = "imagenet",
+    choices: official.Choices = official.NOTHING_SAID,
+) -> official.Imported:
     """Reads a ResNet of bottleneck blocks (50, 101, 152), with its `fc` layer if there is one.
 
     Args:
         source: a .safetensors file or one of torch.save.
         prefix: what stands before `conv1.weight` in the names, such as "backbone."; "" finds it.
         input_norm: "imagenet" or "none": whether the weights were trained on standardised images.
+        choices: what the user says; here it can only contradict the weights.
     Returns:
         official.Imported.
     Raises:
@@ -49,7 +55,7 @@ def import_torch(source, prefix="", input_norm="imagenet"):
         parts["classifier"] = {"dense": [{"kernel": kernel, "bias": bias}]}
     names.refuse_others()
     style = {"pool_padding": "symmetric", "input_norm": input_norm}
-    return official.build(parts, names.unused(), source, style)
+    return official.build(parts, names.unused(), source, style, choices)
 
 
 class _Names:

@@ -14,6 +14,7 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.runs import restore
 from simclr_tf.stack import keras, tf
 from simclr_tf.weights.importing import import_weights
+from simclr_tf.weights.official import Choices
 from simclr_tf.weights.official_names import official_variables, write_official
 from tests.official_weights import make_release, save_release, value_of
 from tests.tiny_run import save_tiny_run
@@ -126,7 +127,7 @@ def test_images_must_be_named(imported, tmp_path, capsys):
     prefix = str(tmp_path / "ckpt")
     write_official(prefix, *_tiny_head())
     arguments = [f"--source={prefix}", f"--model_dir={folder}", "--dataset=digits"]
-    assert main(["--mode=import_weights", *arguments]) == 0
+    assert main(["--mode=import_weights", *arguments, "--sk_ratio=0"]) == 0
     assert restore.load_trained(str(folder)).settings["dataset"] == "digits"
 
 
@@ -140,10 +141,14 @@ def _tiny_head():
 def test_checkpoints_become_run_folders(layout, networks, tmp_path, capsys):
     folder = tmp_path / "run"
     write_official(str(tmp_path / "ckpt"), *networks, layout=layout)
-    arguments = [f"--source={tmp_path / 'ckpt'}", f"--model_dir={folder}"]
-    assert main(["--mode=import_weights", *arguments]) == 0
-    assert "outputs: not compared" in capsys.readouterr().out
+    arguments = [f"--source={tmp_path / 'ckpt'}", f"--model_dir={folder}", "--sk_ratio=0"]
+    assert main(["--mode=import_weights", *arguments]) == 3
+    assert "such as --ft_proj_selector=0" in capsys.readouterr().err
+    assert main(["--mode=import_weights", *arguments, "--ft_proj_selector=1"]) == 0
+    said = capsys.readouterr().out
+    assert "outputs: not compared" in said and "reads layer 1 of the projection head (" in said
     trained = restore.load_trained(str(folder))
+    assert trained.settings["ft_proj_selector"] == 1
     for a, b in zip(trained.head.get_weights(), networks[1].get_weights()):
         np.testing.assert_array_equal(a, b)
 
@@ -162,7 +167,8 @@ def test_the_way_back_to_the_official_code(imported, networks, tmp_path, capsys)
     formats = "--export_formats=official_tf2,official_tf1"
     assert main(["--mode=export", *flags, formats]) == 0
     for layout in ("tf2", "tf1"):
-        back = import_weights(str(tmp_path / "converted" / "0" / f"official_{layout}"))
+        folder = str(tmp_path / "converted" / "0" / f"official_{layout}")
+        back = import_weights(folder, choices=Choices(selector=1, sk_ratio=0.0))
         for part, want in zip((back.encoder, back.head, back.classifier), networks):
             for a, b in zip(part.get_weights(), want.get_weights()):
                 np.testing.assert_array_equal(a, b)

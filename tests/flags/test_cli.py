@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import shlex
 import subprocess
 import sys
 
@@ -239,7 +240,8 @@ def test_flags_may_come_from_a_flagfile(tmp_path):
         ([*PRETRAIN, "--temprature=0.5"], "did you mean --temperature"),
         ([*PRETRAIN, "--few_shot_draws=3"], "a flag of --mode=linear_eval"),
         ([*PRETRAIN, "--noexport_head"], "a flag of --mode=export"),
-        ([*PRETRAIN, "--train_mode=pretrain"], "calls it --mode"),
+        ([*PRETRAIN, "--train_mode=pretrain"], "write python -m simclr_tf pretrain"),
+        (["--mode=train_then_eval"], "write python -m simclr_tf pretrain"),
         ([*PRETRAIN, "--zzz"], "is not a flag of --mode=pretrain"),
         ([*PRETRAIN, "--temperature=0.1", "--temperature=0.5"], "given twice"),
         ([*PRETRAIN, "--mode=export"], "given twice"),
@@ -393,3 +395,45 @@ def test_chatter_while_importing_is_held_back_unless_the_import_fails(tmp_path, 
     with pytest.raises(ImportError, match="broken"):
         terminal.import_quietly("broken_module")
     assert capfd.readouterr().err == "chatter"
+
+
+@pytest.mark.parametrize(
+    "official, ours",
+    [
+        (  # of the official README
+            "--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 "
+            "--weight_decay=1e-4 --temperature=0.5 --dataset=cifar10 --image_size=32 "
+            "--eval_split=test --resnet_depth=18 --use_blur=False --color_jitter_strength=0.5 "
+            "--model_dir=/tmp/simclr_test --use_tpu=False",
+            "pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 "
+            "--weight_decay=1e-4 --temperature=0.5 --dataset=cifar10 --image_size=32 "
+            "--eval_split=test --resnet_depth=18 --use_blur=False --color_jitter_strength=0.5 "
+            "--model_dir=/tmp/simclr_test --use_tpu=False --num_proj_layers=3",
+        ),
+        (
+            "--mode=train_then_eval --train_mode=finetune --fine_tune_after_block=4 "
+            "--zero_init_logits_layer=True "
+            "--variable_schema='(?!global_step|(?:.*/|^)Momentum|head)' --global_bn=False "
+            "--optimizer=momentum --learning_rate=0.1 --weight_decay=0.0 --train_epochs=100 "
+            "--train_batch_size=512 --warmup_epochs=0 --dataset=cifar10 --image_size=32 "
+            "--eval_split=test --checkpoint=/tmp/simclr_test --model_dir=/tmp/simclr_test_ft",
+            "linear_eval --zero_init_logits_layer=True --global_bn=False --learning_rate=0.1 "
+            "--weight_decay=0.0 --train_epochs=100 --train_batch_size=512 --dataset=cifar10 "
+            "--image_size=32 --eval_split=test --checkpoint=/tmp/simclr_test "
+            "--model_dir=/tmp/simclr_test_ft (without --fine_tune_after_block, "
+            "--variable_schema, --optimizer, --warmup_epochs",
+        ),
+        (
+            "--mode=train_then_eval --train_mode=finetune --fine_tune_after_block=-1 "
+            "--train_summary_steps=0 --ft_proj_selector=1",
+            "finetune --fine_tune_after_block=-1 --log_steps=0 --ft_proj_selector=1.",
+        ),
+    ],
+)
+def test_commands_of_the_official_code_are_translated(capsys, official, ours):
+    assert door.main(shlex.split(official)) == 2
+    said = capsys.readouterr().err
+    assert f"write python -m simclr_tf {ours}" in said
+    command = said.split("python -m simclr_tf ")[1].split(" (without")[0].strip().rstrip(".")
+    mode, settings, _ = parse([*shlex.split(command), *["--checkpoint=x"] * ("ft_proj" in ours)])
+    assert mode == ours.split()[0] and settings is not None
