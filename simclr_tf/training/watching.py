@@ -1,4 +1,4 @@
-"""What watches a pretraining: the progress line, the record, health, faults, k-NN."""
+"""What watches a training: the progress line, the record, health, faults, k-NN."""
 
 import functools
 
@@ -36,3 +36,26 @@ def fault_watch(model, checkpoints, folder, source, seed, global_batch_size):
     """The FaultWatch of a training; arguments as of FaultWatch and `replay.examples_of_step`."""
     examples_of = functools.partial(examples_of_step, source, seed, global_batch_size)
     return FaultWatch(model, checkpoints, folder, examples_of)
+
+
+def supervised_observers(steps, start, batch, folder):
+    """Observers of `loop.train` for a training with labels.
+
+    Args:
+        steps: length.Steps; start: first step; batch: images per step; folder: RunFolder.
+    """
+    progress = _SupervisedProgress(start, steps.total, batch)
+    return [progress.show, recorder(folder, start, length.learning_rate(steps))]
+
+
+class _SupervisedProgress(Progress):
+    """One line per look: loss and training accuracy."""
+
+    def line(self, step, logs):
+        rate = self.rate(step)
+        name = "top_1" if "top_1" in logs else "label_accuracy"
+        words = name.replace("top_1", "top-1").replace("_", " ")
+        return (
+            f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
+            f"loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
+        )

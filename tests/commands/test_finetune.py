@@ -9,9 +9,9 @@ from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
-from simclr_tf.training import length
+from simclr_tf.training import length, supervised_run
 from simclr_tf.training.gradient_cache import batch_norms
-from simclr_tf.training.supervised import build_model
+from simclr_tf.training.supervised_model import build_model
 from tests.tiny_run import SETTINGS, images_in_folders, save_tiny_run
 
 SHORT = {"train_steps": 4, "train_batch_size": 16, "label_fraction": 0.05, "strategy": "default"}
@@ -83,8 +83,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one(run_dir, tmp_path, monkeypat
         train(runner, limit, start, *others)
         raise KeyboardInterrupt
 
-    train = finetune.fine_tune.__globals__["train"]
-    monkeypatch.setitem(finetune.fine_tune.__globals__, "train", stop)
+    train = supervised_run.train
+    monkeypatch.setattr(supervised_run, "train", stop)
     with pytest.raises(KeyboardInterrupt):
         tune(**settings, model_dir=str(tmp_path / "halves"))
     monkeypatch.undo()

@@ -9,7 +9,8 @@ from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.stack import tf
 from simclr_tf.training import length
 from simclr_tf.training.loop import StepRunner
-from simclr_tf.training.supervised import Job, build_model, score
+from simclr_tf.training.supervised import Job, score
+from simclr_tf.training.supervised_model import build_model
 from tests.conftest import mirrored
 
 CONFIG = config.build(
