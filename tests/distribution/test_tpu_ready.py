@@ -10,8 +10,7 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer
 from simclr_tf.runs import restore
 from simclr_tf.stack import keras, tf
-from simclr_tf.training import length, pretraining
-from simclr_tf.training import supervised as finetune_job
+from simclr_tf.training import length, pretraining, supervised_model
 from simclr_tf.views import products
 from simclr_tf.views.device import make_views
 from tests.graph_walk import function_graphs, hlo_of, of_step, troubles
@@ -87,7 +86,7 @@ def fine_tuning_step():
     settings = config.build(config.Finetune, {**SMALL, "use_tpu": True, "init": "scratch"})
     pretraining = config.build(config.Pretrain, SMALL)
     encoder, head, _ = restore.build_parts(pretraining, 0)
-    model = finetune_job.build_model(settings, encoder, head, CLASSES, STEPS)
+    model = supervised_model.build_model(settings, encoder, head, CLASSES, STEPS)
     return model.train_step, WHOLE
 
 
