@@ -58,6 +58,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.optimizers.lars import LARS as LARS
     from simclr_tf.optimizers.schedule import WarmUpCosine as WarmUpCosine
     from simclr_tf.training.replay import views_of_step as views_of_step
+    from simclr_tf.views.arrays import make_views as make_views
 
 _FUNCTIONS = "simclr_tf.library.functions"
 _HOMES = {
@@ -89,6 +90,7 @@ _HOMES = {
     "knn": _FUNCTIONS,
     "linear_eval": _FUNCTIONS,
     "load": _FUNCTIONS,
+    "make_views": "simclr_tf.views.arrays",
     "pretrain": _FUNCTIONS,
     "probe": _FUNCTIONS,
     "report": _FUNCTIONS,

@@ -58,7 +58,7 @@ class ProjectionHead(keras.layers.Layer):
             known = ", ".join(BATCH_NORMS)
             raise SettingsError(f"proj_bn={batch_norm} is not known: give {known}.")
         super().__init__(name=name, **kwargs)
-        self._settings = {
+        self._settings: Dict[str, Any] = {
             "mode": mode,
             "num_layers": num_layers,
             "out_dim": out_dim,
@@ -70,7 +70,7 @@ class ProjectionHead(keras.layers.Layer):
         }
         self.depth = {"none": 0, "linear": 1, "nonlinear": num_layers}[mode]
         self.norms = [self._make_norm(i) for i in range(self.depth)]
-        self.dense = []
+        self.dense: List[keras.layers.Layer] = []
 
     def _make_norm(self, i):
         """The normalization of layer i, None where it has none."""

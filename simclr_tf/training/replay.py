@@ -1,16 +1,17 @@
 """The views of a step of a finished or interrupted pretraining, made again from its number."""
 
 import os
+from typing import Dict, Union
 
 from simclr_tf import config
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs.files import read_json
-from simclr_tf.stack import no_autograph
+from simclr_tf.stack import no_autograph, tf
 from simclr_tf.views import multi_crop
 
 
-def views_of_step(run_dir, step):
+def views_of_step(run_dir: Union[str, "os.PathLike[str]"], step: int) -> Dict[str, tf.Tensor]:
     """Makes the batch of views that a step of pretraining saw, from nothing but its number.
 
     Args:

@@ -21,10 +21,10 @@ def test_the_bar_counts_steps_and_shows_the_figures(monkeypatch):
     stream = KernelStream()
     monkeypatch.setattr(sys, "stderr", stream)
     assert in_notebook(stream) and not in_notebook(io.StringIO())
-    progress = Progress(2, 10, 16)
+    progress = Progress(2, 10, 16, chance=3.4)
     progress.show(6, LOGS)
     assert progress.bar.n == 6 and progress.bar.total == 10 and progress.bar.initial == 2
-    assert "loss=2.5000 (chance" in progress.bar.postfix
+    assert "loss=2.5000 (chance 3.4000)" in progress.bar.postfix
     assert "contrastive accuracy=0.250" in progress.bar.postfix
     progress.show(10, LOGS)
     assert progress.bar.disable, "it is closed at the end"

@@ -25,5 +25,11 @@ def use(images: np.ndarray, labels: np.ndarray) -> Dict[str, Any]:
     encoder: simclr_tf.ResNet = simclr_tf.ResNet(depth=18, stem="small")
     head: simclr_tf.ProjectionHead = simclr_tf.ProjectionHead(num_layers=2)
     loss: simclr_tf.NTXent = simclr_tf.NTXent(temperature=0.5)
+    views = simclr_tf.make_views(images, image_size=32, use_blur=False)
     schedule = simclr_tf.WarmUpCosine(0.3, 10, 100)
-    return {"parts": (encoder, head, loss, simclr_tf.LARS(schedule), blur), "h": h, **figures}
+    return {
+        "parts": (encoder, head, loss, simclr_tf.LARS(schedule), blur),
+        "h": h,
+        "views": views,
+        **figures,
+    }
