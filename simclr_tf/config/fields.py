@@ -2,8 +2,12 @@
 
 import dataclasses
 import os
+from typing import Any, Dict, Mapping, Type, TypeVar
 
 from simclr_tf.errors import SettingsError
+
+_Config = TypeVar("_Config", bound="ModeConfig")
+_Section = TypeVar("_Section", bound="Section")
 
 PATH = "path"
 FOLDERS = "folders"
@@ -250,7 +254,7 @@ def flatten(config):
     }
 
 
-def build(mode_class, values):
+def build(mode_class: Type[_Config], values: Mapping[str, Any]) -> _Config:
     """A mode's config from flat values; settings not named keep their defaults.
 
     Raises:
@@ -261,13 +265,13 @@ def build(mode_class, values):
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}.")
     kinds = sections(mode_class)
-    grouped = {section: {} for section in kinds}
+    grouped: Dict[str, Dict[str, Any]] = {section: {} for section in kinds}
     for name, value in values.items():
         grouped[known[name][0]][name] = value
     return mode_class(**{section: kinds[section](**grouped[section]) for section in kinds})
 
 
-def build_stored(mode_class: type, settings: dict) -> ModeConfig:
+def build_stored(mode_class: Type[_Config], settings: Mapping[str, Any]) -> _Config:
     """The config that a stored run was trained with.
 
     Args:
@@ -282,7 +286,7 @@ def build_stored(mode_class: type, settings: dict) -> ModeConfig:
     return build(mode_class, {**settings_before(mode_class), **known})
 
 
-def keep_stored(config: ModeConfig, given: frozenset, settings: dict) -> ModeConfig:
+def keep_stored(config: _Config, given: frozenset, settings: Mapping[str, Any]) -> _Config:
     """The config of a command that goes on with a stored run.
 
     A setting whose default has changed since keeps the run's own value, unless the command gives
@@ -313,7 +317,7 @@ def free_settings(mode_class):
     return frozenset(name for name, (_, field) in fields if field.metadata["free"])
 
 
-def section_from(kind, settings):
+def section_from(kind: Type[_Section], settings: Mapping[str, Any]) -> _Section:
     """A section from flat stored settings; settings that are missing keep their defaults.
 
     Args:
