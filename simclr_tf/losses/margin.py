@@ -1,4 +1,4 @@
-"""The margin triplet loss, one of those that the paper compares NT-Xent with (Table 2, Table 4)."""
+"""The margin triplet loss of the paper's comparison (arXiv:2002.05709, Table 2 and Table 4)."""
 
 from typing import Any, Dict, Optional
 
@@ -10,7 +10,7 @@ from simclr_tf.losses.pairs import PairwiseLoss
 
 @table.register("margin", settings=("semi_hard", "margin"))
 class MarginTriplet(PairwiseLoss):
-    """max(s- - s+ + margin, 0), s = cosine; see `PairwiseLoss`.
+    """max(s- - s+ + margin, 0), s = cosine, added up as in `PairwiseLoss`.
 
     The paper's margins are 0, 0.4, 0.8 and 1.6.
 
@@ -19,9 +19,10 @@ class MarginTriplet(PairwiseLoss):
         semi_hard: use the one semi-hard negative instead of the mean over all.
         temperature: scales the entropy among the metrics; the loss does not use it.
         hidden_norm: l2-normalise z inside.
-        block_size: see `ContrastiveLoss`.
-        jit_compile: see `ContrastiveLoss`.
-        name: of the loss.
+        block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
+            size, -1 forms the matrix at once.
+        jit_compile: compile the kernels, and nothing around them, with XLA.
+        name: of the loss, in traces.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""NT-Logistic, one of the losses that the paper compares NT-Xent with (Table 2, Table 4)."""
+"""NT-Logistic, a loss of the paper's comparison (arXiv:2002.05709, Table 2 and Table 4)."""
 
 import math
 from typing import Optional
@@ -10,7 +10,7 @@ from simclr_tf.losses.pairs import PairwiseLoss
 
 @table.register("nt_logistic", settings=("semi_hard",))
 class NTLogistic(PairwiseLoss):
-    """-log sigmoid(s+) - log sigmoid(-s-), s = cosine / temperature; see `PairwiseLoss`.
+    """-log sigmoid(s+) - log sigmoid(-s-), s = cosine / temperature, added up as in `PairwiseLoss`.
 
     The paper's temperatures are 0.1, 0.2, 0.5 and 1.0.
 
@@ -18,9 +18,10 @@ class NTLogistic(PairwiseLoss):
         temperature: divides the cosines, > 0.
         semi_hard: use the one semi-hard negative instead of the mean over all.
         hidden_norm: l2-normalise z inside.
-        block_size: see `ContrastiveLoss`.
-        jit_compile: see `ContrastiveLoss`.
-        name: of the loss.
+        block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
+            size, -1 forms the matrix at once.
+        jit_compile: compile the kernels, and nothing around them, with XLA.
+        name: of the loss, in traces.
     """
 
     def __init__(

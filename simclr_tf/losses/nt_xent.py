@@ -18,8 +18,20 @@ class NTXent(base.ContrastiveLoss):
         -log( exp(s_ip) / sum over k != i of exp(s_ik) ),  s_ik = cos(z_i, z_k) / temperature,
     p the other view of i. The official code returns twice this value.
 
-    Arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p); with
-    block_size=-1, or 2N up to 512, the similarity matrix is formed at once.
+    Call it with z float [2b, p] of this replica, all first views, then all second views; it
+    returns float32 []. On several replicas each gets the mean over its own anchors: divide by
+    the number of replicas and sum the gradients. Memory is O(N * p); with block_size=-1, or 2N
+    up to 512, the similarity matrix is formed at once.
+
+    Args:
+        temperature: divides the cosines, > 0.
+        hidden_norm: l2-normalise z inside.
+        block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
+            size, -1 forms the matrix at once.
+        jit_compile: compile the kernels, and nothing around them, with XLA.
+        name: of the loss, in traces.
+    Raises:
+        SettingsError: a setting is outside its limits.
 
     >>> loss = NTXent(temperature=0.1)
     >>> with tf.GradientTape() as tape:

@@ -16,8 +16,16 @@ class SupervisedContrastive(base.ContrastiveLoss):
     global batch; an image with label -1 has only its other view, so that without any label the
     value is that of NT-Xent. `loss(z, labels)` needs labels int [b], one per image.
 
-    Arguments, shapes and replicas: see `ContrastiveLoss`. Memory is O(N * p). The gradient is good
-    to about 1e-7 / temperature, also where NT-Xent's would be smaller than that.
+    Shapes and replicas as for `NTXent`. Memory is O(N * p). The gradient is good to about
+    1e-7 / temperature, also where NT-Xent's would be smaller than that.
+
+    Args:
+        temperature: divides the cosines, > 0.
+        hidden_norm: l2-normalise z inside.
+        block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
+            size, -1 forms the matrix at once.
+        jit_compile: compile the kernels, and nothing around them, with XLA.
+        name: of the loss, in traces.
     """
 
     needs_labels = True
