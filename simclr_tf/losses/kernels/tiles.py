@@ -63,11 +63,6 @@ def repeat(start, stop, body, state):
     return state
 
 
-def outputs(count, shape, dtype=tf.float32):
-    """A TensorArray that is written once per index."""
-    return tf.TensorArray(dtype, size=count, element_shape=shape)
-
-
 def log_add(a, b):
     """The sum of two sums of exponentials, each stacked as [log scale, scaled sum] on axis 0."""
     m = tf.maximum(a[0], b[0])
