@@ -59,16 +59,21 @@ class WorkerLostError(PreemptedError):
 
 
 _MOST = 200  # characters of a reason
+_PYTHON_CLASS = re.compile(r"^[\w.]*(Error|Exception): ")
+# lines of TensorFlow's errors that say where a graph was made, not what is wrong
+_AROUND = re.compile(r"\s*$|Graph execution error:|Detected at node |  File |\t| *\d+ root error")
 
 
 def first_line(error):
     """The reason inside any exception, for a sentence.
 
-    Its first line without what TensorFlow puts around it (the name of the graph's node, the name
-    of the operation, a final stop), at most 200 characters; the name of its class if it says
-    nothing.
+    Its first line without what TensorFlow puts around it (where the graph's node was defined, the
+    names of node and operation, the class of a Python exception, a final stop), at most 200
+    characters; the name of its class if it says nothing.
     """
     text = str(getattr(error, "message", None) or error).strip()
-    line = text.splitlines()[0] if text else ""
+    lines = [line for line in text.splitlines() if not _AROUND.match(line)]
+    line = lines[0] if lines else ""
     line = re.sub(r"^\{\{[^}]*\}\} ?", "", line).partition(" [Op:")[0].strip().rstrip(". ")
+    line = _PYTHON_CLASS.sub("", line)
     return line[:_MOST] or type(error).__name__

@@ -12,7 +12,10 @@ The format is told by the first bytes, never by the file name. The few formats t
 run as Python on the host: correct everywhere, but one at a time.
 """
 
+import contextlib
 import io
+import struct
+import warnings
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from simclr_tf.stack import tf
 # A JPEG stores colours at half the width: in a part of it, the last column is right only with the
 # next ones, which are those of one block.
 NEXT_COLUMNS = 16
+SCANS = 16  # of a JPEG, decoded at the price of one image
 _WHITE = 255
 
 
@@ -108,26 +112,41 @@ def is_jpeg(encoded):
 
 
 def pixels(encoded):
-    """Width times height as the header says, without decoding.
+    """What decoding an image costs, in pixels, without decoding it.
+
+    Width times height, as the decoder that `decode` uses will read them: another place of the
+    header may say something else. A JPEG is decoded scan by scan, so `SCANS` scans (the usual
+    progressive file has 10) count once, twice as many count twice.
 
     Args:
         encoded: string [].
     Returns:
-        int64 []; 0 where the header cannot be read.
+        int64 [].
     Raises:
-        tf.errors.InvalidArgumentError: a damaged JPEG header.
+        tf.errors.InvalidArgumentError: no image, or a damaged header.
     """
 
     def jpeg():
-        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
+        size = tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
+        # every scan begins with this marker, which compressed data cannot contain
+        parts = tf.shape(tf.strings.split([encoded], b"\xff\xda").values, tf.int64)[0]
+        return size * ((parts - 1 + SCANS - 1) // SCANS)
 
     def stack():
         return in_python(stacks.pixels, tf.strings.substr(encoded, 0, stacks.MOST_HEAD), tf.int64)
 
-    def other():
-        return tf.cond(is_stack(encoded), stack, lambda: _pixels_of_other(_head(encoded)))
+    def with_pillow():
+        return in_python(_pixels_with_pillow, encoded, tf.int64)
 
-    return tf.cond(is_jpeg(encoded), jpeg, other)
+    def other():
+        head = _head(encoded)
+        plain = _is_plain_png(head) | _is_plain_bmp(head)
+        return tf.cond(plain, lambda: _pixels_of_plain(head), with_pillow)
+
+    def no_jpeg():
+        return tf.cond(is_stack(encoded), stack, other)
+
+    return tf.cond(is_jpeg(encoded), jpeg, no_jpeg)
 
 
 def is_stack(encoded):
@@ -151,18 +170,34 @@ def in_python(function, content, dtype, shape=()):
     return tf.ensure_shape(tf.numpy_function(call, [content], dtype, stateful=False), shape)
 
 
-def _pixels_of_other(head):
-    """PNG stores its size big-endian at byte 16, BMP little-endian at 18, GIF at 6."""
+def _is_plain_png(head):
+    """Whether TensorFlow decodes a PNG: it leaves grey of 1, 2 and 4 bit unscaled."""
+    packed_grey = (head[24] < 8) & (head[25] == 0)
+    return tf.reduce_all(head[:4] == tuple(b"\x89PNG")) & ~packed_grey
+
+
+def _is_plain_bmp(head):
+    """Whether TensorFlow decodes a BMP: it reads only 24 bit, uncompressed, faithfully.
+
+    The header of OS/2 has 12 bytes, with a size of 16 bit; those from 40 bytes on agree.
+    """
+    plain = tf.reduce_all(tf.gather(head, [0, 1, 28, 29, 30]) == (*b"BM", 24, 0, 0))
+    return plain & (head[14] >= 40) & tf.reduce_all(head[15:18] == 0)
+
+
+def _pixels_of_plain(head):
+    """PNG stores its size big-endian at byte 16, BMP little-endian at 18."""
     head = tf.cast(head, tf.int64)
 
     def number(places):
         return sum(tf.gather(head, place) * 256**i for i, place in enumerate(places))
 
-    png = number((19, 18, 17, 16)) * number((23, 22, 21, 20))
-    height = number((22, 23, 24, 25))  # negative: rows from the top
-    bmp = number((18, 19, 20, 21)) * tf.minimum(height, 2**32 - height)
-    gif = number((6, 7)) * number((8, 9))
-    return tf.where(head[0] == 0x89, png, tf.where(head[0] == 0x42, bmp, gif))
+    sides = number((19, 18, 17, 16)), number((23, 22, 21, 20))
+    height = number((22, 23, 24, 25))
+    upright = number((18, 19, 20, 21)), tf.minimum(height, 2**32 - height)  # negative: from the top
+    most = 2**31  # beyond what a decoder takes, and no overflow
+    png, bmp = (tf.minimum(a, most) * tf.minimum(b, most) for a, b in (sides, upright))
+    return tf.where(head[0] == 0x89, png, bmp)
 
 
 def _head(encoded):
@@ -209,16 +244,14 @@ def _decode_jpeg(encoded):
 
 def _decode_other(encoded):
     head = _head(encoded)
-    # TensorFlow leaves grey of 1, 2 and 4 bit unscaled, and reads only 24 bit BMP faithfully.
-    packed_grey = (head[24] < 8) & (head[25] == 0)
-    is_png = tf.reduce_all(head[:4] == tuple(b"\x89PNG")) & ~packed_grey
-    is_plain_bmp = tf.reduce_all(tf.gather(head, [0, 1, 28, 29, 30]) == (*b"BM", 24, 0, 0))
 
     def with_pillow():
         return in_python(_decode_with_pillow, encoded, tf.uint8, [None, None, 3])
 
     def bmp():
-        return tf.cond(is_plain_bmp, lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow)
+        return tf.cond(
+            _is_plain_bmp(head), lambda: tf.io.decode_bmp(encoded, channels=3), with_pillow
+        )
 
     def png():
         opaque = _over_white(tf.io.decode_png(encoded, channels=4))
@@ -227,20 +260,45 @@ def _decode_other(encoded):
     def no_png():
         return tf.cond(is_stack(encoded), lambda: _decode_stack(encoded, stacks.RGB), bmp)
 
-    return tf.cond(is_png, png, no_png)
+    return tf.cond(_is_plain_png(head), png, no_png)
+
+
+@contextlib.contextmanager
+def _opened_with_pillow(encoded):
+    """The first frame of an image, of its final size and not decoded yet.
+
+    A GIF has the size of its screen or, if that is larger, of the frame; of two headers in a PNG
+    the last one counts.
+
+    Raises:
+        ValueError: not an image, damaged, or larger than Pillow opens.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            with Image.open(io.BytesIO(encoded), formats=("PNG", "BMP", "DIB", "GIF")) as image:
+                image.seek(0)
+                yield image
+    except UnidentifiedImageError:
+        raise ValueError("not a JPEG, PNG, BMP or GIF image") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise ValueError(f"damaged image: {error}") from error
+
+
+def _pixels_with_pillow(encoded):
+    with _opened_with_pillow(encoded) as image:
+        return np.int64(image.width) * np.int64(image.height)
 
 
 def _decode_with_pillow(encoded):
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    try:
-        with Image.open(io.BytesIO(encoded), formats=("PNG", "BMP", "DIB", "GIF")) as image:
-            image.seek(0)
-            colored = ImageOps.exif_transpose(image).convert("RGBA")
-    except UnidentifiedImageError:
-        raise ValueError("not a JPEG, PNG, BMP or GIF image") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"damaged image: {error}") from error
+    with _opened_with_pillow(encoded) as image:
+        colored = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", colored.size, (_WHITE,) * 4)
     return np.asarray(Image.alpha_composite(white, colored).convert("RGB"), np.uint8)
 

@@ -24,9 +24,12 @@ def why_unusable(encoded, max_pixels, channels=3):
     if not encoded:
         return "empty file"
     try:
-        pixels = int(decoding.pixels(encoded))
+        readable = channels == stacks.RGB or stacks.is_stack(encoded)
+        pixels = int(decoding.pixels(encoded)) if readable else 0
         if pixels > max_pixels:
-            return f"{pixels} pixels, more than --max_image_pixels={max_pixels}"
+            scans = encoded.count(b"\xff\xda") if encoded[:2] == b"\xff\xd8" else 0
+            work = f"{scans} scans, the work of " if scans > decoding.SCANS else ""
+            return f"{work}{pixels} pixels, more than --max_image_pixels={max_pixels}"
         decoding.decode(encoded, channels)
     except (tf.errors.OpError, ValueError) as error:
         return f"cannot be decoded: {first_line(error)}"

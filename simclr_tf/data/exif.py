@@ -5,6 +5,7 @@ from simclr_tf.stack import tf
 _SEGMENTS = 4  # EXIF is the first or second segment in practice
 _TIFF_BYTES = 4096  # the first directory, which holds the orientation, is at the beginning
 _ORIENTATION_TAG = 0x0112
+_CHUNKS = 4096  # of a PNG in which eXIf is looked for; with 8 KiB in each it is 32 MiB long
 _EXIF = tuple(b"Exif\x00\x00")
 
 
@@ -27,7 +28,8 @@ def jpeg_orientation(encoded):
 
 
 def png_orientation(encoded):
-    """The orientation in the eXIf chunk of a PNG, wherever it stands; as `jpeg_orientation`."""
+    """The orientation in the eXIf chunk of a PNG, wherever it stands among the first chunks; as
+    `jpeg_orientation`."""
     length = tf.strings.length(encoded)
 
     def step(place, exif):
@@ -39,7 +41,8 @@ def png_orientation(encoded):
     def more(place, exif):
         return (exif < 0) & (place + 12 <= length)
 
-    _, exif = tf.while_loop(more, step, (tf.constant(8), tf.constant(-1)))
+    start = (tf.constant(8), tf.constant(-1))
+    _, exif = tf.while_loop(more, step, start, maximum_iterations=_CHUNKS)
     return tf.cond(exif >= 0, lambda: _read_tiff(encoded, exif), lambda: tf.constant(1))
 
 

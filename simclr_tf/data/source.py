@@ -109,9 +109,11 @@ class Source:
 
     def report_hopeless(self, example_id):
         """In Python, from the pipeline: no stand-in could be used either."""
+        name = self.name_of(example_id)
+        reason = self.quarantine.reasons.get(name)
         self.quarantine.fail(
-            f"{self.name_of(example_id)} and all tried in its place cannot be used; check the "
-            f"images of {self.name}."
+            f"{name}{f' ({reason})' if reason else ''} and all tried in its place cannot be used; "
+            f"check the images of {names.shown(self.name)}."
         )
 
     def _resolved(self, references):
