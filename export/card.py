@@ -1,7 +1,5 @@
 """The model card: README.md of an exported folder, written from its manifest."""
 
-import dataclasses
-
 from simclr_tf import config
 
 _CARD = """# {title}
@@ -86,7 +84,7 @@ def write_card(manifest):
 
 
 def _architecture(settings):
-    names = [field.name for field in dataclasses.fields(config.Model)]
+    names = config.setting_names(config.Model)
     return ", ".join(f"{name}={settings[name]}" for name in names if name in settings)
 
 

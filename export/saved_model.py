@@ -166,8 +166,7 @@ def check_directory(directory, settings):
     if not newest or newest == directory:
         return
     stored = {**dataclasses.asdict(config.Model()), **reader.read_manifest(newest)["settings"]}
-    names = [field.name for field in dataclasses.fields(config.Model)] + ["image_size"]
-    for name in names:
+    for name in (*config.setting_names(config.Model), "image_size"):
         if name in settings and stored.get(name) != settings[name]:
             raise SettingsError(
                 f"{directory} holds exports of another run ({name}={stored.get(name)}, here "

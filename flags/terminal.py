@@ -24,16 +24,24 @@ class _StderrHandler(logging.Handler):
         sys.stderr.flush()
 
 
+def _worth_reading(record):
+    """A logging filter: TensorFlow's advice about its own functions is not for users of ours."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 @contextlib.contextmanager
 def notices_on_stderr():
     """While it lasts, warnings and notes of `simclr_tf` are shown on stderr."""
     handler = _StderrHandler()
     level = LOGGER.level
+    tensorflow = logging.getLogger("tensorflow")
+    tensorflow.addFilter(_worth_reading)
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     try:
         yield
     finally:
+        tensorflow.removeFilter(_worth_reading)
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
 

@@ -1,10 +1,13 @@
 """`--mode=data_service`: a dispatcher or a worker that prepares batches for trainings elsewhere."""
 
+import logging
 import signal
-import sys
 import threading
 
+from simclr_tf.commands import plan
 from simclr_tf.distribution.data_service import start_server
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(config, given=frozenset()):
@@ -22,11 +25,9 @@ def run(config, given=frozenset()):
     signal.signal(signal.SIGTERM, lambda signum, frame: stopped.set())
     server, address = start_server(settings)
     print(f"tf.data service: {settings.role} at {address}", flush=True)
-    print(
-        "warning: whoever reaches this port can read and write your files; it has no password",
-        file=sys.stderr,
-        flush=True,
-    )
+    _LOG.warning("whoever reaches this port can read and write your files; it has no password")
+    if settings.role == "dispatcher":
+        print(plan.next_line(f"data_service --role=worker --dispatcher={address}"), flush=True)
     while not stopped.wait(1.0):  # a wait without end would not hear signals
         pass
     del server

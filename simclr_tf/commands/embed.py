@@ -78,14 +78,19 @@ def run(config, given=frozenset()):
     stamps = _stamps(job)
     done = _claim(job, weights, stamps)
     if done is not None:
-        print(f"nothing left to do: {output.folder.path} is finished", flush=True)
+        print(f"nothing left to do: {output.folder.path} is finished")
+        print(_next(job), flush=True)
         return done
     return _work(job, weights, stamps)
 
 
+def _next(job):
+    return plan.next_line(f"export --checkpoint={job.config.source.checkpoint}")
+
+
 def _names(config, source):
     """Paths below image_dir, DATASET/SPLIT/NUMBER, or what images in memory are called."""
-    if not config.data.image_dir:
+    if not config.data.is_folder:
         prefix = f"{source.name}/{config.embed.split}"
         return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]
     if memory.is_address(config.data.image_dir):
@@ -212,6 +217,7 @@ def _work(job, weights, stamps):
         results["outputs"] = finished.sizes_of(output.folder.path, places)
     results["wall_seconds"] = round(time.monotonic() - began, 2)
     _finish(output, parts, results)
+    print(_next(job), flush=True)
     return results
 
 

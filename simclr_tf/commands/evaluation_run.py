@@ -14,6 +14,8 @@ from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.views import channels
 
+_NEXT = {"knn": "linear_eval", "probe": "linear_eval"}  # after all other evaluations: export
+
 
 def make_strategy(config, given, checkpoint):
     """`strategy.make_strategy`; first, paths that come from the checkpoint are looked at.
@@ -114,6 +116,17 @@ def write_results(folder, results, markdown, tables=None):
     write_json(folder.join("results.json"), results)  # last: with it the evaluation is finished
     print(markdown)
     print(f"written to {folder.path}: {', '.join(['results.md', 'results.json', *(tables or {})])}")
+    print(next_command(results, folder), flush=True)
+
+
+def next_command(results, folder):
+    """The line that says what to run after an evaluation.
+
+    Args:
+        results: content of its results.json; folder: its RunFolder.
+    """
+    checkpoint = results.get("checkpoint") or folder.path  # a fine-tuning is a checkpoint itself
+    return plan.next_line(f"{_NEXT.get(results['mode'], 'export')} --checkpoint={checkpoint}")
 
 
 def data_rows(info):
@@ -140,5 +153,6 @@ def finished(folder, encoder_sha256, tables):
         return None
     with tf.io.gfile.GFile(folder.join("results.md")) as file:
         print(file.read())
-    print(f"nothing left to do: this is results.md of {folder.path}, measured before.", flush=True)
+    print(f"nothing left to do: this is results.md of {folder.path}, measured before.")
+    print(next_command(results, folder), flush=True)
     return results

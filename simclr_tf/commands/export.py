@@ -1,5 +1,6 @@
 """`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP."""
 
+import logging
 import os
 
 from simclr_tf.commands import plan
@@ -15,6 +16,7 @@ from simclr_tf.runs.restore import data_of, load_trained
 from simclr_tf.stack import tf
 from simclr_tf.weights.official_names import write_official
 
+_LOG = logging.getLogger(__name__)
 _SAMPLES = 200  # images that set the ranges of an int8 conversion
 _FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
     "": ("probe_top_1",),
@@ -48,10 +50,9 @@ def run(config, given=frozenset()):
     saved_model.check_directory(directory, trained.settings)
     print(_plan(config, trained, directory), flush=True)
     if _channels(trained) != 3:
-        print(
-            f"note: serving_bytes is left out: encoded images are RGB, this encoder takes "
-            f"{_channels(trained)} channels",
-            flush=True,
+        _LOG.info(
+            "serving_bytes is left out: encoded images are RGB, this encoder takes %d channels",
+            _channels(trained),
         )
     if config.run.dry_run:
         return None

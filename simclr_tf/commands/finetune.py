@@ -1,9 +1,11 @@
 """`--mode=finetune`: an encoder trained further with labels, or from scratch with the same ones."""
 
+import dataclasses
 import time
 
-from simclr_tf.commands import evaluation_run, finetune_data, finetune_start, plan
-from simclr_tf.data import subset
+from simclr_tf.commands import evaluation_run, finetune_start, plan
+from simclr_tf.data import sources, subset
+from simclr_tf.data.info import require_labels
 from simclr_tf.distribution.strategy import check_compilable, check_divisible
 from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.evaluation import frozen_rows
@@ -16,6 +18,7 @@ from simclr_tf.stack import tf
 from simclr_tf.training import length, starting
 from simclr_tf.training.recording import bad_images_told
 from simclr_tf.training.supervised import Job, fine_tune
+from simclr_tf.views import channels
 
 TITLES = {
     "untrained": "untrained encoder, linear classifier",
@@ -46,7 +49,9 @@ def run(config, given=frozenset()):
     with strategy.scope():
         start = finetune_start.find(config, given)
     config = start.config
-    info = finetune_data.describe(config)
+    info = _describe(config)
+    training = length.as_asked(config.training, given)
+    config = dataclasses.replace(config, training=training)
     if config.run.dry_run:
         least = 1 if info.label_sets else info.num_classes
         labels = max(least, round(config.finetuning.label_fraction * info.num_train))
@@ -54,15 +59,39 @@ def run(config, given=frozenset()):
         return None
     folder, resumed = evaluation_run.claim("finetune", config, info)
     if resumed and tf.io.gfile.exists(folder.join("results.json")):
+        results = read_json(folder.join("results.json"))
         print(f"{folder.path} is finished: results.json is there, nothing left to do.")
-        return read_json(folder.join("results.json"))
-    train, held_out = finetune_data.open_pair(config, info)
+        print(evaluation_run.next_command(results, folder), flush=True)
+        return results
+    train, held_out = _open_pair(config, info)
     train.quarantine.attach(folder.join("quarantine.txt"))
     settings = config.finetuning
     labelled = subset.labelled_subset(train, settings.label_fraction, settings.label_seed)
     print(_plan(start, info, labelled.num_examples, strategy), flush=True)
     with bad_images_told(train.quarantine):
         return _run(Job(config, strategy, labelled, held_out, folder), start, train)
+
+
+def _describe(config):
+    """`SourceInfo` of images, with one label each or several, that the encoder can take."""
+    info = sources.describe(config.data)
+    channels.check(info, config.model)
+    if not info.num_classes:
+        names = sources.label_set_names(config.data)
+        info = dataclasses.replace(info, num_classes=len(names), label_sets=bool(names))
+    require_labels(info, "--mode=finetune")
+    return info
+
+
+def _open_pair(config, info):
+    """(training Source, evaluation Source), both `LabelSets` if images have several labels."""
+    pair = evaluation_run.open_pair(config)
+    if not info.label_sets:
+        return pair
+    # tensorflow-datasets takes seconds to import
+    from simclr_tf.data.multi_label import with_label_sets
+
+    return [with_label_sets(one, config.data, w) for one, w in zip(pair, ("train", "eval"))]
 
 
 def _run(job, start, train):

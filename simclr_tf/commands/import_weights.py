@@ -1,8 +1,7 @@
 """`--mode=import_weights`: weights of other code -> a run folder that every other mode accepts."""
 
-import dataclasses
-
 from simclr_tf import config as settings_of
+from simclr_tf.commands import plan
 from simclr_tf.runs import restore
 from simclr_tf.runs.checkpoints import save_parts
 from simclr_tf.runs.files import write_json
@@ -31,7 +30,7 @@ def run(config, given=frozenset()):
     imported = import_weights(
         options.source, options.source_prefix, options.source_input_norm, _choices(options, given)
     )
-    names = {field.name for field in dataclasses.fields(settings_of.Data)} & set(given)
+    names = set(settings_of.setting_names(settings_of.Data)) & set(given)
     data = {name: getattr(config.data, name) for name in names}
     trained = restore.from_imported(imported, config.run.model_dir, data)
     results = _results(options.source, imported)
@@ -47,6 +46,7 @@ def run(config, given=frozenset()):
     save_parts(folder.join("checkpoints"), trained.step, **parts)
     write_json(folder.join("results.json"), results)
     print(f"written to {folder.path}; use it as --checkpoint={folder.path}")
+    print(plan.next_line(f"linear_eval --checkpoint={folder.path} --dataset=NAME"), flush=True)
     return results
 
 

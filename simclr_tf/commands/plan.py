@@ -1,4 +1,4 @@
-"""The plan that a command prints before it does anything."""
+"""What a command prints before it does anything, and when it is done."""
 
 from simclr_tf import names
 
@@ -39,3 +39,34 @@ def count_parameters(*models):
     """Trainable parameters of built Keras models, as a string with thousands separators."""
     total = sum(variable.shape.num_elements() for m in models for variable in m.trainable_variables)
     return f"{total:,}"
+
+
+def checkpoint_bytes(model, optimizer):
+    """Size of a checkpoint of a built model and its optimizer, which is about that on disk."""
+    variables = optimizer.variables
+    variables = [*model.variables, *(variables() if callable(variables) else variables)]
+    return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
+
+
+def size_text(size):
+    """A number of bytes for people, such as 93 MB."""
+    power = min(4, (len(str(int(size))) - 1) // 3)
+    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def next_line(arguments):
+    """The last line of a command: what may be run next, as arguments of simclr_tf."""
+    return f"next: python -m simclr_tf {arguments}"
+
+
+def format_done(made, where, *commands):
+    """The last lines of a command: what it made, where that is, and what to run next.
+
+    Args:
+        made: a few words and figures.
+        where: path of the result.
+        *commands: (reason, arguments of simclr_tf) of commands that may follow.
+    """
+    rows = [("result", where)]
+    rows += [(reason, f"python -m simclr_tf {arguments}") for reason, arguments in commands]
+    return format_plan(f"done: {made}", rows)

@@ -1,5 +1,8 @@
 """`--mode=pretrain`: from images without labels to a checkpointed encoder."""
 
+import dataclasses
+import logging
+
 from simclr_tf import config as settings_of
 from simclr_tf.commands import plan
 from simclr_tf.data import sources
@@ -10,6 +13,15 @@ from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.training import length, pretraining, pretraining_run
 from simclr_tf.views import channels, multi_crop
+
+_LOG = logging.getLogger(__name__)
+_FIGURES = (
+    ("loss", "loss"),
+    ("contrastive_accuracy", "contrastive accuracy"),
+    ("probe_top_1", "probe top-1"),
+    ("knn_top_1", "k-NN top-1"),
+    ("images_per_second", "images per second"),
+)
 
 
 @releases
@@ -53,6 +65,7 @@ def _run(config, given, group):
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     _check_labels(config, info)
+    config = _with_length(config, given, info.num_train)
     steps = length.resolve_steps(config.training, config.optimizer, info.num_train)
     folder = RunFolder(config.run.model_dir)
     steps, extensions = extension.extended(folder, config.training.extend_epochs, steps)
@@ -73,7 +86,48 @@ def _run(config, given, group):
     if config.run.dry_run:
         return None
     with data_service.watched(service):
-        return pretraining_run.train_model(config, group, model, source, steps, folder)
+        results = pretraining_run.train_model(config, group, model, source, steps, folder)
+    group.say(_done(folder, results, steps, has_labels=bool(info.num_classes)))
+    return results
+
+
+def _with_length(config, given, num_train):
+    """A config whose warm-up fits into the run, and whose checkpoints come as often as asked."""
+    training = length.as_asked(config.training, given)
+    config = dataclasses.replace(config, training=training)
+    default = settings_of.Optimizer().warmup_epochs
+    if "warmup_epochs" in given or config.optimizer.warmup_epochs != default:
+        return config
+    optimizer = length.fitting_warmup(training, config.optimizer, num_train)
+    stored = RunFolder(config.run.model_dir).stored_settings()
+    if optimizer is config.optimizer or stored.get("warmup_epochs") == default:
+        return config  # a run of an earlier version goes on with the warm-up that it began with
+    _LOG.info(
+        "warm-up over %g epochs, a tenth of the run, instead of %g; set it with --warmup_epochs",
+        optimizer.warmup_epochs,
+        default,
+    )
+    return dataclasses.replace(config, optimizer=optimizer)
+
+
+def _done(folder, results, steps, has_labels):
+    """The last lines of a pretraining; results: None if nothing was left to do."""
+    made = f"nothing left to do, all {steps.total:,} steps are done"
+    if results is not None:
+        made = f"{steps.total:,} step{'s' * (steps.total != 1)}"
+        made += "".join(
+            f", {words} {results[name]:.4g}"
+            for name, words in _FIGURES
+            if results.get(name) is not None
+        )
+    first = "linear_eval" if has_labels else "embed"
+    output = "" if has_labels else f" --output={folder.join('embeddings')}"
+    return plan.format_done(
+        made,
+        folder.path,
+        ("measure" if has_labels else "look at it", f"{first} --checkpoint={folder.path}{output}"),
+        ("export", f"export --checkpoint={folder.path}"),
+    )
 
 
 def _claim(config, info, group, folder):
@@ -128,5 +182,12 @@ def _plan(config, info, steps, group, per_replica, model):
         ("encoder", f"{plan.count_parameters(model.encoder)} trainable parameters"),
         ("head", f"{plan.count_parameters(model.head)} trainable parameters"),
         ("output", config.run.model_dir or "none (dry run)"),
+        ("checkpoints", _checkpoints(training, model)),
     ]
     return plan.format_plan("plan: pretrain", rows)
+
+
+def _checkpoints(training, model):
+    size = plan.checkpoint_bytes(model, model.optimizer)
+    kept = training.keep_checkpoint_max + bool(training.keep_best)
+    return f"{plan.size_text(size)} each, up to {plan.size_text(size * kept)} in {kept}"

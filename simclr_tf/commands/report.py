@@ -1,7 +1,9 @@
 """`--mode=report`: the tables and the picture of a finished run."""
 
+import logging
 import os
 
+from simclr_tf.commands import plan
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.results import markdown_table, plain_table
 from simclr_tf.files import write_atomically
@@ -9,6 +11,8 @@ from simclr_tf.report.pictures import draw_overview
 from simclr_tf.report.summary import summary_table
 from simclr_tf.report.table import summarize
 from simclr_tf.runs.restore import load_trained
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(config, given=frozenset()):
@@ -33,11 +37,12 @@ def run(config, given=frozenset()):
     try:
         summarize(run_dir)
     except DataError as error:
-        print(f"no table: {error}")
+        _LOG.warning("no table: %s", error)
     header, rows = summary_table(run_dir)
     if rows:
         if not all(row[0].startswith("linear") for row in rows):  # else it says nothing new
             print(plain_table(header, rows))
         write_atomically(os.path.join(run_dir, "report", "table.md"), markdown_table(header, rows))
     print(f"picture: {path}")
+    print(plan.next_line(f"export --checkpoint={run_dir}"), flush=True)
     return path

@@ -1,6 +1,7 @@
 """`--mode=views`: a sheet of originals and their views, one row per operator."""
 
 import dataclasses
+import logging
 
 from simclr_tf.commands import plan
 from simclr_tf.data import sources
@@ -8,6 +9,8 @@ from simclr_tf.report.files import make_folder_of
 from simclr_tf.report.sheet import sheet_rows, write_sheet
 from simclr_tf.stack import tf
 from simclr_tf.views import channels, multi_crop
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(config, given=frozenset()):
@@ -42,6 +45,7 @@ def run(config, given=frozenset()):
     count = min(config.sheet.sheet_images, source.num_examples)
     path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
     if len(source.quarantine):
-        print(source.quarantine.summary(), flush=True)
+        _LOG.warning("%s", source.quarantine.summary())
     print(f"picture: {path}")
+    print(plan.next_line(f"pretrain {config.data.flag} --model_dir=runs/first"), flush=True)
     return path

@@ -40,6 +40,7 @@ from simclr_tf.config.fields import (
     section_from,
     sections,
     setting,
+    setting_names,
     settings_before,
 )
 from simclr_tf.config.model import Model
@@ -134,5 +135,6 @@ __all__ = [
     "section_from",
     "sections",
     "setting",
+    "setting_names",
     "settings_before",
 ]

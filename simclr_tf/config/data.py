@@ -36,3 +36,23 @@ class Data(Section):
             raise SettingsError(f"eval_fraction={self.eval_fraction} is not allowed: give a share from 0 to 0.9, or -1 for the automatic one.")  # fmt: skip
         if self.image_dir and self.dataset != "digits":
             raise SettingsError(f"both image_dir={self.image_dir} and dataset={self.dataset} are given; choose one.")  # fmt: skip
+
+    @property
+    def is_folder(self):
+        """Whether the images lie in a folder of the user, not in a data set with a name."""
+        return bool(self.image_dir)
+
+    @property
+    def is_known(self):
+        """Whether it is known which images these are; weights of others need not say it."""
+        return bool(self.image_dir or self.dataset)
+
+    @property
+    def name(self):
+        """The folder or the name of the data set, "" if it is not known."""
+        return self.image_dir or self.dataset
+
+    @property
+    def flag(self):
+        """The flag that gives these images, such as --dataset=cifar10."""
+        return f"--image_dir={self.image_dir}" if self.is_folder else f"--dataset={self.dataset}"

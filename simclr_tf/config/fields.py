@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Dict, Mapping, Type, TypeVar
+from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
 
 from simclr_tf.errors import SettingsError
 
@@ -317,6 +317,11 @@ def free_settings(mode_class):
     return frozenset(name for name, (_, field) in fields if field.metadata["free"])
 
 
+def setting_names(kind: Type[_Section]) -> Tuple[str, ...]:
+    """Names of the settings of a section class, such as Model."""
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def section_from(kind: Type[_Section], settings: Mapping[str, Any]) -> _Section:
     """A section from flat stored settings; settings that are missing keep their defaults.
 
@@ -326,5 +331,4 @@ def section_from(kind: Type[_Section], settings: Mapping[str, Any]) -> _Section:
     Raises:
         SettingsError: a value is outside its limits.
     """
-    names = [field.name for field in dataclasses.fields(kind)]
-    return kind(**{name: settings[name] for name in names if name in settings})
+    return kind(**{name: settings[name] for name in setting_names(kind) if name in settings})

@@ -66,6 +66,7 @@ class Length(Section):
     train_steps: int = setting(0, "Number of steps; above 0 it replaces train_epochs.", minimum=0)
     checkpoint_epochs: int = setting(1, "Epochs between checkpoints.", minimum=1, free=True)
     checkpoint_steps: int = setting(0, "Steps between checkpoints; above 0 it replaces checkpoint_epochs.", minimum=0, free=True)  # fmt: skip
+    checkpoint_minutes: float = setting(3.0, "Least minutes between two checkpoints: one that is due sooner is left out. Without effect if checkpoint_epochs, checkpoint_steps or keep_best is given; the end is always saved. 0 saves all.", minimum=0.0, free=True)  # fmt: skip
     keep_checkpoint_max: int = setting(5, "Number of checkpoints kept.", minimum=1, free=True)
     log_steps: int = setting(0, "Steps between lines of metrics.jsonl; 0: once an epoch, at least every 100 steps.", minimum=0, free=True)  # fmt: skip
     max_wall_minutes: float = setting(0.0, "Save the state and stop with exit code 75 after this many minutes of training; the same command resumes. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip

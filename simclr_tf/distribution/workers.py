@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import signal
 import threading
 
@@ -13,6 +14,7 @@ from simclr_tf.distribution.rendezvous import meet
 from simclr_tf.errors import DataError, PreemptedError, UserError, WorkerLostError
 from simclr_tf.stack import eager_context, tf
 
+_LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10  # a worker that is silent for so long is given up
 LOST = (
     tf.errors.UnavailableError,
@@ -168,11 +170,11 @@ def connect(cluster, logical_cpus=0, wait=600, agreed=None, bind=""):
     gpus = len(tf.config.list_physical_devices("GPU"))
     same = {"devices": gpus or max(1, logical_cpus), "tensorflow": tf.__version__}
     meet(cluster, {**same, **(agreed or {})}, wait, bind)
-    print(
-        f"worker {cluster.index}: TensorFlow serves at port "
-        f"{cluster.addresses[cluster.index].rpartition(':')[2]} of every network of this machine, "
-        "without encryption or a password; keep it inside a network that you trust",
-        flush=True,
+    _LOG.warning(
+        "worker %d: TensorFlow serves at port %s of every network of this machine, without "
+        "encryption or a password; keep it inside a network that you trust",
+        cluster.index,
+        cluster.addresses[cluster.index].rpartition(":")[2],
     )
     try:
         group = WorkerGroup(

@@ -107,9 +107,7 @@ def _scores(config, task, pair, labels, num_classes):
 
 def _views_of(trained, task):
     """config.Views of the pretraining; where it never drops colour, the default share is used."""
-    names = [field.name for field in dataclasses.fields(settings_of.Views)]
-    values = {name: trained.settings[name] for name in names if name in trained.settings}
-    views = settings_of.Views(**values)
+    views = settings_of.section_from(settings_of.Views, trained.settings)
     if task != "color" or views.color_jitter_strength * views.grayscale_prob:
         return views
     default = settings_of.Views()

@@ -5,14 +5,15 @@ names the newest one, as TensorFlow's own CheckpointManager writes it.
 """
 
 import contextlib
+import logging
 import os
 import re
-import sys
 import time
 
 from simclr_tf.files import flush, write_atomically
 from simclr_tf.stack import tf
 
+_LOG = logging.getLogger(__name__)
 # what TensorFlow raises for damaged or unfitting files; a truncated one is an IndexError
 READ_ERRORS = (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError)
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
@@ -38,7 +39,7 @@ def mend(folder):
     if path is None or path == _named(folder):
         return
     state = os.path.join(folder, "checkpoint")
-    sys.stderr.write(f"note: {state} was missing or damaged; going on from {path}, the newest.\n")
+    _LOG.warning("%s was missing or damaged; going on from %s, the newest", state, path)
     steps = [step_of(prefix) for prefix in complete(folder)]
     _write_state(folder, step_of(path), steps)
 

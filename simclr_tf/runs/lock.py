@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import functools
 import json
+import logging
 import os
 import socket
 import threading
@@ -23,6 +24,7 @@ from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import is_remote
 from simclr_tf.stack import tf
 
+_LOG = logging.getLogger(__name__)
 NAME = "lock.json"
 RENEW = 10.0  # seconds between two renewals
 LEASE = 45.0  # seconds without a renewal after which a holder on another machine is dead
@@ -227,10 +229,11 @@ def _lives(path, holder):
     here = holder.get("host") == socket.gethostname() and holder.get("boot") == _boot()
     if here and isinstance(holder.get("process"), int):
         return _is_running(holder["process"], holder.get("process_started"))
-    print(
-        f"{path} is held by {_words(holder)}, on another machine: waiting up to {LEASE:g} s for a "
-        "sign of life",
-        flush=True,
+    _LOG.info(
+        "%s is held by %s, on another machine: waiting up to %g s for a sign of life",
+        path,
+        _words(holder),
+        LEASE,
     )
     deadline = time.monotonic() + LEASE
     while time.monotonic() < deadline:

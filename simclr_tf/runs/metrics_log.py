@@ -1,12 +1,14 @@
 """metrics.jsonl: one JSON object per logged step."""
 
 import json
-import sys
+import logging
 
 from simclr_tf.errors import DataError
 from simclr_tf.files import CHOOSE_ANOTHER, write_atomically
 from simclr_tf.runs.files import without_non_finite
 from simclr_tf.stack import tf
+
+_LOG = logging.getLogger(__name__)
 
 
 class MetricsLog:
@@ -14,13 +16,13 @@ class MetricsLog:
 
     Lines after `step` are dropped when the log is opened: a killed run may have logged steps that
     its last checkpoint does not know, and the resumed run logs them again. A line that cannot be
-    read is dropped too, and named on stderr.
+    read is dropped too, and named in a warning.
     """
 
     def __init__(self, path, step):
         self.path = path
         if tf.io.gfile.exists(path):
-            lines = metrics_lines(path, step, say=sys.stderr.write)
+            lines = metrics_lines(path, step, say=_LOG.warning)
             write_atomically(path, "".join(line + "\n" for line in lines))
 
     def append(self, record):
@@ -41,7 +43,7 @@ def metrics_lines(path, step=float("inf"), say=None):
     Args:
         path: of the file.
         step: lines of later steps are left out.
-        say: function of a text, such as sys.stderr.write, which is called for lines that cannot be
+        say: function of a text, such as the method of a logger, which is called for lines that cannot be
             read; the last line may be one that a kill cut short, which is no damage.
     Returns:
         list of str; [] without the file.
@@ -58,8 +60,8 @@ def metrics_lines(path, step=float("inf"), say=None):
         numbers = ", ".join(str(number + 1) for number in damaged[:5])
         more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
         say(
-            f"warning: {path} is damaged: line {numbers}{more} cannot be read and is left out; the "
-            "checkpoints are not affected.\n"
+            f"{path} is damaged: line {numbers}{more} cannot be read and is left out; the "
+            "checkpoints are not affected"
         )
     return [line for line, at in zip(lines, steps) if at is not None and at <= step]
 

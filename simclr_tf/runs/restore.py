@@ -18,7 +18,7 @@ from simclr_tf.stack import keras, tf
 from simclr_tf.weights import importing, official
 
 # flags that change what variables the encoder has: a wrong one is an error, not a preference
-_ARCHITECTURE = frozenset(f.name for f in dataclasses.fields(config.Model)) | {"image_size"}
+_ARCHITECTURE = frozenset(config.setting_names(config.Model)) | {"image_size"}
 
 _ROTATIONS = 5  # checkpoints that may go while one is read
 # what a command does to the machine is asked for by that command, never by a stored one
@@ -219,10 +219,14 @@ def from_imported(imported, run_dir, data=None):
     """
     unknown = {} if data and data.get("image_dir") else {"dataset": ""}
     pretrain = config.build(config.Pretrain, {**imported.settings, **unknown, **(data or {})})
-    name = pretrain.data.image_dir or pretrain.data.dataset
     settings = {**config.flatten(pretrain), "ft_proj_selector": imported.selector}
     classes = 0 if imported.classifier is None else imported.classifier.dense.units
-    dataset = {"name": name, "fingerprint": "", "num_train": 0, "num_classes": classes}
+    dataset = {
+        "name": pretrain.data.name,
+        "fingerprint": "",
+        "num_train": 0,
+        "num_classes": classes,
+    }
     parts = build_parts(pretrain, classes, imported.selector)
     for part, source in zip(parts, (imported.encoder, imported.head, imported.classifier)):
         if source is not None:
@@ -250,8 +254,8 @@ def inherit(mode_config, given, settings):
         # another data set: its splits are its own, only the input size is the encoder's
         names = {"image_size"}
     else:
-        names = {f.name for f in dataclasses.fields(config.Data)}
-    names |= {f.name for f in dataclasses.fields(config.Model)}
+        names = set(config.setting_names(config.Data))
+    names |= set(config.setting_names(config.Model))
     names -= _ASKED_EACH_TIME
     values = config.flatten(mode_config)
     values.update({n: settings[n] for n in names & set(values) & set(settings) if n not in given})

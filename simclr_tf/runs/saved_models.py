@@ -6,7 +6,6 @@ the values come from the variables file, so no graph is loaded and no TensorFlow
 match the one that exported.
 """
 
-import dataclasses
 import hashlib
 import os
 
@@ -38,8 +37,7 @@ def checksum(values):
 
 def model_settings(settings):
     """The `config.Model` section out of flat settings; missing names keep their defaults."""
-    names = [field.name for field in dataclasses.fields(config.Model)]
-    return config.Model(**{name: settings[name] for name in names if name in settings})
+    return config.section_from(config.Model, settings)
 
 
 def find_version(path):

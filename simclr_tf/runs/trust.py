@@ -5,11 +5,12 @@ MODULE:FUNCTION` that is a function which is imported and called, so a folder fr
 could run any code of this computer.
 """
 
-import sys
+import logging
 
 from simclr_tf.errors import SettingsError
 
 APPLICATIONS = "applications:"
+_LOG = logging.getLogger(__name__)
 
 
 def check_code(settings, place, given=None, trust_code=False):
@@ -41,4 +42,4 @@ def check_code(settings, place, given=None, trust_code=False):
             "and called on this computer; if you trust whoever wrote that folder, add "
             f"--trust_code, or name the same code yourself with --encoder={encoder}."
         )
-    sys.stderr.write(f"note: running {function!r} of {module!r}, which {place} names.\n")
+    _LOG.warning("running %r of %r, which %s names", function, module, place)

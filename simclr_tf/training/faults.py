@@ -1,11 +1,12 @@
 """What becomes of steps whose loss or gradients are not finite: the setting `on_nan`."""
 
-import sys
+import logging
 
 from simclr_tf.errors import DivergedError
 from simclr_tf.runs.files import write_json
 from simclr_tf.stack import tf
 
+_LOG = logging.getLogger(__name__)
 MOST_IN_A_ROW = 20  # skipped steps; more of them are no accident
 _SHOWN = 8  # example ids in a sentence
 _REMEDY = "lower --learning_rate or raise --warmup_epochs (pretraining: --temperature)"
@@ -14,7 +15,7 @@ _REMEDY = "lower --learning_rate or raise --warmup_epochs (pretraining: --temper
 class FaultWatch:
     """Looks at the count that the device keeps (`models.non_finite`) and draws the consequences."""
 
-    def __init__(self, model, checkpoints, folder, examples_of, stream=None):
+    def __init__(self, model, checkpoints, folder, examples_of):
         """Puts the parts together.
 
         Args:
@@ -22,21 +23,19 @@ class FaultWatch:
             checkpoints: checkpoints.Checkpoints.
             folder: RunFolder, for diverged.json.
             examples_of: callable, step -> (example ids, their names), lists.
-            stream: where warnings go; None is stderr.
         """
         self.model = model
         self.checkpoints = checkpoints
         self.folder = folder
         self.examples_of = examples_of
-        self.stream = stream or sys.stderr
         self.count = model.running["non_finite_steps"]
         self._told = 0
 
     def tell_total(self, steps):
-        """At the end of a run of so many steps: prints and returns how many were skipped."""
+        """At the end of a run of so many steps: says and returns how many were skipped."""
         total = int(self.count.total.numpy())
         if total:
-            print(f"{total} of {steps} steps were skipped (--on_nan=skip)", flush=True)
+            _LOG.warning("%d of %d steps were skipped (--on_nan=skip)", total, steps)
         return total
 
     def look(self, step, saving):
@@ -67,10 +66,13 @@ class FaultWatch:
         return bool(tf.reduce_all(tf.stack(finite)))
 
     def _warn(self, first, step):
-        text = f"{int(self.count.result())} steps up to step {step} were skipped"
-        examples = _in_words(self.examples_of(first)[0])
-        self.stream.write(f"\nwarning: {text}, the first of them step {first}, {examples}\n")
-        self.stream.flush()
+        _LOG.warning(
+            "%d steps up to step %d were skipped, the first of them step %d, %s",
+            int(self.count.result()),
+            step,
+            first,
+            _in_words(self.examples_of(first)[0]),
+        )
 
     def _stop(self, step, what, more=""):
         ids, names = self.examples_of(step)

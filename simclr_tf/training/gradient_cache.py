@@ -238,7 +238,7 @@ def small_norm_warning(model, training, limit=256):
     if not trainable or views >= limit or training.cached_separate_views:
         return None
     return (
-        f"warning: {len(trainable)} BatchNormalization layers see only {views} views at a time; "
+        f"{len(trainable)} BatchNormalization layers see only {views} views at a time; "
         "raise --train_batch_size as far as memory allows, spread it over replicas with "
         "--global_bn, or use --cached_separate_views or --norm=group."
     )

@@ -1,8 +1,9 @@
 """Warnings about a run that trains without learning."""
 
-import sys
-from typing import Optional, TextIO
+import logging
+from typing import Optional
 
+_LOG = logging.getLogger(__name__)
 PATIENCE = 5  # logged steps in a row
 YOUNG = 100  # steps in which any run may look like this
 STUCK = "stuck"
@@ -20,15 +21,13 @@ class HealthWatch:
     Each must hold at PATIENCE logged steps in a row, after the warm-up and the first YOUNG steps.
     """
 
-    def __init__(self, chance: Optional[float], warmup: int, stream: Optional[TextIO] = None):
+    def __init__(self, chance: Optional[float], warmup: int):
         """Args:
         chance: the loss of equal embeddings in nats; None if it has no such value.
         warmup: steps of warm-up.
-        stream: where warnings go; None is stderr.
         """
         self.chance = chance
         self.first = max(warmup, YOUNG)
-        self.stream = stream or sys.stderr
         self.counts = {}
         self.warned = set()
 
@@ -40,8 +39,7 @@ class HealthWatch:
             self.counts[name] = self.counts.get(name, 0) + 1 if shows else 0
             if self.counts[name] == PATIENCE and name not in self.warned:
                 self.warned.add(name)
-                self.stream.write(f"\nwarning at step {step}: {text}\n")
-                self.stream.flush()
+                _LOG.warning("at step %d: %s", step, text)
 
     def _symptoms(self, logs):
         """(name, whether it shows, what to say) of each."""

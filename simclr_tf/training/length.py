@@ -22,6 +22,44 @@ class Steps:
     rounds: tuple = ()
 
 
+def fitting_warmup(training, optimizer, num_train):
+    """The optimizer settings with a warm-up of at most a tenth of the run.
+
+    Args:
+        training: config.Training.
+        optimizer: config.Optimizer.
+        num_train: training images.
+    Returns:
+        config.Optimizer; the same one if its warm-up fits.
+    """
+    epochs = training.train_epochs
+    if training.train_steps:
+        epochs = training.train_steps * training.global_batch_size / num_train
+    if optimizer.warmup_epochs <= epochs / 10:
+        return optimizer
+    return dataclasses.replace(optimizer, warmup_epochs=round(epochs / 10, 4))
+
+
+def as_asked(training, given):
+    """The settings of a training that saves at each checkpoint that the user asked for.
+
+    Args:
+        training: config.Length.
+        given: names of the settings that the user gave.
+    Returns:
+        the same kind of section, with checkpoint_minutes 0 if the user chose when to save.
+    """
+    chosen = (
+        training.checkpoint_steps
+        or "checkpoint_epochs" in given
+        or training.checkpoint_epochs != type(training)().checkpoint_epochs
+        or getattr(training, "keep_best", "")
+    )
+    if not chosen or "checkpoint_minutes" in given:
+        return training
+    return dataclasses.replace(training, checkpoint_minutes=0.0)
+
+
 def learning_rate(steps):
     """The schedule of a run: warm-up and half a cosine, and the same again for each extension.
 

@@ -8,6 +8,7 @@ from simclr_tf.distribution.workers import distributed
 from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import no_autograph, tf
+from simclr_tf.training.spacing import Spacing
 
 
 class StepRunner:
@@ -70,17 +71,25 @@ class StepRunner:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Attributes: steps_per_execution, most steps of one call to the device; stop, a StopRequest,
-    by default one without a time limit."""
+    """When a training interrupts its steps.
+
+    Attributes:
+        steps_per_execution: most steps of one call to the device.
+        stop: StopRequest, by default one without a time limit.
+        spacing: spacing.Spacing of the checkpoints, or None to save each one that is due.
+    """
 
     steps_per_execution: int = 1
     stop: StopRequest = None
+    spacing: Spacing = None
 
 
 NO_LIMITS = Limits()
 
 
-def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_LIMITS):
+def train(
+    runner, steps, start_step, checkpoints, observers, faults, limits=NO_LIMITS, progress=None
+):
     """Trains from `start_step` to `steps.total`.
 
     Args:
@@ -91,6 +100,7 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
         observers: callables (step, {name: float}) of logged steps, which may add figures.
         faults: faults.FaultWatch.
         limits: Limits.
+        progress: progress.Progress that is told when the first step begins and ends, or None.
     Returns:
         {name: float}: the metrics of the last logged interval, {} if nothing was left to do.
     Raises:
@@ -102,10 +112,18 @@ def train(runner, steps, start_step, checkpoints, observers, faults, limits=NO_L
     logs = {}
     with limits.stop or StopRequest() as stop:
         while step < steps.total:
+            first = progress is not None and step == start_step
+            if first:
+                progress.compiling()
             step += runner.run(min(limits.steps_per_execution, _to_next_stop(step, steps)))
+            if first:
+                progress.begins(step)
             reason = stop.reason(step)
             logging = step % steps.log == 0 or step == steps.total
-            regular = step % steps.checkpoint == 0 or step == steps.total
+            due = step % steps.checkpoint == 0
+            if due and limits.spacing is not None and step < steps.total:
+                due = limits.spacing.is_over()
+            regular = due or step == steps.total
             saving = regular or bool(reason)
             if logging or saving:
                 faults.look(step, saving)

@@ -1,5 +1,6 @@
 """A pretraining from its newest checkpoint to its end: batches, steps, what is recorded."""
 
+import logging
 import time
 
 from simclr_tf.distribution import data_service
@@ -10,7 +11,10 @@ from simclr_tf.stack import tf
 from simclr_tf.training import gradient_cache, watching
 from simclr_tf.training.loop import Limits, StepRunner, train
 from simclr_tf.training.recording import bad_images_told, last_line, repeat_lines
+from simclr_tf.training.spacing import Spacing
 from simclr_tf.views import multi_crop
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_model(config, group, model, source, steps, folder):
@@ -37,7 +41,7 @@ def train_model(config, group, model, source, steps, folder):
     start = group.on_every_worker(checkpoints.resume)
     group.check_equal(start, "a checkpoint of step")
     if start >= steps.total and _is_written(folder, steps):
-        group.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do.")
+        group.say(f"{folder.path} is finished: step {start} of {steps.total}, nothing left to do")
         return None
     bad_images = "quarantine.txt" if group.is_chief else f"quarantine.{group.index}.txt"
     source.quarantine.attach(folder.join(bad_images))
@@ -48,15 +52,21 @@ def train_model(config, group, model, source, steps, folder):
         batches = data_service.prepared_by(training.data_service, batches, start, source)
     cache = _gradient_cache(training, model, group)
     runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
-    observers = watching.observers(config, group, model.encoder, source, steps, start, folder)
+    observers, progress = watching.observers(
+        config, group, model.encoder, source, steps, start, folder
+    )
     if training.keep_best:
         observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
         repeat_lines(folder, start - start % steps.checkpoint, observers[-1])
     faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
-    limits = Limits(training.steps_per_execution, stop_request(training.max_wall_minutes, group))
+    limits = Limits(
+        training.steps_per_execution,
+        stop_request(training.max_wall_minutes, group),
+        Spacing(training.checkpoint_minutes, group),
+    )
     began = time.monotonic()
     with bad_images_told(source.quarantine):
-        logs = train(runner, steps, start, checkpoints, observers, faults, limits)
+        logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
     seconds = time.monotonic() - began
     images = (steps.total - start) * batch
     results = {
@@ -88,8 +98,8 @@ def _gradient_cache(training, model, group):
     parts = training.cached_batch_size // training.train_batch_size
     rows = training.train_batch_size // group.replicas
     warning = gradient_cache.small_norm_warning(model, training)
-    if warning:
-        group.say(warning)
+    if warning and group.is_chief:
+        _LOG.warning("%s", warning)
     z = model.head(tf.zeros([1, model.encoder.feature_dim]), training=False)
     return gradient_cache.GradientCache(
         model,

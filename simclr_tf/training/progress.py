@@ -39,8 +39,10 @@ class Progress:
         self.batch = global_batch_size
         self.chance = chance
         self.live = self.stream.isatty()
-        self.start_step = start_step
-        self.started = time.monotonic()
+        self.first_step = start_step  # of this process
+        self.made = time.monotonic()
+        self.start_step = start_step  # from which the time per step is measured
+        self.started = self.made
         self.printed = self.started
         self.bar = None
         if in_notebook(self.stream):
@@ -48,17 +50,42 @@ class Progress:
 
             self.bar = bar(total=total_steps, initial=start_step, desc="pretrain", unit="step")
 
+    def compiling(self):
+        """The first step begins: it is compiled, which may take minutes."""
+        text = "compiling the first step ..."
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+            return
+        self.stream.write(f"\r\x1b[K{text}" if self.live else f"{text}\n")
+        self.stream.flush()
+
+    def begins(self, step):
+        """The first steps, up to `step`, are done: from here on the time per step is measured."""
+        self.start_step = step
+        self.started = time.monotonic()
+
     def rate(self, step):
-        """Steps per second since this process started training."""
-        return (step - self.start_step) / max(1e-9, time.monotonic() - self.started)
+        """Steps per second of this process, without the first ones if there are others."""
+        steps = step - self.start_step
+        since = self.started
+        if not steps:
+            steps = step - self.first_step
+            since = self.made
+        return steps / max(1e-9, time.monotonic() - since)
+
+    def time_left(self, step):
+        """The time until the last step in words, "?" if no step was measured."""
+        left = self.total - step
+        if left and step == self.start_step:
+            return "?"
+        return tqdm.format_interval(left / self.rate(step) if left else 0)
 
     def line(self, step, logs):
         """The progress line of a step; `logs` as returned by SimCLR.train_step, as floats."""
         rate = self.rate(step)
-        left = tqdm.format_interval((self.total - step) / rate) if rate else "?"
         text = (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"ETA {left}  loss {self._loss(logs)}  "
+            f"ETA {self.time_left(step)}  loss {self._loss(logs)}  "
             f"contrastive accuracy {logs['contrastive_accuracy']:.3f}  "
             f"entropy {logs['entropy']:.3f}"
         )

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import logging
 import math
-import sys
 
 from simclr_tf.runs.metrics_log import MetricsLog, metrics_lines
 from simclr_tf.stack import tf
+
+_LOG = logging.getLogger(__name__)
 
 
 def recorder(folder, start, curve):
@@ -28,10 +30,8 @@ def recorder(folder, start, curve):
         for name in sorted(logs.keys() - warned):
             if not math.isfinite(logs[name]):
                 warned.add(name)
-                print(
-                    f"\nwarning at step {step}: {name} is {logs[name]}; metrics.jsonl says null",
-                    file=sys.stderr,
-                    flush=True,
+                _LOG.warning(
+                    "at step %d: %s is %s; metrics.jsonl says null", step, name, logs[name]
                 )
         log.append({"step": step, **logs})
         with writer.as_default(step):
@@ -74,4 +74,4 @@ def bad_images_told(quarantine):
     finally:
         quarantine.save()
     if len(quarantine):
-        print(quarantine.summary(), flush=True)
+        _LOG.warning("%s", quarantine.summary())

@@ -6,6 +6,7 @@ from simclr_tf.distribution.stopping import StopRequest
 from simclr_tf.runs.checkpoints import Checkpoints
 from simclr_tf.training import watching
 from simclr_tf.training.loop import Limits, StepRunner, train
+from simclr_tf.training.spacing import Spacing
 from simclr_tf.views.batches import train_batches
 
 
@@ -45,8 +46,12 @@ def _train(config, strategy, model, source, folder, steps, start, checkpoints):
         batches = data_service.prepared_by(training.data_service, batches, start, source)
     batches = with_targets(batches, source)
     runner = StepRunner(model, strategy, batches, training.jit_compile or config.run.use_tpu)
-    observers = watching.supervised_observers(steps, start, batch, folder)
+    observers, progress = watching.supervised_observers(steps, start, batch, folder)
     faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
-    limits = Limits(training.steps_per_execution, StopRequest(training.max_wall_minutes))
-    train(runner, steps, start, checkpoints, observers, faults, limits)
+    limits = Limits(
+        training.steps_per_execution,
+        StopRequest(training.max_wall_minutes),
+        Spacing(training.checkpoint_minutes),
+    )
+    train(runner, steps, start, checkpoints, observers, faults, limits, progress)
     faults.tell_total(steps.total)

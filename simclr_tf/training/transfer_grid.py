@@ -1,8 +1,9 @@
-"""The training grids of the transfer suite: one row per run, resumable (PAPER.md 3.3)."""
+"""The training grids of the transfer suite: one row per run, resumable (paper appendix B.8)."""
 
 import csv
 import dataclasses
 import io
+import logging
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training import starting
 from simclr_tf.training.supervised import Job, fine_tune
+
+_LOG = logging.getLogger(__name__)
 
 PAPER_GRIDS = {
     "grid_learning_rates": np.logspace(-4, -1, 7),
@@ -126,7 +129,7 @@ class Grid:
             job = Job(config, self.strategy, labelled, held_out, RunFolder(where))
             return fine_tune(job, encoder, head)
         except DivergedError as error:
-            print(error, flush=True)
+            _LOG.warning("%s", error)
             return None
 
     def _figures(self, found):
@@ -158,8 +161,7 @@ class Grid:
         settings = self.start.settings
         transfer = self.config.transfer
         steps = transfer.random_train_steps if self.start.random else transfer.train_steps
-        names = {field.name for field in dataclasses.fields(settings_of.Model)}
-        names |= starting.KEPT_VIEWS
+        names = starting.KEPT_VIEWS.union(settings_of.setting_names(settings_of.Model))
         values = {name: settings[name] for name in names if name in settings}
         values.update({name: getattr(self.config.run, name) for name in ("seed", "precision")})
         return settings_of.build(

@@ -19,8 +19,9 @@ def observers(config, group, encoder, source, steps, start, folder):
         config: config.Pretrain; group: WorkerGroup; encoder: the model in training.
         source: training Source; steps: length.Steps; start: first step; folder: RunFolder.
     Returns:
-        list of callables (step, {name: float}).
+        list of callables (step, {name: float}), and the Progress of the chief, else None.
     """
+    progress = None
     found = online_knn(config, encoder, source, group.strategy, steps)
     if group.is_chief:
         batch = config.training.global_batch_size
@@ -29,7 +30,7 @@ def observers(config, group, encoder, source, steps, start, folder):
         health = HealthWatch(chance, steps.warmup)
         record = recorder(folder, start, length.learning_rate(steps))
         found += [progress.show, record, health.look]
-    return found
+    return found, progress
 
 
 def fault_watch(model, checkpoints, folder, source, seed, global_batch_size):
@@ -43,9 +44,12 @@ def supervised_observers(steps, start, batch, folder):
 
     Args:
         steps: length.Steps; start: first step; batch: images per step; folder: RunFolder.
+    Returns:
+        list of callables (step, {name: float}), and the Progress among them.
     """
     progress = _SupervisedProgress(start, steps.total, batch)
-    return [progress.show, recorder(folder, start, length.learning_rate(steps))]
+    record = recorder(folder, start, length.learning_rate(steps))
+    return [progress.show, record], progress
 
 
 class _SupervisedProgress(Progress):
@@ -57,5 +61,5 @@ class _SupervisedProgress(Progress):
         words = name.replace("top_1", "top-1").replace("_", " ")
         return (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
+            f"ETA {self.time_left(step)}  loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
         )

@@ -1,10 +1,12 @@
 """Images that are not RGB: what a run and its views make of their number of channels."""
 
 import dataclasses
+import logging
 
 from simclr_tf.errors import DataError, SettingsError
 
 RGB = 3
+_LOG = logging.getLogger(__name__)
 
 
 def adopt(config, given, info):
@@ -33,10 +35,11 @@ def restrict(config, channels):
     """A config with a section views, without colour operators unless `channels` is 3; says so."""
     if channels == RGB:
         return config
-    print(
-        f"note: the images have {channels} channel{'s' * (channels > 1)}, not RGB, so colour "
-        "jitter, grayscale and AutoAugment are switched off",
-        flush=True,
+    _LOG.info(
+        "the images have %d channel%s, not RGB, so colour jitter, grayscale and AutoAugment are "
+        "switched off",
+        channels,
+        "s" * (channels > 1),
     )
     return dataclasses.replace(config, views=without_color(config.views))
 

@@ -327,8 +327,7 @@ def build(
 
 def _fill(parts, unused, source, settings):
     """The Imported of one description of the parts, whose classifier may read h or the head."""
-    names = {field.name for field in dataclasses.fields(config.Model)}
-    model = config.Model(**{name: settings[name] for name in names & set(settings)})
+    model = config.section_from(config.Model, settings)
     encoder = build_encoder(model, settings["image_size"])
     found = encoder_parts(encoder)
     targets = [

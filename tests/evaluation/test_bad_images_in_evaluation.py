@@ -43,7 +43,7 @@ def bad_ones(path):
 
 
 def test_transfer_replaces_and_lists_them_beside_its_results(
-    run_dir, photos, tmp_path, monkeypatch, capsys
+    run_dir, photos, tmp_path, monkeypatch, caplog
 ):
     train = transfer_grid.fine_tune
     calls = []
@@ -67,7 +67,7 @@ def test_transfer_replaces_and_lists_them_beside_its_results(
     listed = bad_ones(tmp_path / "out" / "photos" / "quarantine.txt")
     assert set(listed) == {"bars/003.png", "dots/007.png"}
     assert all(reason.startswith("cannot be decoded") for reason in listed.values())
-    assert "2 images could not be used and gave way to others" in capsys.readouterr().out
+    assert "2 images could not be used and gave way to others" in caplog.text
     assert len(calls) == 2
 
 

@@ -94,13 +94,13 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def test_a_bad_image_gives_way_and_is_listed(tmp_path, photos, capsys):
+def test_a_bad_image_gives_way_and_is_listed(tmp_path, photos, caplog):
     settings = dict(image_dir=str(photos), eval_fraction=0.01, train_batch_size=4)
     results = pretrain.run(tiny(tmp_path / "run", **settings))
     assert results["step"] == 4
     lines = (tmp_path / "run" / "quarantine.txt").read_text().splitlines()
     assert len(lines) == 1 and "7.png\t" in lines[0]
-    assert "1 image could not be used" in capsys.readouterr().out
+    assert "1 image could not be used" in caplog.text
 
 
 def test_strict_data_stops_with_the_path(tmp_path, photos):
@@ -119,16 +119,17 @@ def test_what_a_killed_save_left_is_removed(tmp_path):
     assert os.listdir(tmp_path) == ["ckpt-2.index"]
 
 
-def test_a_damaged_line_of_the_metrics_is_said(tmp_path, capsys):
+def test_a_damaged_line_of_the_metrics_is_said(tmp_path, caplog):
     path = tmp_path / "metrics.jsonl"
     deep = "[" * 100_000
     path.write_text('{"step": 1}\n{"st\x00\n' + deep + '\n{"step": 3}\n{"st')
     MetricsLog(str(path), 3)
-    said = capsys.readouterr().err
+    said = caplog.text
+    caplog.clear()
     assert "line 2, 3 cannot be read and is left out" in said and "checkpoints" in said
     assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
     MetricsLog(str(path), 3)
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_figures_that_are_no_numbers_are_valid_json(tmp_path):

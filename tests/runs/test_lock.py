@@ -66,12 +66,13 @@ def test_another_process_with_the_number_of_a_dead_one_is_not_the_holder(tmp_pat
         lock.acquire(str(tmp_path))
 
 
-def test_a_holder_elsewhere_that_shows_no_sign_of_life_is_dead(tmp_path, monkeypatch, capsys):
+def test_a_holder_elsewhere_that_shows_no_sign_of_life_is_dead(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     monkeypatch.setattr(lock, "LEASE", 0.3)
     holder_on_another_machine(tmp_path)
     with lock.scope():
         lock.acquire(str(tmp_path))
-    assert "process 7 on elsewhere" in capsys.readouterr().out
+    assert "process 7 on elsewhere" in caplog.text
 
 
 def test_a_holder_elsewhere_that_renews_its_lease_keeps_the_folder(tmp_path, monkeypatch):

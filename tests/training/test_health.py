@@ -1,6 +1,5 @@
 """Warnings about runs that do not learn, and the limit on wall time."""
 
-import io
 import math
 
 import pytest
@@ -21,12 +20,18 @@ HEALTHY = {
 }
 
 
-def warnings_of(logs, count=YOUNG + 3 * PATIENCE, chance=math.log(511), warmup=0):
-    stream = io.StringIO()
-    watch = HealthWatch(chance, warmup, stream)
-    for step in range(1, count + 1):
-        watch.look(step, {**HEALTHY, **logs})
-    return stream.getvalue()
+@pytest.fixture
+def warnings_of(caplog):
+    """Function that shows the same logs again and again and returns the warnings as text."""
+
+    def show(logs, count=YOUNG + 3 * PATIENCE, chance=math.log(511), warmup=0):
+        caplog.clear()
+        watch = HealthWatch(chance, warmup)
+        for step in range(1, count + 1):
+            watch.look(step, {**HEALTHY, **logs})
+        return caplog.text
+
+    return show
 
 
 @pytest.mark.parametrize(
@@ -38,25 +43,24 @@ def warnings_of(logs, count=YOUNG + 3 * PATIENCE, chance=math.log(511), warmup=0
         ({"effective_rank": 1.2}, "effective rank of h is 1.20, the representation collapses"),
     ],
 )
-def test_each_symptom_is_named_once(logs, text):
+def test_each_symptom_is_named_once(warnings_of, logs, text):
     said = warnings_of(logs)
-    assert said.count("warning at step") == 1 and f"warning at step {YOUNG + PATIENCE}:" in said
+    assert said.count("at step") == 1 and f"at step {YOUNG + PATIENCE}:" in said
     assert text in said
     assert not warnings_of(logs, count=YOUNG + PATIENCE - 1)
-    assert f"warning at step {150 + PATIENCE}:" in warnings_of(logs, count=200, warmup=150)
+    assert f"at step {150 + PATIENCE}:" in warnings_of(logs, count=200, warmup=150)
 
 
-def test_health_is_silent():
+def test_health_is_silent(warnings_of, caplog):
     assert not warnings_of({})
     assert not warnings_of({"loss": math.log(511)}, chance=None)
     assert not warnings_of({"loss": math.log(511)}, chance=0.8)
-    stream = io.StringIO()
-    watch = HealthWatch(math.log(511), 0, stream)
+    watch = HealthWatch(math.log(511), 0)
     for step in range(1, 200):  # never PATIENCE times in a row
         sick = step % PATIENCE != 0
         watch.look(step, {**HEALTHY, "loss": math.log(511) if sick else 2.0})
         watch.look(step, {"non_finite_steps": 5.0})  # all skipped: nothing to look at
-    assert not stream.getvalue()
+    assert not caplog.text
 
 
 class Runner:

@@ -144,16 +144,15 @@ def poisoned_run(monkeypatch, folder, step, **changes):
     return settings
 
 
-def test_a_run_skips_a_step_and_says_so(tmp_path, monkeypatch, capfd):
+def test_a_run_skips_a_step_and_says_so(tmp_path, monkeypatch, caplog):
     settings = poisoned_run(monkeypatch, tmp_path / "run", 5, on_nan="skip")
     results = pretrain.run(settings)
     assert results["skipped_steps"] == 1 and np.isfinite(results["loss"])
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["non_finite_steps"] for line in lines] == [0, 0, 0, 0, 1, 0, 0, 0]
     assert set(lines[4]) == {"step", "non_finite_steps", "learning_rate"}
-    printed = capfd.readouterr()
-    assert "1 of 8 steps were skipped" in printed.out
-    assert "the first of them step 5, example ids" in printed.err
+    assert "1 of 8 steps were skipped" in caplog.text
+    assert "the first of them step 5, example ids" in caplog.text
 
 
 def test_a_run_stops_and_names_the_step_and_the_examples(tmp_path, monkeypatch):

@@ -137,18 +137,19 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path, name, content, messa
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x00garbage {", b'model_checkpoint_path: "x"'])
-def test_without_the_name_of_the_newest_it_is_found(finished, tmp_path, capsys, content):
+def test_without_the_name_of_the_newest_it_is_found(finished, tmp_path, capsys, caplog, content):
     copy = tmp_path / "run"
     shutil.copytree(finished[0], copy)
     state = copy / "checkpoints" / "checkpoint"
     state.unlink() if content is None else state.write_bytes(content)
     assert restore.load_trained(str(copy)).step == 4
     assert pretrain.run(tiny(copy)) is None  # not anew over the old one
-    said = capsys.readouterr()
-    assert "step 4 of 4, nothing left to do" in said.out and "ckpt-4, the newest" in said.err
+    assert "step 4 of 4, nothing left to do" in capsys.readouterr().out
+    assert "ckpt-4, the newest" in caplog.text
+    caplog.clear()
     assert tf.train.latest_checkpoint(str(copy / "checkpoints")).endswith("ckpt-4")
     checkpoint_state.mend(str(copy / "checkpoints"))
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_a_damaged_checkpoint_is_one_sentence(finished, tmp_path):
@@ -268,13 +269,13 @@ def test_the_seed_decides_the_first_weights(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{}, {"jit_compile": True}, {"optimizer": "lars"}])
-def test_gradient_caching_is_a_setting(tmp_path, capsys, changes):
+def test_gradient_caching_is_a_setting(tmp_path, capsys, caplog, changes):
     changes = {"temperature": 1.0, "train_steps": 2, **changes}
     settings = dict(train_batch_size=32, cached_batch_size=96, **changes)
     results = pretrain.run(light(tmp_path / "run", **settings))
     printed = capsys.readouterr().out
     assert "96 images, cut into micro-batches of 32" in printed
-    assert "BatchNormalization layers see only 64 views" in printed
+    assert "BatchNormalization layers see only 64 views" in caplog.text
     assert 0 < results["loss"] < 1.5 * np.log(191)
     assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
 

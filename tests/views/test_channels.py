@@ -26,7 +26,7 @@ from simclr_tf.views.device import make_views
 
 SIZE = 16
 C = 4
-NOTE = "note: the images have 4 channels, not RGB, so colour jitter, grayscale and AutoAugment are"
+NOTE = "the images have 4 channels, not RGB, so colour jitter, grayscale and AutoAugment are"
 
 
 def stacks_in_folders(root, channels=C, classes=2, count=12):
@@ -73,12 +73,13 @@ def test_the_run_remembers_channels_and_views(trained):
     assert views.shape == (16, SIZE, SIZE, C)
 
 
-def test_one_note_and_the_plan_say_it(trained, capsys):
+def test_one_note_and_the_plan_say_it(trained, capsys, caplog):
+    caplog.set_level("INFO")
     images, run_dir = trained
     again = dict(image_dir=images, image_size=SIZE, train_batch_size=8, warmup_epochs=0.0)
     pretrain.run(settings("pretrain", dry_run=True, **again))
     text = capsys.readouterr().out
-    assert text.count(NOTE) == 1 and "16 x 16 pixels, 4 channels, 2 views" in text
+    assert caplog.text.count(NOTE) == 1 and "16 x 16 pixels, 4 channels, 2 views" in text
     asked = settings("pretrain", dry_run=True, image_channels=5, **again)
     with pytest.raises(SettingsError, match="image_channels=5, but .* have 4"):
         pretrain.run(asked, given={"image_channels"})
@@ -94,14 +95,15 @@ def test_evaluation_uses_all_channels(trained, tmp_path):
     assert near["num_eval"] == found["num_eval"] == 4
 
 
-def test_finetuning_keeps_the_channels(trained, tmp_path, capsys):
+def test_finetuning_keeps_the_channels(trained, tmp_path, caplog):
+    caplog.set_level("INFO")
     _, run_dir = trained
     tuned = settings(
         "finetune", checkpoint=run_dir, model_dir=str(tmp_path / "f"), train_batch_size=8,
         train_steps=1, eval_batch_size=8, baselines=False, color_jitter_strength=1.0,
     )  # fmt: skip
     results = finetune.run(tuned, given={"color_jitter_strength"})
-    assert results["step"] == 1 and NOTE in capsys.readouterr().out
+    assert results["step"] == 1 and NOTE in caplog.text
 
 
 def test_embedding_writes_h_and_pictures(trained, tmp_path):
@@ -118,11 +120,12 @@ def test_embedding_writes_h_and_pictures(trained, tmp_path):
     np.testing.assert_allclose(h, encoder(batch["images"], training=False), atol=1e-5)
 
 
-def test_the_export_takes_arrays_and_no_bytes(trained, capsys):
+def test_the_export_takes_arrays_and_no_bytes(trained, capsys, caplog):
+    caplog.set_level("INFO")
     _, run_dir = trained
     report = export_run.run(settings("export", checkpoint=run_dir))
     text = capsys.readouterr().out
-    assert "serving_bytes is left out" in text and "serving_default, serving_uint8\n" in text
+    assert "serving_bytes is left out" in caplog.text and "serving_default, serving_uint8\n" in text
     loaded = tf.saved_model.load(report.path)
     assert set(loaded.signatures) == {"serving_default", "serving_uint8"}
     images = tf.random.stateless_uniform([2, SIZE, SIZE, C], [1, 2])
