@@ -93,6 +93,7 @@ def test_the_wheel_holds_one_package_with_presets_and_licence(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"simclr_tf"}
     ours = [path.relative_to(ROOT / "simclr_tf") for path in (ROOT / "simclr_tf").rglob("*.py")]
     assert {f"simclr_tf/{path}" for path in ours} <= set(names)
+    assert "simclr_tf/py.typed" in names
     for folder in ("flags", "export"):
         inside = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".flags")]
         assert {f"simclr_tf/{path.relative_to(ROOT)}" for path in inside} <= set(names)

@@ -186,18 +186,32 @@ class MemorySet:
     def info(self) -> SourceInfo:
         """`SourceInfo`; see `sources.describe`."""
         out = self._held_out()
-        share = share_of(self._data.eval_fraction, bool(self._all.class_names))
+        labels = self._all.labels
+        class_names = self._all.class_names
+        share = share_of(self._data.eval_fraction, bool(class_names))
+        sizes = np.bincount(labels[~out] + 1, minlength=len(class_names) + 1)[1:]
+        unlabelled = int((labels < 0).sum()) if class_names else 0
         return SourceInfo(
             name=self.name,
             num_train=int((~out).sum()),
             num_eval=int(out.sum()),
-            num_classes=len(self._all.class_names),
-            train_split="all but the held-out share",
+            num_classes=len(class_names),
+            train_split="all but the held-out share" if out.any() else "all images",
             eval_split=f"{share:g} of the images" if share else "none",
             prepared=True,
             fingerprint=fingerprint_of(self._all.fingerprint, out.tobytes().hex()),
             channels=self._all.channels,
+            classes=tuple(zip(class_names, sizes.tolist())),
+            unlabelled_eval=f"{unlabelled:,} of {self.name} have no label" if unlabelled else "",
+            held_out=self._held_out_in_words(int(out.sum()), len(out)),
         )
+
+    def _held_out_in_words(self, count: int, total: int) -> str:
+        if count:
+            return f"{count:,} of {total:,} images to measure on"
+        if self._all.class_names:
+            return "nothing"
+        return "nothing: without labels every image trains"
 
     def open(self, which: str) -> "Source":
         """A `Source`; see `sources.open_source`."""

@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
 from simclr_tf.config import Data
+from simclr_tf.errors import SettingsError
 from simclr_tf.flags import preset_files
 from simclr_tf.library import calls
 from simclr_tf.library.images import given_images, small_image_size
@@ -23,6 +24,7 @@ Path = Union[str, "os.PathLike[str]"]
 Checkpoint = Union[str, "os.PathLike[str]", "TrainedModel"]
 
 _IMAGES = ("image_dir", "dataset")
+_NEED_LABELS = ("linear_eval", "knn", "finetune")
 
 
 @function_of("pretrain")
@@ -433,6 +435,8 @@ def _measure(
         given = given_images(images, labels, settings)
         start = _start_of(checkpoint)
         named = given.settings
+        if given.held is not None and not given.held.class_names and mode in _NEED_LABELS:
+            raise SettingsError(f"simclr_tf.{mode} needs labels; pass labels with the images.")
         if given.held is not None and _trained_on(start["checkpoint"], given.held.address):
             named = {}  # so their split into training and held-out images is the pretraining's too
     values = {**start, **settings, **named}

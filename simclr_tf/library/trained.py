@@ -135,7 +135,8 @@ class TrainedModel:
         """float32 [n, ...]: outputs of `model`, compiled once for each key and batch size."""
         given = given_images(images)
         source = self._source(given.settings)
-        rows = max(1, min(batch_size, source.num_examples))
+        # fewer images take the next power of two, so few shapes are compiled
+        rows = min(batch_size, 1 << (source.num_examples - 1).bit_length())
         if (*key, rows) not in self._extractors:
             self._extractors[(*key, rows)] = Extractor(model, rows)
         batches = prepared_batches(source, self._trained.settings["image_size"], rows)

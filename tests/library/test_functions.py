@@ -97,6 +97,7 @@ def test_a_dry_run_prints_the_plan_only(images, capsys):
         (lambda: simclr_tf.pretrain("digits", temprature=1.0), "did you mean temperature"),
         (lambda: simclr_tf.pretrain("digits", knn_k=3), "knn_k is a setting of simclr_tf.knn"),
         (lambda: simclr_tf.knn("x", images="a", dataset="b"), "images and dataset are both given"),
+        (lambda: simclr_tf.knn("x", np.zeros([4, 8, 8, 3])), "knn needs labels; pass labels"),
         (lambda: simclr_tf.knn("x", "photos", labels=[1]), "labels are given with images='photos'"),
         (lambda: simclr_tf.pretrain("digits", "d", temperature=-1.0), "temperature=-1.0 is not"),
         (lambda: simclr_tf.pretrain("digits", "d", temperature="1"), "'1' is not a float"),
@@ -140,7 +141,7 @@ def test_the_process_stays_as_it_was(images, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["linear_eval", "finetune", "probe", "knn", "transfer"])
-def test_a_measurement_gets_checkpoint_images_and_settings(mode, run, images, monkeypatch):
+def test_a_measurement_gets_checkpoint_images_and_settings(mode, run, images, labels, monkeypatch):
     """The runner is the command's, which has tests of its own; its results become plain."""
     seen = []
 
@@ -150,7 +151,9 @@ def test_a_measurement_gets_checkpoint_images_and_settings(mode, run, images, mo
 
     monkeypatch.setattr(f"simclr_tf.commands.{mode}.run", runner)
     function = getattr(simclr_tf, mode)
-    more = {"datasets": {"mine": "photos"}} if mode == "transfer" else {"images": 255 - images}
+    more = {"images": 255 - images, "labels": labels}
+    if mode == "transfer":
+        more = {"datasets": {"mine": "photos"}}
     assert function(run, seed=3, eval_batch_size=32, **more) == {"few_shot": {"1": 0.5}, "step": 3}
     ((config, given),) = seen
     assert config.source.checkpoint == run.run_dir and config.run.seed == 3
