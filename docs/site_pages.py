@@ -1,6 +1,6 @@
 """The generated pages of the site: start page, changelog, presets, settings and library.
 
-MkDocs calls `on_config` and `on_files` (see `hooks` in mkdocs.yml). The pages are made at every
+MkDocs calls the functions `on_...` (see `hooks` in mkdocs.yml). The pages are made at every
 build from README.md, CHANGELOG.md, the presets, `simclr_tf.config.MODES` and the docstrings, so
 they cannot be out of date. No file is written into docs/, and TensorFlow is not needed.
 """
@@ -65,6 +65,11 @@ def on_files(files, config):
     for name in COPIED:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
+
+
+def on_page_markdown(markdown, **kwargs):
+    """Turns links to README.md, which is the start page of the site."""
+    return markdown.replace("](../README.md", "](index.md")
 
 
 def start_page():
