@@ -271,7 +271,8 @@ def _publish(temporary, final):
         _move(temporary, final)
         return
     if exchange(temporary, final):
-        return  # the caller removes what is at `temporary` now: the old one
+        tf.io.gfile.rmtree(temporary)  # the old one
+        return
     replaced = os.path.join(os.path.dirname(final), reader.REPLACED + os.path.basename(final))
     _move(final, replaced)
     _move(temporary, final)
@@ -304,7 +305,18 @@ def mend_directory(directory):
             else:
                 _move(path, os.path.join(directory, version))
         elif _UNFINISHED.fullmatch(name):
-            tf.io.gfile.rmtree(path)
+            _remove_or_restore(path, directory)
+
+
+def _remove_or_restore(path, directory):
+    """Removes an unfinished export; one of `...-old` was a version, whose successor may be missing."""
+    manifest = os.path.join(path, reader.MANIFEST)
+    if path.endswith("-old") and tf.io.gfile.exists(manifest):
+        final = os.path.join(directory, str(reader.read_manifest(path)["step"]))
+        if not tf.io.gfile.exists(final):
+            _move(path, final)
+            return
+    tf.io.gfile.rmtree(path)
 
 
 def _move(source, target):

@@ -24,7 +24,8 @@ def make_signatures(module, image_size, channels=3):
 
     def served(images):
         outputs = module.serve(images)
-        return {name: outputs[name] for name in SERVED if name in outputs}
+        # each output is an operation of its own name, which converters keep apart
+        return {name: tf.identity(outputs[name], name) for name in SERVED if name in outputs}
 
     floats = tf.TensorSpec([None, None, None, channels], tf.float32, name="images")
     pixels = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")

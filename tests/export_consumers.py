@@ -175,12 +175,33 @@ def keras3(path, data):
     variables = layer._reloaded_obj.variables
     before = [v.numpy() for v in variables]
     model.fit(images, np.arange(len(images)) % 3, batch_size=4, epochs=1, verbose=0)
+    adam = keras3_step(path, images, "adam", call_training_endpoint="train")
+    momentum = keras.optimizers.SGD(0.01, momentum=0.9)
     return {
         "version": keras.__version__,
         "serving": error(serving(tf.constant(images))["h"], data["out_h"]),
         "serve": error(got, data["out_h"]),
         "fine_tuned": changed(variables, before),
+        "adam": adam,
+        "momentum": keras3_step(path, images, momentum, call_training_endpoint="train"),
+        "frozen": keras3_step(path, images, "adam", trainable=False),
     }
+
+
+def keras3_step(path, images, optimizer, **options):
+    """What an epoch changes in a TFSMLayer used as docs/export.md shows."""
+    import keras
+
+    layer = keras.layers.TFSMLayer(path, call_endpoint="serve", **options)
+    for variable in layer.weights:
+        variable._path = variable.path.replace(":", "_")
+    image = keras.Input([40, 40, 3])
+    model = keras.Model(image, keras.layers.Dense(3)(layer(image)["h"]))
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    variables = layer._reloaded_obj.variables
+    before = [v.numpy() for v in variables]
+    model.fit(images, np.arange(len(images)) % 3, batch_size=4, epochs=1, verbose=0)
+    return changed(variables, before)
 
 
 def converted(path, data):

@@ -8,6 +8,7 @@ from simclr_tf.data import sources, subset
 from simclr_tf.data.info import require_labels
 from simclr_tf.distribution.strategy import check_compilable, check_divisible
 from simclr_tf.distribution.strategy import describe as describe_strategy
+from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation import frozen_rows
 from simclr_tf.evaluation.multi_label import report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
@@ -58,11 +59,11 @@ def run(config, given=frozenset()):
         print(_plan(start, info, labels, strategy), flush=True)
         return None
     folder, resumed = evaluation_run.claim("finetune", config, info)
-    if resumed and tf.io.gfile.exists(folder.join("results.json")):
-        results = read_json(folder.join("results.json"))
-        print(f"{folder.path} is finished: results.json is there, nothing left to do.")
-        print(evaluation_run.next_command(results, folder), flush=True)
-        return results
+    done = _finished(folder, start) if resumed else None
+    if done is not None:
+        print(f"nothing left to do: {folder.path} is finished, see its results.md.")
+        print(evaluation_run.next_command(done, folder), flush=True)
+        return done
     train, held_out = _open_pair(config, info)
     train.quarantine.attach(folder.join("quarantine.txt"))
     settings = config.finetuning
@@ -92,6 +93,24 @@ def _open_pair(config, info):
     from simclr_tf.data.multi_label import with_label_sets
 
     return [with_label_sets(one, config.data, w) for one, w in zip(pair, ("train", "eval"))]
+
+
+def _finished(folder, start):
+    """The results of the folder if every file of them is there; else None.
+
+    Raises:
+        SettingsError: they are of other weights, such as of an earlier checkpoint of the same run.
+    """
+    names = ("results.json", "results.md", "confusion.csv")
+    if not all(tf.io.gfile.exists(folder.join(name)) for name in names):
+        return None
+    results = read_json(folder.join("results.json"))
+    if results.get("encoder_sha256_before", start.sha256) != start.sha256:
+        raise SettingsError(
+            f"{folder.path} holds the fine-tuning of other weights ({results['init']}) than those "
+            f"of {start.origin}; give another --model_dir."
+        )
+    return results
 
 
 def _run(job, start, train):

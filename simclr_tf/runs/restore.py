@@ -11,8 +11,7 @@ from simclr_tf.models.build import build_parts
 from simclr_tf.models.selection import layer_index, select_layer
 from simclr_tf.runs import saved_models as saved_model_reader
 from simclr_tf.runs.checkpoints import latest_in, read_step, restore_strictly
-from simclr_tf.runs.files import read_json
-from simclr_tf.runs.run_folder import check_format
+from simclr_tf.runs.run_folder import read_config
 from simclr_tf.runs.trust import check_code
 from simclr_tf.stack import keras, tf
 from simclr_tf.weights import importing, official
@@ -178,8 +177,7 @@ def stored_settings(checkpoint):
 def _stored_run(run_dir):
     """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder."""
     path = os.path.join(run_dir, "config.json")
-    stored = read_json(path)
-    check_format(stored, path)
+    stored = read_config(path)
     try:
         probe_layer = int(stored["settings"].get("ft_proj_selector", 0))
         pretrain = config.build_stored(config.Pretrain, stored["settings"])

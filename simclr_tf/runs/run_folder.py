@@ -14,6 +14,8 @@ from simclr_tf.stack import keras, tf
 
 FORMAT = 1  # of config.json, checkpoints and metrics.jsonl; see docs/contributing.md
 
+UPGRADES = {}  # {format: function from a config.json of that format to one of the next}
+
 # what a run writes before it has done any work
 _OF_A_START = {"config.json", lock.NAME, "quarantine.txt", "identity.json", "extensions.json"}
 
@@ -27,18 +29,35 @@ def versions():
     }
 
 
-def check_format(stored, path):
-    """Refuses the content of a config.json that a later version wrote in another way.
+def read_config(path):
+    """The content of a config.json in today's format.
 
     Raises:
-        DataError: this version cannot read it.
+        DataError: it is missing or damaged, or a later version wrote it in a format of its own.
     """
-    found = stored.get("format", 1)  # the first runs did not say it
-    if found != FORMAT:
+    return upgraded(read_json(path), path, FORMAT, UPGRADES)
+
+
+def upgraded(content, path, today, upgrades):
+    """What a file of an earlier format says, in today's.
+
+    Args:
+        content: dict; its "format" is 1 where it is missing.
+        path: of the file, for the error.
+        today: the format of this version.
+        upgrades: {format: function from a content of that format to one of the next}.
+    Raises:
+        DataError: the format is none that this version knows.
+    """
+    found = content.get("format", 1)  # the first runs did not say it
+    if type(found) is not int or not 1 <= found <= today:
         raise DataError(
-            f"{path} has format {found}, this version of simclr_tf reads {FORMAT}; use the version "
-            "that wrote it."
+            f"{path} has format {found}, this version of simclr_tf reads 1 to {today}; use the "
+            "version that wrote it."
         )
+    for number in range(found, today):
+        content = {**upgrades[number](content), "format": number + 1}
+    return content
 
 
 class RunFolder:
@@ -141,8 +160,7 @@ class RunFolder:
 
     def check_same(self, mode, settings, free, dataset):
         """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""
-        stored = read_json(self.join("config.json"))
-        check_format(stored, self.join("config.json"))
+        stored = read_config(self.join("config.json"))
         if stored.get("mode") != mode:
             raise SettingsError(
                 f"{self.path} holds a {stored.get('mode')} run, not a {mode} run; "

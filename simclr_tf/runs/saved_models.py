@@ -17,11 +17,13 @@ from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs.checkpoints import READ_ERRORS
 from simclr_tf.runs.files import read_json
+from simclr_tf.runs.run_folder import upgraded
 from simclr_tf.runs.trust import check_code
 from simclr_tf.stack import tf
 
 MANIFEST = os.path.join("assets", "settings.json")
-FORMAT = 1
+FORMAT = 1  # of the manifest and the variables; see docs/contributing.md
+UPGRADES = {}  # {format: function from a manifest of that format to one of the next}
 REPLACED = "replaced-"  # before the step: an export whose successor is about to get its name
 _PARTS = {"format", "settings", "dataset", "step", "parts", "variables", "checksum"}
 
@@ -84,7 +86,7 @@ def read_manifest(path):
             f"{path} is not a SavedModel exported by simclr_tf (no {MANIFEST}); give the folder "
             "that --mode=export printed."
         )
-    manifest = read_json(file)
+    manifest = upgraded(read_json(file), file, FORMAT, UPGRADES)
     if not _PARTS <= set(manifest):
         raise DataError(f"{path}/{MANIFEST} is damaged; export it again from its run folder.")
     kinds = {"settings": dict, "dataset": dict, "step": int, "parts": list, "variables": list}
@@ -93,11 +95,6 @@ def read_manifest(path):
         raise DataError(
             f"{path}/{MANIFEST} is damaged ({wrong[0]} is no {kinds[wrong[0]].__name__}); export "
             "it again from its run folder."
-        )
-    if manifest["format"] != FORMAT:
-        raise DataError(
-            f"{path} has export format {manifest['format']}, this version reads {FORMAT}; "
-            "export it again from its run folder."
         )
     return manifest
 

@@ -90,6 +90,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(run_dir, tmp_path, monkeypat
     monkeypatch.undo()
     halves = tune(**settings, model_dir=str(tmp_path / "halves"))
     assert halves["top_1"] == whole["top_1"]
+    (tmp_path / "halves" / "results.md").unlink()  # as a kill between two files leaves it
+    again = tune(**settings, model_dir=str(tmp_path / "halves"))
+    assert again["top_1"] == whole["top_1"] and (tmp_path / "halves" / "results.md").exists()
+    assert tune(**settings, model_dir=str(tmp_path / "halves")) == again  # now it is finished
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "halves")]
     assert logs[0] == logs[1] and logs[0].count("\n") == 4
 

@@ -195,3 +195,50 @@ def test_exported_decoder_equals_ours(kind, mode):
     assert got.shape == ((9, 7, 3) if kind == "JPEG" else (7, 9, 3))
     want = tf.data.Dataset.from_tensors(file.getvalue()).map(decoding.decode)
     np.testing.assert_array_equal(got, want.get_single_element())
+
+
+def version(folder, content):
+    """A folder that looks like a finished export."""
+    (folder / "assets").mkdir(parents=True)
+    (folder / reader.MANIFEST).write_text("{}")
+    (folder / "content").write_text(content)
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_the_old_version_is_there_until_the_new_one_is(tmp_path, monkeypatch, exchanges):
+    if not exchanges:  # as on systems that cannot exchange two folders in one step
+        monkeypatch.setattr(saved_model, "exchange", lambda one, other: False)
+    version(tmp_path / "7", "old")
+    version(tmp_path / "unfinished-0a1b2c3d", "new")
+    seen = []
+    real = saved_model._move
+
+    def move(source, target):
+        real(source, target)
+        seen.append(reader.find_version(str(tmp_path / "7")))
+
+    monkeypatch.setattr(saved_model, "_move", move)
+    saved_model._publish(str(tmp_path / "unfinished-0a1b2c3d"), str(tmp_path / "7"))
+    assert (tmp_path / "7" / "content").read_text() == "new"
+    assert all(seen) and len(seen) == (0 if exchanges else 2)  # some version is always found
+
+
+def test_the_next_export_mends_what_a_killed_one_left(tmp_path):
+    version(tmp_path / "unfinished-0a1b2c3d", "half")
+    version(tmp_path / "replaced-7", "old")  # killed between two renames
+    version(tmp_path / "replaced-8", "older")
+    version(tmp_path / "8", "new")
+    (tmp_path / "mine").mkdir()
+    assert reader.find_version(str(tmp_path / "7")) == str(tmp_path / "replaced-7")
+    saved_model.mend_directory(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["7", "8", "mine"]
+    assert (tmp_path / "7" / "content").read_text() == "old"
+    assert (tmp_path / "8" / "content").read_text() == "new"
+
+
+def test_a_folder_with_brackets_is_exported_and_read(tmp_path):
+    parts, report = export(tmp_path / "[exp1] lr=0.3" / "saved_model")
+    assert report.error < saved_model.TOLERANCE
+    found, _ = reader.read_parts(report.path)
+    same_values(parts, found.values())
+    assert sorted(os.listdir(os.path.dirname(report.path))) == ["7"]  # neither lock nor leftovers

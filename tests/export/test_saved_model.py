@@ -136,7 +136,9 @@ def test_keras_3_layer(loaded):
         assert list(found) == ["version"]  # Keras 2 has no TFSMLayer: hub.KerasLayer is the way
         return
     agrees("Keras 3 TFSMLayer", [found["serving"], found["serve"]])
-    assert found["fine_tuned"]["kernels"] and found["fine_tuned"]["statistics"]
+    for way in ("fine_tuned", "adam", "momentum"):
+        assert found[way]["kernels"] and found[way]["statistics"], way
+    assert not found["frozen"]["all"]
 
 
 def test_conversions(exported):

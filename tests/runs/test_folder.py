@@ -154,5 +154,5 @@ def test_a_folder_of_a_later_format_is_refused(tmp_path):
     folder = RunFolder(str(tmp_path))
     folder.claim("knn", {}, (), {"name": "a", "fingerprint": "b"})
     write_json(folder.join("config.json"), {"format": 99, "mode": "knn"})
-    with pytest.raises(DataError, match="has format 99, this version of simclr_tf reads 1"):
+    with pytest.raises(DataError, match="has format 99, this version of simclr_tf reads 1 to 1"):
         folder.claim("knn", {}, (), {"name": "a", "fingerprint": "b"})
