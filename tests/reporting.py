@@ -14,6 +14,7 @@ import resource
 import pytest
 
 SECONDS = pathlib.Path(__file__).with_name("seconds.txt")
+HEADER = "# Seconds of each file, from which follows their order; see pytest --record-seconds."
 SLOWEST = 10  # files and tests that `--show-seconds` names
 UNKNOWN = 20.0  # CPU seconds that a file without a figure may take
 
@@ -136,7 +137,7 @@ class Reporting:
         passed = len(stats.get("passed", ()))
         files = len({file_of(nodeid) for nodeid in self.seconds})
         words = [f"TensorFlow {self.stack}, Python {platform.python_version()}: "]
-        words.append(f"{passed:,} tests of {files} files passed")
+        words.append(f"{passed:,} tests passed, of {files} {'file' if files == 1 else 'files'}")
         for kind, name in (("failed", "failed"), ("error", "could not start")):
             if stats.get(kind):
                 words.append(f", {len(stats[kind])} {name}")
@@ -145,7 +146,8 @@ class Reporting:
             words.append(f"; {count} skipped: {reason}")
         if self.left_out:
             kind = self.config.option.markexpr or self.config.option.keyword
-            words.append(f"; {self.left_out} left out by '{kind}' (make test-all runs every test)")
+            hint = " (make test-all runs every test)" if "slow" in kind else ""
+            words.append(f"; {self.left_out} left out by '{kind}'{hint}")
         return "".join(words)
 
 
@@ -161,7 +163,7 @@ def _record(by_file):
     root = SECONDS.parents[1]
     figures = {name: known for name, known in known_seconds().items() if (root / name).exists()}
     figures.update(by_file)
-    lines = ["# CPU seconds of each file, written by pytest --record-seconds"]
+    lines = [HEADER]
     for name, seconds in sorted(figures.items(), key=lambda pair: (-round(pair[1]), pair[0])):
         lines.append(f"{seconds:.0f} {name}")
     SECONDS.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from typing import Dict
 
 from simclr_tf.losses.kernels import anchors, norms, replicas, rows, statistics, tiles
-from simclr_tf.stack import tf
+from simclr_tf.stack import all_reduce, tf
 
 ANCHOR_BLOCK = 512
 KEY_BLOCK = 1024
@@ -52,7 +52,7 @@ def contrastive_metrics(
     found = figures(z, temperature, hidden_norm, context)
     if context is not None:
         packed = tf.stack([found[name] for name in FIGURES])
-        packed = context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+        packed = all_reduce(context, tf.distribute.ReduceOp.MEAN, packed)
         found = dict(zip(FIGURES, tf.unstack(packed)))
     return named(found)
 

@@ -1,6 +1,6 @@
 """Steps whose loss or gradients are NaN or infinite: detected on the device, counted, skipped."""
 
-from simclr_tf.stack import keras, tf
+from simclr_tf.stack import all_reduce, keras, tf
 
 _SCALE_FLOOR = 1.0  # of the loss scale of mixed_float16: below it overflow is no matter of scale
 
@@ -79,7 +79,7 @@ def summed(gradients, loss):
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return gradients, loss
-    *gradients, loss = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, loss])
+    *gradients, loss = all_reduce(context, tf.distribute.ReduceOp.SUM, [*gradients, loss])
     return gradients, loss
 
 

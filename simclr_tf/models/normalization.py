@@ -9,7 +9,7 @@ large means cost no precision.
 from typing import Any, Dict, Optional
 
 from simclr_tf.models.tracing import plain_python
-from simclr_tf.stack import custom_gradient, keras, tf
+from simclr_tf.stack import all_reduce, custom_gradient, keras, tf
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -174,7 +174,7 @@ def global_moments(mean, variance, count, context):
     replicas = context.num_replicas_in_sync
     packed = tf.concat([mean, variance, count[tf.newaxis]], axis=0)
     mine = tf.one_hot(context.replica_id_in_sync_group, replicas)[:, tf.newaxis]
-    packed = context.all_reduce(tf.distribute.ReduceOp.SUM, mine * packed)  # [replicas, 2c + 1]
+    packed = all_reduce(context, tf.distribute.ReduceOp.SUM, mine * packed)  # [replicas, 2c + 1]
     means, variances, counts = tf.split(packed, [mean.shape[0], mean.shape[0], 1], axis=1)
     total = tf.reduce_sum(counts)
     share = counts / total  # [replicas, 1]
@@ -214,7 +214,7 @@ def normalize_over_replicas(inputs, gamma, beta, epsilon, context):
             beta_share = tf.reduce_sum(upstream, axes)
             gamma_share = tf.reduce_sum(upstream * x_hat, axes)
             packed = tf.stack([beta_share, gamma_share])
-            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, packed) / total
+            sums = all_reduce(context, tf.distribute.ReduceOp.SUM, packed) / total
             inputs_grad = gamma * inverse * (upstream - sums[0] - x_hat * sums[1])
             return tf.cast(inputs_grad, inputs.dtype), gamma_share, beta_share
 

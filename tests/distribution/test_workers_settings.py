@@ -222,7 +222,7 @@ def test_who_does_not_come_is_told_in_time():
     addresses = tuple(free_addresses(3))
     began = time.monotonic()
     chief, other = together((Cluster(addresses, 0), ONE, 1), (Cluster(addresses, 2), ONE, 1))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100  # they wait for 1 s; without limit it is 600
     assert f"after 1 s worker 1 ({addresses[1]}) is not there" in str(chief)
     assert "is not there" in str(other) and chief.exit_code == other.exit_code == 75
 

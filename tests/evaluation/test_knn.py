@@ -1,10 +1,13 @@
 """k-NN against float64 NumPy and scikit-learn; blocks change nothing."""
 
+import weakref
+
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks import timing
+from simclr_tf.evaluation import knn
 from simclr_tf.evaluation.knn import device_bytes, knn_scores, nearest_neighbours
 
 RNG = np.random.default_rng(11)
@@ -60,6 +63,26 @@ def test_a_low_temperature_does_not_overflow():
     assert np.isfinite(scores).all() and (scores.max(axis=1) >= 1).all()
 
 
+@pytest.mark.parametrize("count", [16, 57])
+def test_one_block_of_the_bank_is_on_the_device_whatever_its_size(monkeypatch, count):
+    """Counted in the tensors that are alive, which other work on the machine does not change."""
+    made = []
+    held = []
+    make = knn._tensor
+
+    def counted(rows):
+        tensor = make(rows)
+        made.append(weakref.ref(tensor))
+        held.append(sum(one().shape.num_elements() for one in made if one() is not None))
+        return tensor
+
+    monkeypatch.setattr(knn, "_tensor", counted)
+    knn.nearest_neighbours(QUERIES, BANK[:count], 7, block=5, bank_block=8)
+    assert len(made) == 5 * (1 + -(-count // 8))
+    assert max(held) == 8 * 6
+
+
+@pytest.mark.slow
 def test_memory_is_the_stated_bound_and_not_that_of_all_similarities(monkeypatch):
     """In a fresh process: 3 blocks of queries, 5 of the bank, 191 MiB of similarities."""
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")  # freed blocks are not kept: no slack

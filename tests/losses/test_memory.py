@@ -5,6 +5,7 @@ import pytest
 from benchmarks import timing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 def test_memory_of_4096_pairs_is_not_quadratic(mode):
     case = {"form": "blockwise", "pairs": 4096, "mode": mode, "temperature": 0.1, "steps": 1}

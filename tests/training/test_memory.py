@@ -34,19 +34,26 @@ def resident():
         return int(file.read().split()[1]) * 4096 / 2**20
 
 
-def train(folder, number):
-    changes = {"model_dir": str(folder / str(number))}
+def train(folder, number, **changes):
+    changes["model_dir"] = str(folder / str(number))
     pretrain.run(config.build(config.Pretrain, {**SETTINGS, **changes}))
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_trainings_one_after_the_other_leave_no_graph_behind(tmp_path, times):
+@pytest.mark.parametrize(
+    "strategy, times",
+    [
+        ("default", 2),
+        pytest.param("default", 10, marks=pytest.mark.slow),
+        pytest.param("mirrored", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_trainings_one_after_the_other_leave_no_graph_behind(tmp_path, strategy, times):
     for number in range(2):  # what is traced and compiled once, and stays
-        train(tmp_path, number)
+        train(tmp_path, number, strategy=strategy)
     before = objects()
     memory = resident()
     for number in range(2, 2 + times):
-        train(tmp_path, number)
+        train(tmp_path, number, strategy=strategy)
     after = objects()
     kept = {name: after[name] - before[name] for name in before}
     assert max(kept.values()) <= 0, f"{times} trainings left {kept} behind"

@@ -1,6 +1,6 @@
 """The cross-replica part: collectives without a gradient, and an exact gradient beside them."""
 
-from simclr_tf.stack import custom_gradient, tf
+from simclr_tf.stack import all_reduce, custom_gradient, tf
 
 
 def replica_context():
@@ -24,7 +24,7 @@ def gather(x, context):
     shape = tf.concat([[replicas], tf.shape(x)], 0)
     padded = tf.scatter_nd(replica, x[None], shape)
     padded.set_shape([replicas] + x.shape.as_list())
-    everything = context.all_reduce(tf.distribute.ReduceOp.SUM, padded)
+    everything = all_reduce(context, tf.distribute.ReduceOp.SUM, padded)
     rows = replicas * x.shape[0] if x.shape[0] is not None else -1
     return tf.reshape(everything, [rows] + x.shape[1:].as_list())
 
