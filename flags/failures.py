@@ -79,7 +79,7 @@ def explain(error, config=None):
         if _is_out_of_memory(error):
             sentence = _out_of_memory("the memory of the device", config)
             return sentence, SettingsError.exit_code
-        sentence = _tensorflow(error)
+        sentence = _tensorflow(error, config)
     else:
         sentence = None
     return None if sentence is None else (sentence, DataError.exit_code)
@@ -146,7 +146,7 @@ def _operating_system(error, config):
     if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
         return f"the network failed ({first_line(error)}); check it and run the same command again."
     names = [name for name in (error.filename, error.filename2) if name is not None]
-    places = _places(config)
+    places = _paths(config, remote=False)
     ours = any(_is_below(os.fsdecode(name), place) for name in names for place in places)
     if error.errno not in _REFUSED and not ours:
         return None
@@ -154,14 +154,14 @@ def _operating_system(error, config):
     return f"{name}: {error.strerror}; choose another place or mend it."
 
 
-def _places(config):
-    """Local paths that the user gave."""
+def _paths(config, remote):
+    """The paths among the settings, those with a scheme such as gs:// or the local ones."""
     if config is None:
         return []
     fields = settings_of.fields_of(type(config))
     values = settings_of.flatten(config)
     paths = [values[name] for name, (_, field) in fields.items() if field.metadata["path"]]
-    return [path for path in paths if path and "://" not in path]
+    return [path for path in paths if path and ("://" in path) == remote]
 
 
 def _is_below(path, place):
@@ -187,7 +187,7 @@ def _is_out_of_memory(error):
     )
 
 
-def _tensorflow(error):
+def _tensorflow(error, config):
     """The sentence of an error of TensorFlow about files, damage or the network."""
     kind = type(error).__name__
     text = str(error)
@@ -200,6 +200,9 @@ def _tensorflow(error):
         )
     if kind == "UnimplementedError" and "File system scheme" in text:
         return f"{reason}; give a local path or gs://."
+    if "libcurl code" in text:
+        places = ", ".join(_paths(config, remote=True)) or "a remote path"
+        return f"{places} cannot be reached ({reason}); check the network and the name."
     remote = "://" in text
     if kind in ("UnavailableError", "DeadlineExceededError", "UnauthenticatedError"):
         return f"{reason}; check the network and the address, and run the same command again."

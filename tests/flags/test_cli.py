@@ -311,6 +311,11 @@ def door_to(monkeypatch, error):
         ),
         (tf.errors.UnavailableError(None, None, "no route"), 3, "check the network"),
         (
+            tf.errors.AbortedError(None, None, "libcurl code 6 meaning 'no such host'"),
+            3,
+            "cannot be reached (libcurl code 6 meaning 'no such host'); check the network",
+        ),
+        (
             tf.errors.UnimplementedError(None, None, "File system scheme 'x' not implemented"),
             3,
             "give a local path or gs://",
