@@ -21,17 +21,24 @@ def classes_in_words(info):
     return f"{info.num_classes:,} classes" + (f" ({names.listing(sized, CLASSES_SHOWN)})" if sized else "")  # fmt: skip
 
 
-def image_rows(info):
+def image_rows(info, sample=None):
     """Rows of a plan that say which images do not train, and why.
 
     Args:
         info: SourceInfo.
+        sample: data.value_range.Look at some of the images, or None.
     Returns:
         list of (name, value): what is held out, what is left out and what to look at.
     """
     rows = [("held out", info.held_out)] if info.held_out else []
     rows += [("left out", phrase) for phrase in info.left_out]
-    sentences = [info.no_labels, info.unlabelled_eval, *info.notes]
+    rows += [("sample", sample.words())] if sample is not None else []
+    sentences = [
+        sample.advice() if sample is not None else "",
+        info.no_labels,
+        info.unlabelled_eval,
+        *info.notes,
+    ]
     return rows + [("note", sentence) for sentence in sentences if sentence]
 
 

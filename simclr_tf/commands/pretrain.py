@@ -62,6 +62,7 @@ def _run(config, given, group):
     per_replica = strategy.check_divisible(config.training.train_batch_size, group.replicas)
     if group.count == 1 or not config.run.dry_run:  # the plan may be for other machines
         strategy.check_compilable(config.training.jit_compile, group.strategy, group.replicas)
+    config = dataclasses.replace(config, data=sources.with_settled_range(config.data))
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     _check_labels(config, info)
@@ -82,7 +83,11 @@ def _run(config, given, group):
         )
     with group.strategy.scope():
         model = pretraining.build_model(config, info.num_classes, steps)
-    group.say(_plan(config, info, steps, group, per_replica, model))
+    if config.run.dry_run:
+        sample = sources.look(config.data)
+    else:  # images that cannot be used end all workers, not one of them
+        sample = group.on_every_worker(lambda: sources.look(config.data, source))
+    group.say(_plan(config, info, steps, group, per_replica, model, sample))
     if config.run.dry_run:
         return None
     with data_service.watched(service):
@@ -157,7 +162,7 @@ def _objective(config):
     return f"paper: {config.loss.loss} + probe"
 
 
-def _plan(config, info, steps, group, per_replica, model):
+def _plan(config, info, steps, group, per_replica, model, sample):
     training = config.training
     size = config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
@@ -170,7 +175,7 @@ def _plan(config, info, steps, group, per_replica, model):
     rows = [
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
-        *plan.image_rows(info),
+        *plan.image_rows(info, sample),
         ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),

@@ -8,7 +8,7 @@ those have the setting. Only the standard library is imported here.
 Start reading in `fields.py` (how a setting is declared) and `modes.py` (which modes there are).
 """
 
-from simclr_tf.config.data import CHOOSES_IMAGES, Data
+from simclr_tf.config.data import CHOOSES_IMAGES, Data, parse_value_range
 from simclr_tf.config.evaluation import (
     EmbedSettings,
     ExportSettings,
@@ -132,6 +132,7 @@ __all__ = [
     "keep_stored",
     "listed",
     "number_list",
+    "parse_value_range",
     "section_from",
     "sections",
     "setting",

@@ -13,6 +13,22 @@ CHOOSES_IMAGES = frozenset(
 )
 
 
+def parse_value_range(text):
+    """(least, most) of a setting such as "0,4095".
+
+    Raises:
+        SettingsError: not two numbers, the second greater than the first.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+        usable = low < high and abs(low) < float("inf") and high < float("inf")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"value_range={text} is not allowed: give auto, or two numbers LO,HI with LO below HI, such as 0,4095.")  # fmt: skip
+    return low, high
+
+
 @dataclasses.dataclass(frozen=True)
 class Data(Section):
     """Which images."""
@@ -28,10 +44,13 @@ class Data(Section):
     download: bool = setting(False, "Download and prepare a missing data set with tensorflow-datasets.", basic=True, free=True)  # fmt: skip
     image_size: int = setting(224, "Side of the square input in pixels. Up to 32 the ResNet uses its small-image stem.", basic=True, minimum=8)  # fmt: skip
     cache_dataset: bool = setting(True, "Keep data sets up to 1 GiB (encoded) in memory. False streams them, in another order.")  # fmt: skip
+    value_range: str = setting("", "Values that become black and white in 16-bit PNGs and .npy files of uint16 or float32: LO,HI, or auto for 0 to the largest value of as many bits as the images use. Empty: the range of the type, 0 to 1 for float32.")  # fmt: skip
     strict_data: bool = setting(False, "Stop at the first unusable image. False replaces such images by others and lists them in quarantine.txt.", free=True)  # fmt: skip
     max_image_pixels: int = setting(100_000_000, "Images with more pixels are not decoded and count as unusable.", minimum=1)  # fmt: skip
 
     def check(self):
+        if self.value_range not in ("", "auto"):
+            parse_value_range(self.value_range)
         if -1 < self.eval_fraction < 0:
             raise SettingsError(f"eval_fraction={self.eval_fraction} is not allowed: give a share from 0 to 0.9, or -1 for the automatic one.")  # fmt: skip
         if self.image_dir and self.dataset != "digits":

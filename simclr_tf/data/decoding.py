@@ -149,6 +149,37 @@ def pixels(encoded):
     return tf.cond(is_jpeg(encoded), jpeg, no_jpeg)
 
 
+def in_range(encoded, least, most):
+    """An image with values of 16 bit or float as one of 8 bit; others stay as they are.
+
+    Args:
+        encoded: string [], as of `decode`.
+        least, most: values that become black and white.
+    Returns:
+        string [], an encoded image: a PNG for a PNG, upright; a `.npy` for a `.npy`.
+    Raises:
+        tf.errors.InvalidArgumentError: a damaged image.
+    """
+    head = _head(encoded)
+    is_wide_png = tf.reduce_all(head[:4] == tuple(b"\x89PNG")) & (head[24] == 16)
+
+    def png():
+        image = tf.io.decode_png(encoded, 4, tf.uint16)
+        share = (tf.cast(image[..., :3], tf.float32) - least) / (most - least)
+        color = tf.cast(tf.math.rint(255.0 * tf.clip_by_value(share, 0.0, 1.0)), tf.uint8)
+        alpha = tf.cast(tf.bitwise.right_shift(image[..., 3:], tf.constant(8, tf.uint16)), tf.uint8)
+        image = upright(tf.concat([color, alpha], -1), png_orientation(encoded))
+        return tf.io.encode_png(image, compression=1)
+
+    def stack():
+        return in_python(lambda content: stacks.in_range(content, least, most), encoded, tf.string)
+
+    def others():
+        return tf.cond(is_stack(encoded), stack, lambda: encoded)
+
+    return tf.cond(is_wide_png, png, others)
+
+
 def is_stack(encoded):
     """bool []: whether the bytes begin like a `.npy` file."""
     return tf.strings.substr(encoded, 0, 6) == b"\x93NUMPY"

@@ -13,6 +13,14 @@ def read(path, max_pixels):
         return None, f"cannot be read: {first_line(error)}"
 
 
+def in_range(encoded, value_range):
+    """(bytes as `decoding.in_range` makes them, None), or (None, reason); value_range: two numbers."""
+    try:
+        return decoding.in_range(tf.constant(encoded), *value_range).numpy(), None
+    except (tf.errors.OpError, ValueError) as error:
+        return None, f"cannot be decoded: {first_line(error)}"
+
+
 def why_unusable(encoded, max_pixels, channels=3):
     """The reason, or None if the bytes decode to an image within the limit.
 

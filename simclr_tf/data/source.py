@@ -23,11 +23,13 @@ class Source:
         targets: bool [n, c] where images have several labels each (label_sets.LabelSets), else
             None.
         needs_python: whether images are read by Python, in the process that made the source.
+        value_range: (least, most) value of images that are not of 8 bit, or None for all values.
         seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
 
     labels = targets = None
     needs_python = False
+    value_range = None
     seed = 0
     max_image_pixels = 100_000_000
 
@@ -73,7 +75,16 @@ class Source:
 
     def resolve(self, reference):
         """A reference -> the image, string [] or uint8 [h, w, 3]; runs in tf.data."""
-        return reference
+        return self._in_range(reference)
+
+    def _in_range(self, image):
+        """An image whose values are stretched to 8 bit, if there is a `value_range`."""
+        if self.value_range is None or image.dtype != tf.string:
+            return image
+        # what is too large is judged before it is decoded, and left as it is
+        small = decoding.pixels(image) <= self.max_image_pixels
+        least, most = self.value_range
+        return tf.cond(small, lambda: decoding.in_range(image, least, most), lambda: image)
 
     def fetch(self, example_id):
         """int64 [] -> (reference, label int32 []) of any example; runs in tf.data."""
@@ -99,6 +110,8 @@ class Source:
             RuntimeError: the image is not bad, so the failure is not the image's.
         """
         encoded, reason = self.encoded(reference)
+        if reason is None and self.value_range is not None:
+            encoded, reason = diagnosis.in_range(encoded, self.value_range)
         reason = reason or diagnosis.why_unusable(encoded, self.max_image_pixels, self.channels)
         if reason is None:
             raise RuntimeError(
@@ -182,7 +195,7 @@ class BytesSource(RandomAccessSource):
         return example_id
 
     def resolve(self, reference):
-        return tf.gather(self._encoded, reference)
+        return self._in_range(tf.gather(self._encoded, reference))
 
     def encoded(self, reference):
         return self._encoded[int(reference)].numpy(), None
@@ -204,6 +217,9 @@ class FileSource(RandomAccessSource):
         return tf.gather(self._paths, example_id)
 
     def resolve(self, reference):
+        return self._in_range(self._read(reference))
+
+    def _read(self, reference):
         if not self.needs_python:
             return tf.io.read_file(reference)
 

@@ -96,8 +96,44 @@ def _guarded(source, data, seed=0):
 
     source.seed = seed
     source.max_image_pixels = data.max_image_pixels
+    if data.value_range:
+        from simclr_tf.data import value_range
+
+        source.value_range = value_range.limits(
+            value_range.settled(data.value_range, lambda: source)
+        )
     source.quarantine = Quarantine(data.strict_data)
     return source
+
+
+def with_settled_range(data):
+    """`data` with value_range=auto replaced by what some training images hold; others unchanged."""
+    if data.value_range != "auto" or not data.image_dir:
+        return data
+    from simclr_tf.data import value_range
+
+    plain = dataclasses.replace(data, value_range="")
+    found = value_range.settled("auto", lambda: open_source(plain))
+    return dataclasses.replace(data, value_range=found)
+
+
+def look(data, source=None):
+    """Decodes a few training images of a folder before the work.
+
+    Args:
+        data: config.Data.
+        source: the opened training images, if they are open already.
+    Returns:
+        value_range.Look, or None for images that do not come from a folder.
+    Raises:
+        DataError: none of many images can be used.
+    """
+    if not data.image_dir or memory.is_address(data.image_dir):
+        return None
+    from simclr_tf.data import value_range
+
+    source = source or open_source(data)
+    return value_range.look(source, source.value_range)
 
 
 def label_set_names(data):

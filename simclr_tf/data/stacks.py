@@ -12,6 +12,7 @@ evaluated, and nothing is unpickled. NumPy and the standard library only.
 
 import concurrent.futures
 import functools
+import io
 import math
 import re
 import typing
@@ -107,18 +108,46 @@ def decode(encoded, channels):
     layout = layout_of(encoded[:MOST_HEAD])
     if layout.shape[2] != channels:
         raise ValueError(f"{layout.shape[2]} channels, where the other images have {channels}")
-    if len(encoded) < layout.end:
-        raise ValueError(f"truncated: {len(encoded)} bytes of {layout.end}")
-    count = math.prod(layout.shape)
-    values = np.frombuffer(encoded, layout.dtype, count, layout.offset)
-    values = values.reshape(layout.shape, order=layout.order)
-    if layout.dtype.itemsize == 1:
+    values = values_of(encoded)
+    if values.dtype.itemsize == 1:
         return np.ascontiguousarray(values)
-    if layout.dtype.kind == "u":
+    if values.dtype.kind == "u":
         return np.ascontiguousarray((values >> 8).astype(np.uint8))
     if not ((values >= 0) & (values <= 1)).all():  # NaN is neither
         raise ValueError("values outside 0 to 1; scale float images to that")
     return np.ascontiguousarray(np.rint(values * np.float32(255)).astype(np.uint8))
+
+
+def values_of(encoded):
+    """The stored values [h, w, c] of a .npy file; arguments and errors as of `decode`."""
+    layout = layout_of(encoded[:MOST_HEAD])
+    if len(encoded) < layout.end:
+        raise ValueError(f"truncated: {len(encoded)} bytes of {layout.end}")
+    count = math.prod(layout.shape)
+    values = np.frombuffer(encoded, layout.dtype, count, layout.offset)
+    return values.reshape(layout.shape, order=layout.order)
+
+
+def stretched(values, least, most):
+    """uint8 of values: `least` and below become 0, `most` and above 255.
+
+    Raises:
+        ValueError: NaN or infinite values.
+    """
+    share = (values.astype(np.float64) - least) / (most - least)
+    if not np.isfinite(share).all():
+        raise ValueError("values that are no numbers")
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def in_range(encoded, least, most):
+    """The bytes of a .npy file with its values stretched to uint8; files of uint8 as they are."""
+    values = values_of(encoded)
+    if values.dtype.itemsize == 1:
+        return encoded
+    content = io.BytesIO()
+    np.save(content, stretched(values, least, most), allow_pickle=False)
+    return content.getvalue()
 
 
 def read(path, max_pixels):

@@ -85,6 +85,7 @@ def subset(source, ids):
     part = source.part(ids, facts) if streamed else _Subset(source, ids, facts)
     part.seed = source.seed
     part.max_image_pixels = source.max_image_pixels
+    part.value_range = source.value_range
     part.quarantine = source.quarantine
     return part
 

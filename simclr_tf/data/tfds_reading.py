@@ -50,7 +50,7 @@ def _encoded(builder, name):
     return decoders, rename
 
 
-def open_split(builder, split, part, facts, keep_in_memory):
+def open_split(builder, split, part, facts, keep_in_memory, has_value_range=False):
     """The `Source` of a split.
 
     Args:
@@ -59,6 +59,8 @@ def open_split(builder, split, part, facts, keep_in_memory):
         part: `Part`, or None for the whole split.
         facts: `Facts`, without the image shape.
         keep_in_memory: False streams even a small split.
+        has_value_range: whether values are stretched when an image is used, so that images stay
+            encoded until then.
     """
     decoders, rename = _encoded(builder, facts.name)
     found = builder.info.splits[split]
@@ -74,7 +76,8 @@ def open_split(builder, split, part, facts, keep_in_memory):
     bytes_per_example = found.num_bytes / max(found.num_examples, 1)
     if not keep_in_memory or bytes_per_example * facts.num_examples > MEMORY_LIMIT_BYTES:
         return WindowSource(facts, builder, split, chosen, (decoders, rename, examples))
-    return _in_memory(facts, examples(), chosen, _fixed_shape(builder, facts.name))
+    shape = None if has_value_range else _fixed_shape(builder, facts.name)
+    return _in_memory(facts, examples(), chosen, shape)
 
 
 def _fixed_shape(builder, name):

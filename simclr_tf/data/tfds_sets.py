@@ -229,4 +229,6 @@ class TfdsSet:
             class_names=tfds_features.class_names(builder.info.features),
             fingerprint=fingerprint_of(info.fingerprint, which),
         )
-        return tfds_reading.open_split(builder, split, part, facts, self._data.cache_dataset)
+        return tfds_reading.open_split(
+            builder, split, part, facts, self._data.cache_dataset, bool(self._data.value_range)
+        )

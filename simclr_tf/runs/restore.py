@@ -250,7 +250,7 @@ def inherit(mode_config, given, settings):
     """
     if "image_dir" in given or "dataset" in given:
         # another data set: its splits are its own, only the input size is the encoder's
-        names = {"image_size"}
+        names = {"image_size", "value_range"}
     else:
         names = set(config.setting_names(config.Data))
     names |= set(config.setting_names(config.Model))
