@@ -4,6 +4,8 @@ Their signatures and the lists of settings in their docstrings come from `simclr
 are those of the command line.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import tempfile
@@ -36,7 +38,7 @@ def pretrain(
     preset: str = "",
     quiet: bool = False,
     **settings: Any,
-) -> "PretrainingRun":
+) -> PretrainingRun:
     """Learns an encoder from images without labels (SimCLR, arXiv:2002.05709).
 
         run = simclr_tf.pretrain(images, "runs/first", train_epochs=10)
@@ -397,7 +399,7 @@ def report(
     return {"picture": path, "table": [dict(zip(header, row)) for row in rows]}
 
 
-def load(path: Path, *, trust_code: bool = False) -> "TrainedModel":
+def load(path: Path, *, trust_code: bool = False) -> TrainedModel:
     """Loads a trained encoder.
 
         model = simclr_tf.load("runs/first")

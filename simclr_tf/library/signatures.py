@@ -51,7 +51,9 @@ def _settings_text(mode: str, names: Sequence[str]) -> str:
     """The settings with types, defaults, meaning and limits, grouped as in `simclr_tf.config`."""
     fields = config.fields_of(MODES[mode].config)
     sections = config.sections(MODES[mode].config)
-    lines: List[str] = ["Settings, as keyword arguments:"]
+    lines: List[str] = [
+        "Settings, as keyword arguments (presets and checkpoints may bring other defaults):"
+    ]
     heading = None
     for name in names:
         section, field = fields[name]
