@@ -25,7 +25,8 @@ demo: setup
 	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
 
 # A file stays in one process, which has built what its tests share; the longest files start first.
-PROCESSES = -n 2 --dist loadfile --no-loadscope-reorder
+# A process that crashes ends the run, and its test is named.
+PROCESSES = -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 test: setup
 	@$(RUN_PYTHON) -m pytest $(PROCESSES) -m 'not slow' $(TESTS)
