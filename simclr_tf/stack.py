@@ -39,6 +39,9 @@ def _check_keras():
 
 _check_keras()
 
+# somebody's ~/.keras/keras.json may say channels_first; every image here is [height, width, channels]
+keras.backend.set_image_data_format("channels_last")
+
 # How TensorFlow's cluster coordinator ends a call that waits for another machine.
 from tensorflow.python.eager import cancellation  # noqa: E402, F401
 
