@@ -8,7 +8,7 @@ SMALL_IMAGE = 32  # up to this side nothing is cropped away
 
 
 def eval_image(image, image_size):
-    """The centre of an image, resized (PAPER.md 1.4).
+    """The centre of an image, resized (paper, appendix B.5).
 
     Above 32 pixels: the central square of 0.875 of the shorter side, bicubic, as in the official
     code. Up to 32 pixels the official code neither crops nor resizes and fails at any other

@@ -1,7 +1,7 @@
 """Sizes of well-known data sets, so that a run can be planned before anything is downloaded.
 
-The splits are those of tensorflow-datasets (they differ from the paper's for Caltech-101 and
-SUN397; PAPER.md 3.3). Once a data set is prepared its own numbers are used. Standard library only.
+The splits are those of tensorflow-datasets (they differ from those of the paper's appendix B.8 for
+Caltech-101 and SUN397). Once a data set is prepared its own numbers are used. Standard library only.
 """
 
 import re

@@ -5,14 +5,28 @@ local folder does not wait for TensorFlow.
 """
 
 import dataclasses
+import importlib
 
 from simclr_tf import names
 from simclr_tf.data import memory
 from simclr_tf.data.info import SourceInfo, require_labels  # noqa: F401 - part of this door
 from simclr_tf.errors import DataError, SettingsError
 
+SOURCES = {}
+"""{name of --dataset: "module:class"} of the sources that are neither a folder nor of
+tensorflow-datasets. The class takes a config.Data and has the methods `info()` and `open(which)`,
+see `describe` and `open_source`."""
+
+
+def _registered(data):
+    """The "module:class" of a data set such as squares or squares/small, or None."""
+    return None if data.image_dir else SOURCES.get(data.dataset.partition("/")[0])
+
 
 def _set_of(data):
+    if _registered(data):
+        module, name = _registered(data).split(":")
+        return getattr(importlib.import_module(module), name)(data)
     if memory.is_address(data.image_dir):
         return memory.MemorySet(data)
     if data.image_dir:
@@ -142,7 +156,7 @@ def label_set_names(data):
     Args:
         data: config.Data.
     """
-    if data.image_dir or data.dataset == "digits":
+    if data.image_dir or data.dataset == "digits" or _registered(data):
         return ()
     # tensorflow-datasets takes seconds to import: only where a data set of it has no label
     from simclr_tf.data.multi_label import class_names

@@ -75,7 +75,15 @@ def open_split(builder, split, part, facts, keep_in_memory, has_value_range=Fals
 
     bytes_per_example = found.num_bytes / max(found.num_examples, 1)
     if not keep_in_memory or bytes_per_example * facts.num_examples > MEMORY_LIMIT_BYTES:
-        return WindowSource(facts, builder, split, chosen, (decoders, rename, examples))
+        return WindowSource(
+            facts,
+            builder,
+            split,
+            chosen,
+            decoders=decoders,
+            rename=rename,
+            examples=examples,
+        )
     shape = None if has_value_range else _fixed_shape(builder, facts.name)
     return _in_memory(facts, examples(), chosen, shape)
 

@@ -26,18 +26,20 @@ class WindowSource(Source):
         builder: the tensorflow-datasets builder, files in TFRecord format.
         split: the split expression.
         chosen: bool [examples of the split], which of them belong to this source.
-        reading: (decoders, rename, examples): how a serialized example becomes a dict with
-            encoded "image" and "label", and the split in order.
+        decoders: of tensorflow-datasets, which leave images encoded.
+        rename: function from a decoded example to a dict with encoded "image" and "label".
+        examples: function () -> tf.data.Dataset of these dicts, the whole split in order.
     Raises:
         DataError: the files are not TFRecords.
     """
 
-    def __init__(self, facts, builder, split, chosen, reading):
+    def __init__(self, facts, builder, split, chosen, *, decoders, rename, examples):
         super().__init__(facts)
         self._builder = builder
         self._split = split
-        self._reading = reading
-        self._decoders, self._rename, self._examples = reading
+        self._decoders = decoders
+        self._rename = rename
+        self._examples = examples
         file_format = builder.info.file_format
         if file_format is not None and file_format.value != "tfrecord":
             raise DataError(
@@ -54,7 +56,15 @@ class WindowSource(Source):
         mine = np.flatnonzero(self._chosen.numpy())
         chosen = np.zeros(len(self._chosen), bool)
         chosen[mine[ids]] = True
-        return WindowSource(facts, self._builder, self._split, chosen, self._reading)
+        return WindowSource(
+            facts,
+            self._builder,
+            self._split,
+            chosen,
+            decoders=self._decoders,
+            rename=self._rename,
+            examples=self._examples,
+        )
 
     def _plan_shards(self, instructions, chosen):
         """Per shard with kept examples: file, records to skip and take, first, number kept."""

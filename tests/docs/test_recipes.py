@@ -1,4 +1,4 @@
-"""The recipes of docs/contributing.md, carried out: one loss, one operator, one encoder, one source."""
+"""The recipes of docs/contributing.md, carried out: one loss, one operator, one encoder."""
 
 import importlib
 import re
@@ -6,11 +6,9 @@ import re
 import numpy as np
 import pytest
 
-import simclr_tf.data
 import simclr_tf.losses
 import simclr_tf.models
 from simclr_tf import config
-from simclr_tf.data import sources
 from simclr_tf.losses import table
 from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.models.build import build_encoder
@@ -89,21 +87,3 @@ def test_add_an_encoder(new_file):
     assert encoder(tf.zeros([2, 16, 16, 3])).shape == (2, 64) and encoder.feature_dim == 64
     norms = [part for part in encoder.submodules if isinstance(part, BatchNormalization)]
     assert len(norms) == 3
-
-
-def test_add_a_source(new_file, monkeypatch, tmp_path):
-    new_file(simclr_tf.data, "archive", code_of("Add a source"))
-    archive = importlib.import_module("simclr_tf.data.archive")
-    monkeypatch.setattr(sources, "_set_of", archive.ArchiveSet)
-    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
-    np.savez(tmp_path / "photos.npz", images=images, labels=np.arange(20) % 2)
-    data = config.build(config.Pretrain, {"image_dir": str(tmp_path / "photos.npz")}).data
-    info = sources.describe(data)
-    assert (info.num_train, info.num_eval, info.num_classes) == (16, 4, 2)
-    train = sources.open_source(data)
-    assert train.fingerprint == info.fingerprint == sources.describe(data).fingerprint
-    seen = list(train.stream(seed=0).take(16).as_numpy_iterator())
-    assert sorted(one["id"] for one in seen) == list(range(16))
-    assert all(any(np.array_equal(one["image"], image) for image in images) for one in seen)
-    evaluation = sources.open_source(data, "eval")
-    assert sorted(evaluation.labels) == [0, 0, 1, 1]
