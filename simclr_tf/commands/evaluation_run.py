@@ -21,7 +21,9 @@ def make_strategy(config, given, checkpoint):
     """`strategy.make_strategy`; first, paths that come from the checkpoint are looked at.
 
     Args:
-        config: a mode's config; given: names that the user gave; checkpoint: its path, or "".
+        config: a mode's config.
+        given: names that the user gave.
+        checkpoint: its path, or "".
     Raises:
         SettingsError: see `strategy.make_strategy`; or a Cloud TPU, which is not asked for yet,
             could not reach the images of the pretraining.
@@ -36,7 +38,8 @@ def load(config, given):
     """The encoder that `--checkpoint` names; call it in the scope of the strategy.
 
     Args:
-        config: a mode's config with the section `source`; given: names that the user gave.
+        config: a mode's config with the section `source`.
+        given: names that the user gave.
     Returns:
         restore.Trained.
     """
@@ -48,7 +51,9 @@ def resolve(config, given, trained, subfolder, also=()):
     """Fills in what was not given from the pretraining.
 
     Args:
-        config: a mode's config; given: names that the user gave; trained: restore.Trained.
+        config: a mode's config.
+        given: names that the user gave.
+        trained: restore.Trained.
         subfolder: of the run folder, where results go without `--model_dir`.
         also: names beside data, model and seed that come from the pretraining.
     Returns:
@@ -107,7 +112,9 @@ def write_results(folder, results, markdown, tables=None):
     """Writes results.md, further tables and, last, results.json; prints the table and its place.
 
     Args:
-        folder: RunFolder; results: dict; markdown: str.
+        folder: RunFolder.
+        results: dict.
+        markdown: str.
         tables: {name of a file: its text}, such as the confusion matrix of the main row.
     """
     write_atomically(folder.join("results.md"), markdown)
@@ -123,7 +130,8 @@ def next_command(results, folder):
     """The line that says what to run after an evaluation.
 
     Args:
-        results: content of its results.json; folder: its RunFolder.
+        results: content of its results.json.
+        folder: its RunFolder.
     """
     checkpoint = results.get("checkpoint") or folder.path  # a fine-tuning is a checkpoint itself
     return plan.next_line(f"{_NEXT.get(results['mode'], 'export')} --checkpoint={checkpoint}")
@@ -142,7 +150,8 @@ def finished(folder, encoder_sha256, tables):
     Settings and images are the same, or `claim` would have refused the folder.
 
     Args:
-        folder: RunFolder, claimed; encoder_sha256: of the encoder now.
+        folder: RunFolder, claimed.
+        encoder_sha256: of the encoder now.
         tables: names of the tables that the evaluation writes.
     """
     names = ("results.json", "results.md", *tables)

@@ -37,7 +37,8 @@ def find(config, given):
     """Resolves the settings and makes encoder and head; call it in the scope of the strategy.
 
     Args:
-        config: config.Finetune; given: names of the settings that the user gave.
+        config: config.Finetune.
+        given: names of the settings that the user gave.
     Returns:
         Start.
     Raises:

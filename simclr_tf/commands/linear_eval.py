@@ -59,7 +59,9 @@ def resolve(config, trained, given):
     """Fills in what was not given from the pretraining.
 
     Args:
-        config: config.LinearEval; trained: restore.Trained; given: names that the user gave.
+        config: config.LinearEval.
+        trained: restore.Trained.
+        given: names that the user gave.
     Returns:
         (config.LinearEval, config.Views of the training images of the classifier: crop and flip
         only, PAPER.md §1.3).
