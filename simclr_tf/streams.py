@@ -25,8 +25,8 @@ class Draws(NamedTuple):
         """`count` of them from the number `start` (counted from 0) on."""
         if not 0 <= start <= start + count <= self.count:
             raise ValueError(
-                f"numbers {start} to {start + count - 1} are not among {self.count}; enlarge "
-                "the range in simclr_tf/streams.py."
+                f"numbers {start} to {start + count - 1} are not among the {self.count} of this "
+                "range; add a range to simclr_tf/streams.py."
             )
         return Draws(self.first + start, count)
 

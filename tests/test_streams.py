@@ -41,5 +41,5 @@ def test_permutations_of_ids_have_salts_of_their_own():
 
 def test_a_range_gives_out_only_its_own_numbers():
     assert streams.Draws(64, 16).part(14, 2) == streams.Draws(78, 2)
-    with pytest.raises(ValueError, match="are not among 16; enlarge"):
+    with pytest.raises(ValueError, match="are not among the 16 of this range; add a range"):
         streams.Draws(64, 16).part(15, 2)
