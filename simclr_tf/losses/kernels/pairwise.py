@@ -5,6 +5,7 @@ from one view only, appendix B.10). Rows are stacked by view: z [2, b, p] local,
 the global batch. No collective happens here, and the similarity matrix is never whole.
 """
 
+import functools
 from typing import Callable, NamedTuple
 
 from simclr_tf.losses.kernels import rows, tiles
@@ -31,7 +32,8 @@ class Rule(NamedTuple):
     scale: float
 
 
-def logistic_rule(temperature):
+@functools.lru_cache(maxsize=None)  # the same functions, so that kernels are compiled once
+def logistic_rule(temperature: float) -> Rule:
     """-log sigmoid(t) - log sigmoid(-s)."""
     return Rule(
         value=lambda s, t: tf.math.softplus(s),
@@ -43,7 +45,8 @@ def logistic_rule(temperature):
     )
 
 
-def margin_rule(margin):
+@functools.lru_cache(maxsize=None)
+def margin_rule(margin: float) -> Rule:
     """max(s - t + margin, 0)."""
     return Rule(
         value=lambda s, t: tf.nn.relu(s - t + margin),
