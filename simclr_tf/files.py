@@ -19,6 +19,20 @@ PATTERN = re.compile(r"[*?\[\]\\]")  # what TensorFlow's file systems take for a
 _LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 
+def check_regular(path: str) -> None:
+    """Refuses a local path that is there and neither a file nor a folder.
+
+    A pipe would keep its reader waiting for ever, and a device may have no end.
+
+    Raises:
+        DataError: it is a pipe, a socket or a device.
+    """
+    if "://" in path or not os.path.exists(path):
+        return
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DataError(f"{path} is a pipe, a socket or a device; give a regular file.")
+
+
 def write_atomically(path: str, content: typing.Union[str, bytes]) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a part.
 

@@ -26,7 +26,7 @@ _SET = "(set|images?|imgs?|data|split)?"
 _TRAINING = re.compile(f"train(ing)?{_SET}")
 _EVALUATION = (
     re.compile(f"test(ing)?{_SET}"),
-    re.compile(f"(val(id(ation)?)?|eval(uation)?){_SET}"),
+    re.compile(f"(val(id(ation)?)?|eval(uation)?|dev){_SET}"),
 )
 # a folder that holds everything, and whose name says no more than that
 _WRAPPERS = frozenset("images image imgs img pictures photos data dataset jpegimages".split())
@@ -81,7 +81,7 @@ def splits_in(folder_names):
     """(training folder, [evaluation folders, preferred first]) among names, or None.
 
     Case, "-", "_" and " " make no difference: train, Training, training_set and train-images are
-    for training; test and testing, val, valid, validation and eval for evaluation.
+    for training; test and testing, val, valid, validation, eval and dev for evaluation.
     """
     training = [name for name in folder_names if _TRAINING.fullmatch(_plain(name))]
     evaluation = [name for name in EVAL_FOLDERS if name in folder_names]

@@ -45,7 +45,7 @@ _WORDS = {  # reason: (one, several), followed by an example
     WRITTEN: ("1 file or folder that simclr_tf wrote", "{} files and folders that simclr_tf wrote"),
     OUTSIDE: ("1 link that leads out of the folder", "{} links that lead out of the folder"),
     BROKEN: ("1 link that leads nowhere", "{} links that lead nowhere"),
-    LOOP: ("1 link to a folder around it", "{} links to a folder around them"),
+    LOOP: ("1 link that leads in a circle", "{} links that lead in a circle"),
     IRREGULAR: (
         "1 pipe, socket or device under an image's name",
         "{} pipes, sockets and devices under images' names",

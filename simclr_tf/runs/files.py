@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from simclr_tf.errors import DataError, first_line
-from simclr_tf.files import write_atomically
+from simclr_tf.files import check_regular, write_atomically
 from simclr_tf.stack import tf
 
 _CHECKSUM = "file_checksum"
@@ -47,6 +47,7 @@ def read_json(path):
     Raises:
         DataError: the file is missing, unreadable, not JSON or does not fit its checksum.
     """
+    check_regular(path)
     try:
         with tf.io.gfile.GFile(path) as file:
             content = json.loads(file.read())

@@ -7,6 +7,7 @@ import numpy as np
 
 from simclr_tf import config
 from simclr_tf.errors import DataError
+from simclr_tf.files import check_regular
 from simclr_tf.models.build import build_parts
 from simclr_tf.models.selection import layer_index, select_layer
 from simclr_tf.runs import saved_models as saved_model_reader
@@ -65,6 +66,8 @@ def locate(checkpoint):
     if not checkpoint:
         raise DataError("no checkpoint is given; give --checkpoint=RUN_FOLDER of a pretraining run.")  # fmt: skip
     path = checkpoint.rstrip("/")
+    for suffix in (".index", ".data-00000-of-00001"):
+        check_regular(path + suffix)
     if tf.io.gfile.exists(path + ".index"):
         return path, os.path.dirname(os.path.dirname(path))
     if not tf.io.gfile.exists(path):

@@ -15,6 +15,7 @@ import zipfile
 import numpy as np
 
 from simclr_tf.errors import DataError
+from simclr_tf.files import check_regular
 from simclr_tf.stack import tf
 
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BF16": "<u2"}
@@ -42,6 +43,7 @@ def read_tensors(path):
     Raises:
         DataError: the file is neither, is damaged, or holds other Python objects.
     """
+    check_regular(path)
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             content = file.read()

@@ -41,6 +41,7 @@ def three_classes(root, count=2):
         ("train-images", "valid images"),
         ("train", "testing"),
         ("Trainset", "evaluation"),
+        ("train", "dev"),
     ],
 )
 def test_split_folders_are_known_by_their_usual_names(training, evaluation, tmp_path):
@@ -142,7 +143,7 @@ def test_links_that_lead_out_are_counted_and_followed_if_asked(tmp_path):
     text = left_out(tmp_path / "in")
     assert "2 links that lead out of the folder, such as " in text and "--follow_links" in text
     assert "1 link that leads nowhere (gone.png)" in text
-    assert "1 link to a folder around it (dog/up)" in text
+    assert "1 link that leads in a circle (dog/up)" in text
     assert classes_of(tmp_path / "in", follow_links=True) == ["ant", "bee", "dog"]
     assert "lead out" not in left_out(tmp_path / "in", follow_links=True)
 
