@@ -12,6 +12,7 @@ from PIL import Image
 
 from simclr_tf import config
 from simclr_tf.commands import embed as embedding
+from simclr_tf.embedding import work
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs.files import read_json
 from tests.tiny_run import images_in_folders, save_tiny_run
@@ -121,20 +122,20 @@ def test_verify_looks_into_the_images(run_dir, few, tmp_path, capsys):
 
 def test_no_image_at_all_is_no_embedding(run_dir, tmp_path, monkeypatch):
     images_in_folders(tmp_path / "gone", {"": 2})
-    real = embedding._embed
+    real = work._embed
 
     def vanish(job, parts):
         for path in (tmp_path / "gone").iterdir():
             path.unlink()
         return real(job, parts)
 
-    monkeypatch.setattr(embedding, "_embed", vanish)
+    monkeypatch.setattr(work, "_embed", vanish)
     values = {"checkpoint": run_dir, "image_dir": str(tmp_path / "gone")}
     with pytest.raises(DataError, match="none of 2 images could be used, so nothing was written"):
         embed(output=str(tmp_path / "out"), **values)
     assert not (tmp_path / "out" / "embeddings.npz").exists()
     images_in_folders(tmp_path / "gone", {"": 2})
-    monkeypatch.setattr(embedding, "_embed", real)
+    monkeypatch.setattr(work, "_embed", real)
     assert embed(output=str(tmp_path / "out"), **values)["num_images"] == 2
 
 

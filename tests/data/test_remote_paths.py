@@ -33,9 +33,10 @@ ALLOWED = {
     "flags/terminal.py": {"os.open", "tempfile"},  # os.devnull, and what stderr held back
     "simclr_tf/__init__.py": {"pathlib"},  # where this package lies
     "simclr_tf/data/digits.py": {"open"},  # os.devnull
+    "simclr_tf/data/folder.py": {"os.stat"},  # local folders only
     "simclr_tf/data/listing.py": {"os.scandir"},  # local folders only; remote ones by tf.io.gfile
     "simclr_tf/data/stacks.py": {"open"},  # the same
-    "simclr_tf/commands/embed.py": {"tempfile"},  # a local copy, to be mapped into memory
+    "simclr_tf/embedding/pictures.py": {"tempfile"},  # a local copy, to be mapped into memory
     "simclr_tf/embedding/tables.py": {"open", "np.memmap"},  # that copy
     "simclr_tf/commands/selftest.py": {"tempfile"},  # unless --scratch_dir says otherwise
     "simclr_tf/runs/checkpoints.py": {"tempfile"},  # what workers but the chief throw away
