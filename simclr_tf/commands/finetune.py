@@ -17,7 +17,7 @@ from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
 from simclr_tf.training import length, starting
-from simclr_tf.training.recording import bad_images_told
+from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.training.supervised import Job, fine_tune
 from simclr_tf.views import channels
 
@@ -69,7 +69,7 @@ def run(config, given=frozenset()):
     settings = config.finetuning
     labelled = subset.labelled_subset(train, settings.label_fraction, settings.label_seed)
     print(_plan(start, info, labelled.num_examples, strategy), flush=True)
-    with bad_images_told(train.quarantine):
+    with bad_images_reported(train.quarantine):
         return _run(Job(config, strategy, labelled, held_out, folder), start, train)
 
 

@@ -13,7 +13,7 @@ from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs.lock import releases
-from simclr_tf.training.recording import bad_images_told
+from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.views.batches import eval_batches
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
@@ -47,7 +47,7 @@ def run(config, given=frozenset()):
     done = evaluation_run.finished(folder, sha256, ["confusion.csv"])
     if done is not None:
         return done
-    with bad_images_told(pair[0].quarantine):
+    with bad_images_reported(pair[0].quarantine):
         results, main = _evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}

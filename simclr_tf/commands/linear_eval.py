@@ -14,7 +14,7 @@ from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
 from simclr_tf.runs.lock import releases
-from simclr_tf.training.recording import bad_images_told
+from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.training.starting import CROP
 
 
@@ -47,7 +47,7 @@ def run(config, given=frozenset()):
     if done is not None:
         return done
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
-    with bad_images_told(pair[0].quarantine):
+    with bad_images_reported(pair[0].quarantine):
         results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}

@@ -13,7 +13,7 @@ from simclr_tf.evaluation import probe_tasks
 from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.results import figure_text, markdown_table
 from simclr_tf.runs.lock import releases
-from simclr_tf.training.recording import bad_images_told
+from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.views import channels
 
 COLUMNS = {
@@ -54,7 +54,7 @@ def run(config, given=frozenset()):
     done = evaluation_run.finished(folder, sha256, tables)
     if done is not None:
         return done
-    with bad_images_told(pair[0].quarantine):
+    with bad_images_reported(pair[0].quarantine):
         results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text, confusions)

@@ -19,7 +19,7 @@ from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
-from simclr_tf.training.recording import bad_images_told
+from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.training.transfer_grid import Grid, Start, grid_of
 
 
@@ -121,7 +121,7 @@ def _measure(config, one, trained, compared, strategy, folder):
     if trains or not tf.io.gfile.exists(path):
         data = transfer_data.open_set(config, one)
         data.train.quarantine.attach(place.join("quarantine.txt"))
-        with bad_images_told(data.train.quarantine):
+        with bad_images_reported(data.train.quarantine):
             if not tf.io.gfile.exists(path):
                 _linear(config, data, trained, compared, strategy, place)
             if trains:

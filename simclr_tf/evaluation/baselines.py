@@ -35,7 +35,9 @@ def untrained_encoder(model, image_size, seed):
     with measured statistics, 0.31.
 
     Args:
-        model: config.Model; image_size: pixels; seed: int, of the initial kernels.
+        model: config.Model.
+        image_size: pixels.
+        seed: int, of the initial kernels.
     Returns:
         built Keras model, images float [b, s, s, 3] -> h float [b, d]; use `training=False`.
     """

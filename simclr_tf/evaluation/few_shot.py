@@ -17,7 +17,9 @@ def draw_indices(labels, shots, draw, seed):
     draws are nested: the examples of fewer shots are among those of more.
 
     Args:
-        labels: int [n], all >= 0; shots: int, examples per class; draw: int, number of the draw.
+        labels: int [n], all >= 0.
+        shots: int, examples per class.
+        draw: int, number of the draw.
         seed: int >= 0.
     Returns:
         int [shots * classes], positions in `labels`, class by class.
@@ -50,7 +52,9 @@ def few_shot(train, evaluation, shots=SHOTS, draws=10, seed=0, observe=None):
 
     Args:
         train, evaluation: (features float [n, d], labels int [n]) pairs.
-        shots: labels per class; draws: draws averaged; seed: int >= 0.
+        shots: labels per class.
+        draws: draws averaged.
+        seed: int >= 0.
         observe: called without arguments after each draw, or None.
     Returns:
         {"few_shot": {str(k): mean top-1}, "few_shot_std": {str(k): deviation over draws},
@@ -83,7 +87,9 @@ def draws_interval(hits, seed=0, samples=1000):
     one draw only the images are.
 
     Args:
-        hits: bool [draws, n]; seed: int; samples: resamplings.
+        hits: bool [draws, n].
+        seed: int.
+        samples: resamplings.
     Returns:
         [low, high], floats in [0, 1].
     """
@@ -101,7 +107,8 @@ def fit_classifier(features, labels, num_classes):
     """Logistic regression at scikit-learn's default C = 1.
 
     Args:
-        features: float [n, d], standardised; labels: int [n], at least two classes.
+        features: float [n, d], standardised.
+        labels: int [n], at least two classes.
     Returns:
         function float [m, d] -> scores float [m, num_classes]; classes without an example get
         -inf.

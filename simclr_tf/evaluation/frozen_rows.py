@@ -17,7 +17,9 @@ def measure(job, encoders, train):
     """Logistic regression with the job's labels on an untrained encoder and on others.
 
     Args:
-        job: finetune_job.Job; encoders: {row: built encoder}; train: all training images.
+        job: finetune_job.Job.
+        encoders: {row: built encoder}.
+        train: all training images.
     Returns:
         {row: report with the hash of the encoder under "encoder_sha256"}, for
         "untrained" and each of `encoders`.

@@ -17,7 +17,9 @@ def nearest_neighbours(queries, bank, k, block=BLOCK, bank_block=BANK_BLOCK):
     bytes a neighbour. Rows of zeros have similarity 0. Ties go to the earlier row of the bank.
 
     Args:
-        queries: float [m, d]; bank: float [n, d]; k: int, 1 <= k <= n.
+        queries: float [m, d].
+        bank: float [n, d].
+        k: int, 1 <= k <= n.
         block, bank_block: int >= 1, rows of queries and of the bank per matrix product.
     Returns:
         (similarity float32 [m, k] in [-1, 1], index int64 [m, k]), most similar first.
@@ -82,8 +84,12 @@ def knn_scores(queries, bank, bank_labels, num_classes, k=200, temperature=0.1):
     """Class scores of each query: the sum of exp(similarity / temperature) of its k neighbours.
 
     Args:
-        queries: float [m, d]; bank: float [n, d]; bank_labels: int [n].
-        num_classes: int; k: int, at most n are used; temperature: float > 0.
+        queries: float [m, d].
+        bank: float [n, d].
+        bank_labels: int [n].
+        num_classes: int.
+        k: int, at most n are used.
+        temperature: float > 0.
     Returns:
         float64 [m, num_classes]; scores of a row are relative to its most similar neighbour.
     """

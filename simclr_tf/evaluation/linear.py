@@ -46,7 +46,8 @@ class LinearClassifiers(tf.Module):
         """Cross entropy of every classifier, mean over the rows.
 
         Args:
-            features: {feature space: float32 [b, d]}; labels: int [b].
+            features: {feature space: float32 [b, d]}.
+            labels: int [b].
         Returns:
             {feature space: float32 [g]}.
         """

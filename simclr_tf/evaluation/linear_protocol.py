@@ -87,7 +87,9 @@ def features(evaluation, functions, source, name):
     """Features of every image once, without augmentation, of all spaces in one pass.
 
     Args:
-        evaluation: Evaluation; functions: {feature space: function}; source: Source.
+        evaluation: Evaluation.
+        functions: {feature space: function}.
+        source: Source.
         name: of the phase, for the user.
     Returns:
         Features with h {feature space: float32 [n, d]}.
@@ -106,7 +108,8 @@ def fast_form(evaluation, train, held_out):
     """L-BFGS on standardised features computed once; no augmentation.
 
     Args:
-        evaluation: Evaluation; train, held_out: Features with h {feature space: [n, d]}.
+        evaluation: Evaluation.
+        train, held_out: Features with h {feature space: [n, d]}.
     Returns:
         {feature space: (scores float [n, num_classes] of the held-out images, chosen penalty)}.
     """
@@ -131,7 +134,8 @@ def paper_form(evaluation, functions, held_out):
     """Trains the classifiers of all spaces in one pass over the augmented images.
 
     Args:
-        evaluation: Evaluation; functions: {feature space: function};
+        evaluation: Evaluation.
+        functions: {feature space: function};
         held_out: Features with h {feature space: float32 [n, d]}.
     Returns:
         {feature space: [scores float [n, num_classes] of the held-out images for each classifier

@@ -34,8 +34,11 @@ def fit_logistic(features, labels, num_classes, penalty, start=None, max_iterati
     (float32 products, sums in float64).
 
     Args:
-        features: float [n, d], best standardised; labels: int [n]; num_classes: int c.
-        penalty: float >= 0; start: (weights [d, c], bias [c]) or None for zeros.
+        features: float [n, d], best standardised.
+        labels: int [n].
+        num_classes: int c.
+        penalty: float >= 0.
+        start: (weights [d, c], bias [c]) or None for zeros.
         max_iterations: cap of L-BFGS.
     Returns:
         (weights float64 [d, c], bias float64 [c]).
@@ -129,7 +132,8 @@ def split_held_out(labels, share, seed):
     """Seeded class-balanced split.
 
     Args:
-        labels: int [n]; share: of each class to hold out; a class keeps at least one example.
+        labels: int [n].
+        share: of each class to hold out; a class keeps at least one example.
         seed: int >= 0.
     Returns:
         (kept, held out): int arrays, ascending, disjoint, together 0 .. n - 1.
@@ -161,8 +165,12 @@ def tune_logistic(
     weaker penalties in a row that were not better.
 
     Args:
-        features: float [n, d], standardised; labels: int [n]; num_classes: int c.
-        seed: of the split; penalties: in descending order; max_iterations: of each fit of the
+        features: float [n, d], standardised.
+        labels: int [n].
+        num_classes: int c.
+        seed: of the split.
+        penalties: in descending order.
+        max_iterations: of each fit of the
             grid; the final one may take five times as many.
         choice: Choice, default top-1 on a seeded class-balanced fifth.
         observe: called without arguments after each penalty, or None.

@@ -12,7 +12,9 @@ def top_k(scores, labels, k):
     means all classes.
 
     Args:
-        scores: float [n, num_classes]; labels: int [n]; k: int >= 1.
+        scores: float [n, num_classes].
+        labels: int [n].
+        k: int >= 1.
     Returns:
         float in [0, 1].
     """
@@ -49,7 +51,10 @@ def mean_per_class_interval(predictions, labels, num_classes, samples=1000, seed
     Examples are drawn anew within each class, so the hits of a class are binomial.
 
     Args:
-        predictions, labels: int [n]; num_classes: int; samples: draws; seed: int.
+        predictions, labels: int [n].
+        num_classes: int.
+        samples: draws.
+        seed: int.
     Returns:
         (low, high), floats in [0, 1].
     """
@@ -83,7 +88,8 @@ def classification_report(scores, labels):
     """The figures of one classifier on one evaluation set.
 
     Args:
-        scores: float [n, num_classes]; labels: int [n], n >= 1.
+        scores: float [n, num_classes].
+        labels: int [n], n >= 1.
     Returns:
         {"top_1", "top_1_interval", "top_5", "top_5_interval", "mean_per_class",
         "mean_per_class_interval"}; top_5 is top-k with k = num_classes where there are fewer than

@@ -9,13 +9,16 @@ from simclr_tf.stack import keras, tf
 def fit_mlp(features, labels, num_classes, hidden=512, epochs=50, seed=0):
     """Trains one hidden ReLU layer and a softmax with Adam (1e-3, cosine to 0, batch 256).
 
-    The paper does not state its probe (PAPER.md 3.5); this one is ours. At least 1,000 steps are
+    The paper does not state its probe (section 4.2); this one is ours. At least 1,000 steps are
     taken, so that few images are not underfitted.
 
     Args:
-        features: float [n, d], standardised; labels: int [n]; num_classes: int.
+        features: float [n, d], standardised.
+        labels: int [n].
+        num_classes: int.
         hidden: width of the hidden layer, 0 for a linear classifier.
-        epochs: passes over the features; seed: of the start and of the order.
+        epochs: passes over the features.
+        seed: of the start and of the order.
     Returns:
         function float [m, d] -> logits float32 [m, num_classes].
     """

@@ -14,7 +14,8 @@ def average_precision_11(scores, positives):
     keep the order of the examples.
 
     Args:
-        scores: float [n]; positives: bool [n], at least one.
+        scores: float [n].
+        positives: bool [n], at least one.
     Returns:
         float in [0, 1].
     """
@@ -31,7 +32,8 @@ def mean_average_precision(scores, targets):
     """Mean of `average_precision_11` over the classes that occur.
 
     Args:
-        scores: float [n, c]; targets: bool [n, c].
+        scores: float [n, c].
+        targets: bool [n, c].
     """
     classes = np.flatnonzero(np.asarray(targets).any(axis=0))
     return float(np.mean([average_precision_11(scores[:, c], targets[:, c]) for c in classes]))
@@ -48,7 +50,8 @@ def report(scores, truth):
     """The figures of one classifier on one evaluation set, with one label per image or several.
 
     Args:
-        scores: float [n, c]; truth: int [n] or bool [n, c], n >= 1.
+        scores: float [n, c].
+        truth: int [n] or bool [n, c], n >= 1.
     Returns:
         `metrics.classification_report`, or of several labels {"map_11": mean average precision,
         "map_11_interval": [low, high] by bootstrap over images}.
@@ -69,8 +72,10 @@ def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iteratio
     Each class starts its search at the strongest penalty, each solution starts the next one.
 
     Args:
-        features: float [n, d], standardised; targets: bool [n, c].
-        split: (kept, held out) positions; penalties: in descending order.
+        features: float [n, d], standardised.
+        targets: bool [n, c].
+        split: (kept, held out) positions.
+        penalties: in descending order.
         max_iterations: cap of L-BFGS.
     Returns:
         (function float [m, d] -> scores float [m, c], penalty): fitted on all examples.
@@ -92,8 +97,10 @@ def fit_multi_label(features, targets, penalty=1.0, max_iterations=1000):
     """One logistic regression per class.
 
     Args:
-        features: float [n, d], standardised; targets: bool [n, c].
-        penalty: on the weights; max_iterations: cap of L-BFGS.
+        features: float [n, d], standardised.
+        targets: bool [n, c].
+        penalty: on the weights.
+        max_iterations: cap of L-BFGS.
     Returns:
         function float [m, d] -> scores float [m, c]; a class that no example or every one has
         gets -inf or inf.

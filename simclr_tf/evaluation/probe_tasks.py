@@ -25,8 +25,10 @@ class Probing:
     """What the tasks share; the forward pass and the views are compiled once.
 
     Args:
-        config: resolved config.Probe; trained: restore.Trained.
-        strategy: tf.distribute.Strategy that holds it; train, held_out: Source.
+        config: resolved config.Probe.
+        trained: restore.Trained.
+        strategy: tf.distribute.Strategy that holds it.
+        train, held_out: Source.
     """
 
     def __init__(self, config, trained, strategy, train, held_out):
@@ -73,7 +75,8 @@ def measure(probing, task):
     """One probe per feature space.
 
     Args:
-        probing: Probing; task: a key of `transformations.CLASSES`, or "label".
+        probing: Probing.
+        task: a key of `transformations.CLASSES`, or "label".
     Returns:
         {"chance": share of the commonest class of the evaluation images, "spaces": {name:
         classification report}}, and the confusion matrix of h as CSV.

@@ -15,7 +15,8 @@ def markdown_table(header, rows):
     """A Markdown table.
 
     Args:
-        header: list of str; rows: list of lists of str, as long as the header.
+        header: list of str.
+        rows: list of lists of str, as long as the header.
     Returns:
         str with one line per row and a final newline; the first column is left-aligned.
     """
@@ -45,7 +46,9 @@ def confusion_csv(scores, labels, class_names):
     wrongly seen and rightly not seen; a score above 0 says yes.
 
     Args:
-        scores: float [n, c]; labels: int [n], or bool [n, c]; class_names: c names.
+        scores: float [n, c].
+        labels: int [n], or bool [n, c].
+        class_names: c names.
     """
     if np.ndim(labels) == 2:
         return _label_sets_csv(np.asarray(scores) > 0, labels, class_names)

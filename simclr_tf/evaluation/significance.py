@@ -7,7 +7,8 @@ def example_weights(labels, metric):
     """What one example counts in a metric: float [n], so that the metric is their sum over hits.
 
     Args:
-        labels: int [n]; metric: "top_1" or "mean_per_class".
+        labels: int [n].
+        metric: "top_1" or "mean_per_class".
     """
     labels = np.asarray(labels)
     if metric == "top_1":
@@ -17,7 +18,7 @@ def example_weights(labels, metric):
 
 
 def permutation_test(differences, samples=100_000, seed=0):
-    """Two-sided p-value of a sum of differences when each may change its sign (PAPER.md 3.3).
+    """Two-sided p-value of a sum of differences when each may change its sign (paper appendix B.8).
 
     Exchanging the two models' predictions of an example changes the sign of its difference, so a
     sample is a sum of +-d. Equal sizes are drawn together: a sum of k signs is 2 Binomial(k, 1/2)
@@ -25,7 +26,8 @@ def permutation_test(differences, samples=100_000, seed=0):
 
     Args:
         differences: float [n], what each example adds to metric(A) - metric(B).
-        samples: int, permutations drawn; seed: int.
+        samples: int, permutations drawn.
+        seed: int.
     Returns:
         float in (0, 1]: (1 + number of samples at least as far from 0) / (1 + samples).
     """

@@ -65,7 +65,8 @@ def open_set(config, about):
     """Opens a TransferSet; see TransferData.
 
     Args:
-        config: config.Transfer; about: TransferSet.
+        config: config.Transfer.
+        about: TransferSet.
     """
     data = data_settings(config, about)
     seed = config.run.seed

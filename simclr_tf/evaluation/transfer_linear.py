@@ -1,4 +1,4 @@
-"""The linear protocol of the transfer suite: L-BFGS on features computed once (PAPER.md 3.3)."""
+"""The linear protocol of the transfer suite: L-BFGS on features computed once (paper appendix B.8)."""
 
 import numpy as np
 
@@ -25,8 +25,10 @@ def measure(config, data, encoders, strategy):
     """Linear classifiers of several encoders on one data set, and whether they differ.
 
     Args:
-        config: config.Transfer; data: transfer_data.TransferData.
-        encoders: {row: images -> h}; strategy: tf.distribute.Strategy.
+        config: config.Transfer.
+        data: transfer_data.TransferData.
+        encoders: {row: images -> h}.
+        strategy: tf.distribute.Strategy.
     Returns:
         {"rows": {row: figures with "value", "interval" and "penalty"}, "p_values": {other row:
         permutation test of simclr against it}}, none of these without the row "simclr"; and
@@ -65,7 +67,9 @@ def p_value(config, data, labels, hits, other_hits):
     """Permutation test of two models on one data set.
 
     Args:
-        config: config.Transfer; data: TransferData; labels: int [n] of the test images.
+        config: config.Transfer.
+        data: TransferData.
+        labels: int [n] of the test images.
         hits, other_hits: float [n], accuracy of each model on each test image.
     Returns:
         float in (0, 1].
@@ -101,7 +105,9 @@ def figures(about, scores, right):
     """The figures of one classifier, with "value" and "interval" of the data set's metric.
 
     Args:
-        about: TransferSet; scores: float [n, c]; right: int [n] or bool [n, c].
+        about: TransferSet.
+        scores: float [n, c].
+        right: int [n] or bool [n, c].
     """
     found = report(scores, right)
     value = {"value": found[about.metric], "interval": found[about.metric + "_interval"]}
@@ -112,7 +118,8 @@ def hits_of(scores, right):
     """What the permutation test exchanges: accuracy on each test image, float [n].
 
     Args:
-        scores: float [n, c]; right: int [n], or bool [n, c]: the share of rightly judged labels.
+        scores: float [n, c].
+        right: int [n], or bool [n, c]: the share of rightly judged labels.
     """
     if right.ndim == 2:
         return np.mean((scores > 0) == right, axis=1)

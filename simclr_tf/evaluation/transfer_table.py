@@ -25,7 +25,8 @@ def table_of(results, sets):
     Between them stands the mean per class of our rows, where it is not the metric itself.
 
     Args:
-        results: content of results.json; sets: list of TransferSet.
+        results: content of results.json.
+        sets: list of TransferSet.
     """
     columns = results["datasets"]
     header = ["row"] + [f"{one.name} ({FIGURES[one.metric]})" for one in sets]
@@ -63,7 +64,8 @@ def markdown_of(results, config, header, lines):
     """results.md of a transfer study.
 
     Args:
-        results: content of results.json; config: config.Transfer.
+        results: content of results.json.
+        config: config.Transfer.
         header, lines: of `table_of`.
     """
     text = f"# Transfer of {results['checkpoint']} (step {results['step']})\n\n"

@@ -1,4 +1,4 @@
-"""The transformations that the probes of PAPER.md 3.5 ask for: what was done to this view?"""
+"""The transformations that the probes ask for (paper section 4.2): what was done to this view?"""
 
 import numpy as np
 
@@ -26,8 +26,10 @@ def transform(task, images, classes, seed, noise_sigma):
 
     Args:
         task: "rotation" (class k: k quarter turns), "noise" or "sobel" (class 1: done).
-        images: float32 [b, s, s, 3] in [0, 1]; classes: int32 [b].
-        seed: int [2], of the noise; noise_sigma: its standard deviation.
+        images: float32 [b, s, s, 3] in [0, 1].
+        classes: int32 [b].
+        seed: int [2], of the noise.
+        noise_sigma: its standard deviation.
     Returns:
         float32 [b, s, s, 3] in [0, 1].
     """

@@ -29,7 +29,7 @@ class FaultWatch:
         self.folder = folder
         self.examples_of = examples_of
         self.count = model.running["non_finite_steps"]
-        self._told = 0
+        self._warned = 0
 
     def tell_total(self, steps):
         """At the end of a run of so many steps: says and returns how many were skipped."""
@@ -42,7 +42,8 @@ class FaultWatch:
         """Looks at the steps since the last look; waits for the device.
 
         Args:
-            step: the newest step; saving: whether a checkpoint of it is about to be written.
+            step: the newest step.
+            saving: whether a checkpoint of it is about to be written.
         Raises:
             DivergedError: a step went wrong, or too many in a row were skipped, or the weights
                 that are to be saved are not finite.
@@ -55,8 +56,8 @@ class FaultWatch:
         if longest >= MOST_IN_A_ROW:
             what = f"--on_nan=skip left out {longest} steps in a row, the first newly seen is"
             self._stop(first, what)
-        if first > self._told:
-            self._told = first
+        if first > self._warned:
+            self._warned = first
             self._warn(first, step)
         if saving and not self._weights_are_finite():
             self._stop(step, "the weights became NaN or infinite at or before")

@@ -47,7 +47,8 @@ def equal_weight_decay(decay, index, count):
 
     Args:
         decay: float in [0, 1], the decay of the one update.
-        index: int [] tensor; count: int.
+        index: int [] tensor.
+        count: int.
     Returns:
         float32 [].
     """

@@ -77,10 +77,12 @@ def learning_rate(steps):
 
 
 def resolve_steps(training, optimizer, num_train, whole=True):
-    """Turns epochs into steps (PAPER.md §2.2).
+    """Turns epochs into steps, as the official code.
 
     Args:
-        training: config.Training; optimizer: config.Optimizer; num_train: training images.
+        training: config.Training.
+        optimizer: config.Optimizer.
+        num_train: training images.
         whole: refuse a batch that holds an image twice; with labels that does no harm.
     Returns:
         Steps.

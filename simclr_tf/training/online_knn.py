@@ -19,8 +19,11 @@ def online_knn(config, encoder, source, strategy, steps):
     end. It reads the weights and changes nothing, so a run is the same with and without it.
 
     Args:
-        config: config.Pretrain; encoder: the model in training; source: training Source.
-        strategy: tf.distribute.Strategy that holds the encoder; steps: length.Steps.
+        config: config.Pretrain.
+        encoder: the model in training.
+        source: training Source.
+        strategy: tf.distribute.Strategy that holds the encoder.
+        steps: length.Steps.
     Returns:
         list of callables (step, {name: float}).
     Raises:

@@ -10,7 +10,7 @@ from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import tf
 from simclr_tf.training import gradient_cache, watching
 from simclr_tf.training.loop import Limits, StepRunner, train
-from simclr_tf.training.recording import bad_images_told, last_line, repeat_lines
+from simclr_tf.training.recording import bad_images_reported, last_line, repeat_lines
 from simclr_tf.training.spacing import Spacing
 from simclr_tf.views import multi_crop
 
@@ -65,7 +65,7 @@ def train_model(config, group, model, source, steps, folder):
         Spacing(training.checkpoint_minutes, group),
     )
     began = time.monotonic()
-    with bad_images_told(source.quarantine):
+    with bad_images_reported(source.quarantine):
         logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
     seconds = time.monotonic() - began
     images = (steps.total - start) * batch

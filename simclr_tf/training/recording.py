@@ -17,7 +17,9 @@ def recorder(folder, start, curve):
     No times go into metrics.jsonl, so that a resumed run repeats it.
 
     Args:
-        folder: RunFolder; start: step that the run starts from; curve: learning-rate schedule.
+        folder: RunFolder.
+        start: step that the run starts from.
+        curve: learning-rate schedule.
     Returns:
         callable (step, {name: float}).
     """
@@ -58,7 +60,7 @@ def repeat_lines(folder, after, observe):
 
 
 @contextlib.contextmanager
-def bad_images_told(quarantine):
+def bad_images_reported(quarantine):
     """Around all work on images: bad ones end it in the user's words, or are summed up after it.
 
     Args:

@@ -47,7 +47,8 @@ def examples_of_step(source, seed, global_batch_size, step):
 
     Args:
         source: data.source.Source that is trained on.
-        seed: int, of the run; global_batch_size: int, b.
+        seed: int, of the run.
+        global_batch_size: int, b.
         step: int, 1 for the first step.
     Returns:
         (ids, names): lists of b int and of b str.

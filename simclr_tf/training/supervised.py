@@ -56,7 +56,8 @@ def fine_tune(job, encoder, head):
     """Trains from `encoder` and `head`, or from the newest checkpoint of the folder.
 
     Args:
-        job: Job; encoder, head: built models, which are trained in place.
+        job: Job.
+        encoder, head: built models, which are trained in place.
     Returns:
         Outcome.
     Raises:

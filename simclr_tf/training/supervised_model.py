@@ -14,7 +14,10 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
     """A built and compiled FineTuned; call it in the scope of the strategy.
 
     Args:
-        config: config.Finetune; encoder, head: built; num_classes: int; steps: length.Steps.
+        config: config.Finetune.
+        encoder, head: built.
+        num_classes: int.
+        steps: length.Steps.
         label_sets: whether images have several labels.
     """
     settings = config.finetuning

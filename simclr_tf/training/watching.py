@@ -16,8 +16,13 @@ def observers(config, group, encoder, source, steps, start, folder):
     """Observers of `loop.train`: all workers measure k-NN, the chief shows and records.
 
     Args:
-        config: config.Pretrain; group: WorkerGroup; encoder: the model in training.
-        source: training Source; steps: length.Steps; start: first step; folder: RunFolder.
+        config: config.Pretrain.
+        group: WorkerGroup.
+        encoder: the model in training.
+        source: training Source.
+        steps: length.Steps.
+        start: first step.
+        folder: RunFolder.
     Returns:
         list of callables (step, {name: float}), and the Progress of the chief, else None.
     """
@@ -43,7 +48,10 @@ def supervised_observers(steps, start, batch, folder):
     """Observers of `loop.train` for a training with labels.
 
     Args:
-        steps: length.Steps; start: first step; batch: images per step; folder: RunFolder.
+        steps: length.Steps.
+        start: first step.
+        batch: images per step.
+        folder: RunFolder.
     Returns:
         list of callables (step, {name: float}), and the Progress among them.
     """
