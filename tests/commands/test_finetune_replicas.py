@@ -60,7 +60,7 @@ def alone():
     return trained(tf.distribute.get_strategy())
 
 
-@pytest.mark.parametrize("replicas", [2, 3])
+@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_replicas_train_and_score_as_one(replicas, alone):
     one, scores = alone
     several, same = trained(mirrored(replicas))

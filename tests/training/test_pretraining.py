@@ -55,6 +55,7 @@ def finished(tmp_path_factory):
     return folder, pretrain.run(tiny(folder))
 
 
+@pytest.mark.slow  # two replicas of a tiny encoder: selftest/test_selftest.py
 def test_four_replicas_give_the_loss_and_gradients_of_one(four_replicas):
     errors = parity.replica_errors(four_replicas)
     assert errors["loss"] <= 1e-5 and errors["gradient"] <= 1e-5, errors
