@@ -15,7 +15,7 @@ import uuid
 
 import numpy as np
 from simclr_tf.export import card
-from simclr_tf.export.module import make_module
+from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS, make_module
 from simclr_tf.export.signatures import make_signatures
 
 from simclr_tf import config
@@ -158,6 +158,18 @@ def kept_outputs(options):
     if options.export_outputs == "all":
         return None
     return [name.strip() for name in options.export_outputs.split(",")]
+
+
+def check_outputs(options):
+    """Raises SettingsError for a name that no export has; options: config.ExportSettings."""
+    z_layers = tuple(f"z{i}" for i in range(1, 5))
+    known = ("h", "default", *ENDPOINTS, *HEAD_OUTPUTS, *z_layers, *LOGITS_OUTPUTS)
+    for name in kept_outputs(options) or ():
+        if name not in known:
+            raise SettingsError(
+                f"export_outputs={options.export_outputs} names {name!r}; give all, or some of "
+                f"{', '.join(known)}."
+            )
 
 
 def check_directory(directory, settings):

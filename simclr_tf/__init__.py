@@ -44,7 +44,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.library.functions import report as report
     from simclr_tf.library.functions import transfer as transfer
     from simclr_tf.library.functions import views as views
-    from simclr_tf.library.trained import PretrainingRun as PretrainingRun
+    from simclr_tf.library.pretraining_run import PretrainingRun as PretrainingRun
     from simclr_tf.library.trained import TrainedModel as TrainedModel
     from simclr_tf.losses import DecoupledNTXent as DecoupledNTXent
     from simclr_tf.losses import MarginTriplet as MarginTriplet
@@ -74,7 +74,7 @@ _HOMES = {
     "NTXent": "simclr_tf.losses.nt_xent",
     "PreemptedError": "simclr_tf.errors",
     "Pretrain": "simclr_tf.config",
-    "PretrainingRun": "simclr_tf.library.trained",
+    "PretrainingRun": "simclr_tf.library.pretraining_run",
     "ProjectionHead": "simclr_tf.models.head",
     "ResNet": "simclr_tf.models.resnet",
     "SettingsError": "simclr_tf.errors",

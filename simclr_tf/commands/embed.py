@@ -3,19 +3,17 @@
 from simclr_tf import config as settings_of
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.data import sources
-from simclr_tf.distribution.strategy import describe as describe_strategy
-from simclr_tf.embedding import tables, work
+from simclr_tf.embedding import work
 from simclr_tf.embedding.job import Job, image_names, why_again
 from simclr_tf.embedding.output import Output
 from simclr_tf.errors import SettingsError
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json
-from simclr_tf.runs.lock import releases
 from simclr_tf.stack import tf
 from simclr_tf.views import channels
 
 
-@releases
+@evaluation_run.releases
 def run(config, given=frozenset()):
     """Embeds every image of a folder or split; the same command again continues.
 
@@ -29,8 +27,6 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output cannot be used.
     """
     output = Output.of(config.embed.output)
-    if ".parquet" in output.files:
-        tables.check_parquet()
     strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
@@ -63,7 +59,7 @@ def _plan(job):
         ("encoder", f"{job.config.source.checkpoint}, step {job.trained.step}"),
         ("images", f"{job.source.num_examples:,} of {job.source.name}"),
         ("columns", f"path, {wanted}; {job.trained.encoder.feature_dim} numbers per h"),
-        ("strategy", describe_strategy(job.strategy)),
+        evaluation_run.strategy_row(job.strategy),
         ("precision", job.config.run.precision),
         ("output", ", ".join(job.output.files.values())),
     ]

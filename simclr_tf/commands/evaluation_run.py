@@ -10,8 +10,9 @@ from simclr_tf.distribution import strategy
 from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.runs.lock import releases  # noqa: F401 (of every evaluation command)
 from simclr_tf.runs.run_folder import RunFolder
-from simclr_tf.stack import tf
+from simclr_tf.training.recording import bad_images_reported  # noqa: F401
 from simclr_tf.views import channels
 
 _NEXT = {"knn": "linear_eval", "probe": "linear_eval"}  # after all other evaluations: export
@@ -32,6 +33,11 @@ def make_strategy(config, given, checkpoint):
     if config.run.use_tpu and checkpoint:
         restore.inherit(config, given, restore.stored_settings(checkpoint))
     return strategy.make_strategy(config.run)
+
+
+def strategy_row(made):
+    """The row of a plan that says how devices are used; made: tf.distribute.Strategy."""
+    return "strategy", strategy.describe(made)
 
 
 def load(config, given):
@@ -155,13 +161,12 @@ def finished(folder, encoder_sha256, tables):
         tables: names of the tables that the evaluation writes.
     """
     names = ("results.json", "results.md", *tables)
-    if not all(tf.io.gfile.exists(folder.join(name)) for name in names):
+    if not all(folder.exists(name) for name in names):
         return None
     results = read_json(folder.join("results.json"))
     if results.get("encoder_sha256") != encoder_sha256:
         return None
-    with tf.io.gfile.GFile(folder.join("results.md")) as file:
-        print(file.read())
+    print(folder.read_text("results.md"))
     print(f"nothing left to do: this is results.md of {folder.path}, measured before.")
     print(next_command(results, folder), flush=True)
     return results

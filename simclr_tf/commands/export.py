@@ -4,20 +4,15 @@ import logging
 import os
 
 from simclr_tf.commands import plan
-from simclr_tf.data import decoding, preprocess, sources
-from simclr_tf.errors import SettingsError
-from simclr_tf.export import conversions, saved_model
-from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS
+from simclr_tf.export import calibration, conversions, official, saved_model
 from simclr_tf.files import PATTERN, write_atomically
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import read_json
-from simclr_tf.runs.restore import data_of, load_trained
+from simclr_tf.runs.restore import load_trained
 from simclr_tf.stack import tf
-from simclr_tf.weights.official_names import write_official
 
 _LOG = logging.getLogger(__name__)
-_SAMPLES = 200  # images that set the ranges of an int8 conversion
 _FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
     "": ("probe_top_1",),
     "linear_eval": (
@@ -39,7 +34,7 @@ def run(config, given=frozenset()):
     Raises:
         UserError: the checkpoint or the output folder cannot be used.
     """
-    _check_outputs(config.export)
+    saved_model.check_outputs(config.export)
     formats = conversions.check_formats(config.export.export_formats)
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
     trained = load_trained(config.source.checkpoint, chosen, config.run.trust_code)
@@ -87,47 +82,16 @@ def _convert(path, kind, parent, trained):
     extension = "onnx" if kind == "onnx" else "tflite"
     folder = os.path.join(parent, "converted", str(trained.step))
     if kind in conversions.OFFICIAL:
-        return _write_official(os.path.join(folder, kind), conversions.OFFICIAL[kind], trained)
+        return official.write_checkpoint(
+            os.path.join(folder, kind), conversions.OFFICIAL[kind], trained
+        )
     target = os.path.join(folder, f"{kind}.{extension}")
     size = trained.settings["image_size"]
-    samples = lambda: _samples(trained.settings)  # noqa: E731
+    samples = lambda: calibration.samples(trained.settings)  # noqa: E731
     content = conversions.convert(path, kind, size, samples, _channels(trained))
     tf.io.gfile.makedirs(folder)
     write_atomically(target, content)
     return f"converted to {target}: {len(content) / 1e6:.2f} MB"
-
-
-def _write_official(folder, layout, trained):
-    tf.io.gfile.makedirs(folder)
-    prefix = os.path.join(folder, f"model.ckpt-{trained.step}")
-    names = write_official(prefix, trained.encoder, trained.head, trained.probe, layout)
-    state = f'model_checkpoint_path: "{os.path.basename(prefix)}"\n'
-    write_atomically(os.path.join(folder, "checkpoint"), state)  # names the newest one
-    return f"converted to {prefix}: {len(names)} variables under the names of the official code"
-
-
-def _samples(settings):
-    """Training images of the run, prepared as for evaluation: dataset of float32 [1, s, s, c]."""
-    data = data_of(settings)
-    source = sources.open_source(data, "train", settings.get("seed", 0))
-
-    def prepare(example):
-        image = decoding.decode(example["image"], source.channels)
-        return preprocess.eval_image(image, data.image_size)
-
-    return source.stream(seed=0).take(_SAMPLES).map(prepare).batch(1)
-
-
-def _check_outputs(options):
-    """Raises SettingsError for a name that no export has."""
-    z_layers = tuple(f"z{i}" for i in range(1, 5))
-    known = ("h", "default", *ENDPOINTS, *HEAD_OUTPUTS, *z_layers, *LOGITS_OUTPUTS)
-    for name in saved_model.kept_outputs(options) or ():
-        if name not in known:
-            raise SettingsError(
-                f"export_outputs={options.export_outputs} names {name!r}; give all, or some of "
-                f"{', '.join(known)}."
-            )
 
 
 def _figures(run_dir, step):

@@ -8,8 +8,9 @@ from simclr_tf.data import sources
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.frozen import weights_hash
 from simclr_tf.models.selection import layer_index
+from simclr_tf.runs.run_folder import require_folder
 from simclr_tf.stack import keras
-from simclr_tf.training import starting
+from simclr_tf.training import length, starting
 from simclr_tf.views import channels
 
 
@@ -44,6 +45,7 @@ def find(config, given):
     Raises:
         UserError: the checkpoint cannot be used, or settings contradict each other.
     """
+    config = dataclasses.replace(config, training=length.as_asked(config.training, given))
     init = config.finetuning.init
     scratch = init == "scratch"
     path = checkpoint_of(config)
@@ -58,7 +60,8 @@ def find(config, given):
             "--init=scratch for random weights."
         )
     if not path:
-        config = channels.adopt(_checked_folder(config), given, sources.describe(config.data))
+        require_folder(config.run, example="runs/scratch")
+        config = channels.adopt(config, given, sources.describe(config.data))
         return _random(config, "random weights")
     values = settings_of.flatten(config)
     config = settings_of.build(type(config), {**values, "checkpoint": path})
@@ -91,11 +94,3 @@ def _random(config, origin):
     encoder, head = starting.random_parts(config)
     layer_index(head, config.finetuning.ft_proj_selector)  # refused now, not after the work
     return Start(config, encoder, head, origin, True, weights_hash(encoder))
-
-
-def _checked_folder(config):
-    if not (config.run.model_dir or config.run.dry_run):
-        raise SettingsError(
-            "model_dir is not given; say where the run goes, such as --model_dir=runs/scratch."
-        )
-    return config

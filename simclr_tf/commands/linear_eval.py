@@ -6,19 +6,16 @@ from simclr_tf import config as settings_of
 from simclr_tf import phases
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.distribution.strategy import check_divisible
-from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.evaluation import linear_protocol
 from simclr_tf.evaluation.baselines import PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot, possible_shots
 from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.results import confusion_csv, results_markdown
-from simclr_tf.runs.lock import releases
-from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.training.starting import CROP
 
 
-@releases
+@evaluation_run.releases
 def run(config, given=frozenset()):
     """Linear evaluation of a trained encoder beside raw pixels and the untrained encoder.
 
@@ -47,7 +44,7 @@ def run(config, given=frozenset()):
     if done is not None:
         return done
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
-    with bad_images_reported(pair[0].quarantine):
+    with evaluation_run.bad_images_reported(pair[0].quarantine):
         results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
     confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
@@ -95,7 +92,7 @@ def _plan(config, trained, info, strategy):
     rows += [
         ("baselines", "raw pixels, untrained encoder" if protocol.baselines else "none"),
         ("features", f"{_gigabytes(config, trained, info):.3g} GB of main memory"),
-        ("strategy", describe_strategy(strategy)),
+        evaluation_run.strategy_row(strategy),
         ("precision", config.run.precision),
         ("output", config.run.model_dir),
     ]

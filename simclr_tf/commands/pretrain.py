@@ -7,11 +7,9 @@ from simclr_tf import config as settings_of
 from simclr_tf.commands import plan
 from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
-from simclr_tf.errors import SettingsError
-from simclr_tf.runs import extension
 from simclr_tf.runs.lock import releases
-from simclr_tf.runs.run_folder import RunFolder
-from simclr_tf.training import length, pretraining, pretraining_run
+from simclr_tf.runs.run_folder import RunFolder, require_folder
+from simclr_tf.training import pretraining, pretraining_run, run_length
 from simclr_tf.views import channels, multi_crop
 
 _LOG = logging.getLogger(__name__)
@@ -36,8 +34,7 @@ def run(config, given=frozenset()):
     Raises:
         UserError: a setting, the data or the run folder cannot be used, or training diverged.
     """
-    if not (config.run.model_dir or config.run.dry_run):
-        raise SettingsError("model_dir is not given; say where the run goes, such as --model_dir=runs/first.")  # fmt: skip
+    require_folder(config.run, example="runs/first")
     stored = RunFolder(config.run.model_dir).stored_settings()
     if stored:
         config = settings_of.keep_stored(config, given, stored)
@@ -65,11 +62,10 @@ def _run(config, given, group):
     config = dataclasses.replace(config, data=sources.with_settled_range(config.data))
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
-    _check_labels(config, info)
-    config = _with_length(config, given, info.num_train)
-    steps = length.resolve_steps(config.training, config.optimizer, info.num_train)
+    pretraining.check_labels(config, info)
     folder = RunFolder(config.run.model_dir)
-    steps, extensions = extension.extended(folder, config.training.extend_epochs, steps)
+    config = run_length.fitted(config, given, info.num_train, folder)
+    steps, extensions = run_length.resolve(config, info.num_train, folder)
     service = config.training.data_service
     source = None
     if not config.run.dry_run:
@@ -79,7 +75,7 @@ def _run(config, given, group):
         )
         _claim(config, info, group, folder)
         group.on_every_worker(
-            lambda: extension.record(folder, extensions) if group.is_chief else None
+            lambda: run_length.record(folder, extensions) if group.is_chief else None
         )
     with group.strategy.scope():
         model = pretraining.build_model(config, info.num_classes, steps)
@@ -94,25 +90,6 @@ def _run(config, given, group):
         results = pretraining_run.train_model(config, group, model, source, steps, folder)
     group.say(_done(folder, results, steps, has_labels=bool(info.num_classes)))
     return results
-
-
-def _with_length(config, given, num_train):
-    """A config whose warm-up fits into the run, and whose checkpoints come as often as asked."""
-    training = length.as_asked(config.training, given)
-    config = dataclasses.replace(config, training=training)
-    default = settings_of.Optimizer().warmup_epochs
-    if "warmup_epochs" in given or config.optimizer.warmup_epochs != default:
-        return config
-    optimizer = length.fitting_warmup(training, config.optimizer, num_train)
-    stored = RunFolder(config.run.model_dir).stored_settings()
-    if optimizer is config.optimizer or stored.get("warmup_epochs") == default:
-        return config  # a run of an earlier version goes on with the warm-up that it began with
-    _LOG.info(
-        "warm-up over %g epochs, a tenth of the run, instead of %g; set it with --warmup_epochs",
-        optimizer.warmup_epochs,
-        default,
-    )
-    return dataclasses.replace(config, optimizer=optimizer)
 
 
 def _done(folder, results, steps, has_labels):
@@ -145,15 +122,6 @@ def _claim(config, info, group, folder):
     )
     group.on_every_worker(lambda: folder.claim(**claimed) if group.is_chief else None)
     group.on_every_worker(lambda: None if group.is_chief else folder.check_same(**claimed))
-
-
-def _check_labels(config, info):
-    if info.num_classes:
-        return
-    if pretraining.build_loss(config).needs_labels:
-        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
-    if config.training.keep_best == "probe_top_1":
-        raise SettingsError(f"keep_best=probe_top_1 needs labels and {info.name} has none; choose --keep_best=loss.")  # fmt: skip
 
 
 def _objective(config):

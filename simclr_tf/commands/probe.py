@@ -7,13 +7,10 @@ from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.config import listed
 from simclr_tf.data import holdout, sources
 from simclr_tf.data.info import require_labels
-from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation import probe_tasks
 from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.results import figure_text, markdown_table
-from simclr_tf.runs.lock import releases
-from simclr_tf.training.recording import bad_images_reported
 from simclr_tf.views import channels
 
 COLUMNS = {
@@ -25,7 +22,7 @@ COLUMNS = {
 }
 
 
-@releases
+@evaluation_run.releases
 def run(config, given=frozenset()):
     """Trains a probe per task and feature space on the frozen encoder.
 
@@ -54,7 +51,7 @@ def run(config, given=frozenset()):
     done = evaluation_run.finished(folder, sha256, tables)
     if done is not None:
         return done
-    with bad_images_reported(pair[0].quarantine):
+    with evaluation_run.bad_images_reported(pair[0].quarantine):
         results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text, confusions)
@@ -123,7 +120,7 @@ def _plan(config, trained, info, tasks, strategy):
         *evaluation_run.data_rows(info),
         ("tasks", ", ".join(tasks)),
         ("probe", f"{network}, {settings.probe_epochs} epochs; class label: L-BFGS, linear"),
-        ("strategy", describe_strategy(strategy)),
+        evaluation_run.strategy_row(strategy),
         ("output", config.run.model_dir),
     ]
     return plan.format_plan("plan: probe", rows)

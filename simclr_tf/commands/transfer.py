@@ -3,27 +3,19 @@
 import time
 
 from simclr_tf.commands import evaluation_run, plan
-from simclr_tf.data.info import SourceInfo, fingerprint_of
-from simclr_tf.data.subset import all_labels
 from simclr_tf.distribution.strategy import check_divisible
-from simclr_tf.distribution.strategy import describe as describe_strategy
 from simclr_tf.errors import SettingsError
-from simclr_tf.evaluation import transfer_data, transfer_linear
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation import transfer_data
 from simclr_tf.evaluation.results import FIGURES, csv_text
 from simclr_tf.evaluation.transfer_sets import find_sets
 from simclr_tf.evaluation.transfer_table import markdown_of, table_of
 from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import read_json, write_json
-from simclr_tf.runs.lock import releases
-from simclr_tf.runs.run_folder import RunFolder
-from simclr_tf.stack import tf
-from simclr_tf.training.recording import bad_images_reported
-from simclr_tf.training.transfer_grid import Grid, Start, grid_of
+from simclr_tf.training import transfer_run
+from simclr_tf.training.transfer_grid import grid_of
 
 
-@releases
+@evaluation_run.releases
 def run(config, given=frozenset()):
     """Measures an encoder on several data sets; data sets that are done are not repeated.
 
@@ -54,11 +46,11 @@ def run(config, given=frozenset()):
     print(_plan(config, trained, sets, infos, cells, strategy), flush=True)
     if config.run.dry_run:
         return None
-    folder, _ = evaluation_run.claim("transfer", config, _combined_info(infos))
+    folder, _ = evaluation_run.claim("transfer", config, transfer_data.combined_info(infos))
     began = time.monotonic()
     columns = {}
     for one, info in zip(sets, infos):
-        found = _measure(config, one, trained, compared, strategy, folder)
+        found = transfer_run.measure(config, one, trained, compared, strategy, folder)
         columns[one.name] = {"num_train": info.num_train, **found}
     seconds = round(time.monotonic() - began, 2)
     results = {"mode": "transfer", "checkpoint": config.source.checkpoint, "step": trained.step}
@@ -96,82 +88,6 @@ def _check(config, compared):
         )
 
 
-def _combined_info(infos):
-    """One SourceInfo that stands for all data sets in the run folder."""
-    return SourceInfo(
-        name=",".join(info.name for info in infos),
-        num_train=sum(info.num_train for info in infos),
-        num_eval=sum(info.num_eval for info in infos),
-        num_classes=0,
-        train_split="",
-        eval_split="",
-        prepared=True,
-        fingerprint=fingerprint_of(*(info.fingerprint for info in infos)),
-    )
-
-
-def _measure(config, one, trained, compared, strategy, folder):
-    """{row: figures, "p_values": ...} of one data set."""
-    place = RunFolder(folder.join(one.name.replace("/", "_")))
-    tf.io.gfile.makedirs(place.path)
-    path = place.join("linear.json")
-    trains = config.transfer.transfer_protocol != "linear"
-    rows = {}
-    p_values = {}
-    if trains or not tf.io.gfile.exists(path):
-        data = transfer_data.open_set(config, one)
-        data.train.quarantine.attach(place.join("quarantine.txt"))
-        with bad_images_reported(data.train.quarantine):
-            if not tf.io.gfile.exists(path):
-                _linear(config, data, trained, compared, strategy, place)
-            if trains:
-                rows, p_values = _trained_rows(config, data, trained, compared, strategy, place)
-    linear = read_json(path)
-    return {**linear["rows"], **rows, "p_values": {**linear["p_values"], **p_values}}
-
-
-def _linear(config, data, trained, compared, strategy, place):
-    """Writes the linear rows: linear.json and confusion matrices.
-
-    Beside fine-tuning alone only the untrained encoder, which costs little.
-    """
-    print(f"{data.about.name}: linear protocol", flush=True)
-    encoders = {}
-    if config.transfer.transfer_protocol != "finetune":
-        encoders["simclr"] = trained.encoder
-        encoders.update({} if compared is None else {"compared": compared.encoder})
-    encoders = transfer_linear.feature_functions(config, encoders, strategy)
-    with proved_frozen(trained.encoder, strategy) as sha256:
-        figures, confusions = transfer_linear.measure(config, data, encoders, strategy)
-    for name, text in confusions.items():
-        write_atomically(place.join(f"confusion_{name}.csv"), text)
-    write_json(place.join("linear.json"), {**figures, "encoder_sha256": sha256})
-
-
-def _trained_rows(config, data, trained, compared, strategy, place):
-    """({row: figures}, {row: p-value against "finetune"}) of the trainings of all weights."""
-    starts = {"finetune": (Start(config.source.checkpoint, trained.settings), place)}
-    if config.transfer.random_init:
-        starts["random"] = Start("", trained.settings, True), RunFolder(place.join("random"))
-    if compared is not None:
-        start = Start(config.transfer.compare, compared.settings)
-        starts["compared_finetune"] = start, RunFolder(place.join("compared"))
-    rows = {}
-    hits = {}
-    for name, (start, where) in starts.items():
-        tf.io.gfile.makedirs(where.path)
-        grid = Grid(config, start, strategy, data, where)
-        rows[name] = grid.run()
-        hits[name] = grid.hits()
-    labels = all_labels(data.test)
-    tuned = hits.pop("finetune")
-    p_values = {
-        name: transfer_linear.p_value(config, data, labels, tuned, other)
-        for name, other in hits.items()
-    }
-    return rows, p_values
-
-
 def _plan(config, trained, sets, infos, cells, strategy):
     settings = config.transfer
     rows = [("encoder", f"{config.source.checkpoint}, step {trained.step}")]
@@ -185,5 +101,5 @@ def _plan(config, trained, sets, infos, cells, strategy):
         rows += [("grid", each + ", as many again for --compare" * bool(settings.compare))]
         if settings.random_init:
             rows += [("random weights", f"{cells[1]} runs per data set, {settings.random_train_steps:,} steps of {batch}")]  # fmt: skip
-    rows += [("strategy", describe_strategy(strategy)), ("output", config.run.model_dir)]
+    rows += [evaluation_run.strategy_row(strategy), ("output", config.run.model_dir)]
     return plan.format_plan("plan: transfer", rows)

@@ -25,8 +25,14 @@ class Output:
 
     @classmethod
     def of(cls, path):
-        """The output of a path."""
+        """The output of a path.
+
+        Raises:
+            SettingsError: it needs pyarrow, which is not installed.
+        """
         path = os.path.expanduser(path)
+        if not path.endswith(".npz"):
+            tables.check_parquet()
         for suffix in tables.SUFFIXES:
             if path.endswith(suffix):
                 folder = RunFolder(path + ".unfinished", "--output")

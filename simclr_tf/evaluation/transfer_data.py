@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from simclr_tf.data import sources, subset
-from simclr_tf.data.info import require_labels
+from simclr_tf.data.info import SourceInfo, fingerprint_of, require_labels
 from simclr_tf.data.multi_label import with_label_sets
 from simclr_tf.data.source import Source
 from simclr_tf.evaluation.logistic import HELD_OUT, split_held_out
@@ -89,3 +89,17 @@ def open_set(config, about):
 def parts(data):
     """(Source to fit on, Source to choose by) of a TransferData."""
     return tuple(subset.subset(data.train, positions.astype(np.int64)) for positions in data.split)
+
+
+def combined_info(infos):
+    """One SourceInfo that stands for all data sets in the run folder."""
+    return SourceInfo(
+        name=",".join(info.name for info in infos),
+        num_train=sum(info.num_train for info in infos),
+        num_eval=sum(info.num_eval for info in infos),
+        num_classes=0,
+        train_split="",
+        eval_split="",
+        prepared=True,
+        fingerprint=fingerprint_of(*(info.fingerprint for info in infos)),
+    )

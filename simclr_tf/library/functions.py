@@ -20,7 +20,8 @@ from simclr_tf.library.images import given_images, small_image_size
 from simclr_tf.library.signatures import function_of
 
 if TYPE_CHECKING:
-    from simclr_tf.library.trained import PretrainingRun, TrainedModel
+    from simclr_tf.library.pretraining_run import PretrainingRun
+    from simclr_tf.library.trained import TrainedModel
 
 Path = Union[str, "os.PathLike[str]"]
 Checkpoint = Union[str, "os.PathLike[str]", "TrainedModel"]
@@ -84,7 +85,7 @@ def pretrain(
         note = f"no model_dir given: the run goes to {folder}; give model_dir to choose a place"
     values["model_dir"] = folder
     results = calls.run("pretrain", values, preset=preset, quiet=quiet, note=note)
-    from simclr_tf.library.trained import PretrainingRun
+    from simclr_tf.library.pretraining_run import PretrainingRun
 
     # whoever names an encoder trusts it
     return PretrainingRun(folder, results, given.held, trust_code=bool(settings.get("encoder")))

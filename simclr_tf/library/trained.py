@@ -1,14 +1,12 @@
-"""Trained models as Python objects: embed, classify, export, and the curves of their training."""
+"""Trained models as Python objects: embed, classify, export."""
 
 import functools
-import json
-import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from simclr_tf import config
-from simclr_tf.data import memory, sources
+from simclr_tf.data import sources
 from simclr_tf.data.source import Source
 from simclr_tf.embedding.stream import prepared_batches
 from simclr_tf.errors import DataError
@@ -16,13 +14,8 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.library import calls
 from simclr_tf.library.images import given_images
 from simclr_tf.runs import restore
-from simclr_tf.runs.files import read_json
-from simclr_tf.runs.metrics_log import metrics_lines
 from simclr_tf.stack import keras, process_kept, tf
 from simclr_tf.views import channels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class TrainedModel:
@@ -125,9 +118,7 @@ class TrainedModel:
             path: folder; default: the run folder.
             **settings: those of `simclr_tf.export`.
         """
-        from simclr_tf.library.functions import export
-
-        return export(self, path, **settings)
+        return calls.function("export")(self, path, **settings)
 
     def _outputs(
         self, key: Tuple[Any, ...], model: Any, images: Any, batch_size: int
@@ -169,50 +160,3 @@ def _check_all_used(source: Source, ids: np.ndarray) -> None:
         source.report(bad, source.fetch(tf.constant(bad))[0].numpy())
         name, reason = next(iter(source.quarantine.reasons.items()))
         raise DataError(f"{name} cannot be used ({reason}); mend it or leave it out.")
-
-
-class PretrainingRun(TrainedModel):
-    """A pretraining with its encoder; made by `simclr_tf.pretrain`.
-
-    Attributes:
-        run_dir: run folder.
-        results: content of results.json, {} for a dry run.
-    """
-
-    def __init__(
-        self,
-        run_dir: str,
-        results: Optional[Dict[str, Any]] = None,
-        held: Optional[memory.MemoryImages] = None,
-        trust_code: bool = False,
-    ) -> None:
-        super().__init__(run_dir, trust_code)
-        self.run_dir = run_dir
-        self._held = held  # images in memory stay known to later commands as long as the run is
-        path = os.path.join(run_dir, "results.json")
-        if results is None and run_dir and tf.io.gfile.exists(path):  # it was finished before
-            results = read_json(path)
-        self.results: Dict[str, Any] = calls.plain_dict(results)
-
-    @property
-    def metrics(self) -> Dict[str, np.ndarray]:
-        """{name: array [logged steps]} of metrics.jsonl; NaN where a figure was not measured."""
-        lines = [json.loads(line) for line in metrics_lines(os.path.join(self.run_dir, "metrics.jsonl"))]  # fmt: skip
-        names = dict.fromkeys(name for line in lines for name in line)
-        found = {name: np.asarray([line.get(name, np.nan) for line in lines]) for name in names}
-        return {**found, "step": np.asarray([line["step"] for line in lines], np.int64)}
-
-    def plot(self) -> "Figure":
-        """Loss beside its chance value, contrastive accuracy and learning rate against steps.
-
-        Returns:
-            matplotlib.figure.Figure; a notebook shows it, `savefig` writes it.
-        Raises:
-            DataError: nothing was logged yet.
-        """
-        from simclr_tf.library.plots import draw_curves
-
-        metrics = self.metrics
-        if not len(metrics["step"]):
-            raise DataError(f"{self.run_dir or 'a dry run'} has no metrics yet; train first.")
-        return draw_curves(metrics, self.settings)

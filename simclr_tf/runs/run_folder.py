@@ -76,6 +76,15 @@ class RunFolder:
         """A path inside the folder."""
         return os.path.join(self.path, *parts)
 
+    def exists(self, name: str) -> bool:
+        """Whether the folder holds a file or folder of this name."""
+        return tf.io.gfile.exists(self.join(name))
+
+    def read_text(self, name: str) -> str:
+        """The text of a file in the folder."""
+        with tf.io.gfile.GFile(self.join(name)) as file:
+            return file.read()
+
     def stored_settings(self) -> dict:
         """{setting name: value} of the run that the folder holds, {} for a new folder."""
         path = self.join("config.json")
@@ -217,3 +226,15 @@ class RunFolder:
                 f"those images, or another {self.flag}."
             )
         return True
+
+
+def require_folder(run, example):
+    """Refuses a run without a place; run: config.Run; example: of a folder, for the sentence.
+
+    Raises:
+        SettingsError: no model_dir is given, and it is not a dry run.
+    """
+    if not (run.model_dir or run.dry_run):
+        raise SettingsError(
+            f"model_dir is not given; say where the run goes, such as --model_dir={example}."
+        )

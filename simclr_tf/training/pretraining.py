@@ -1,5 +1,6 @@
 """The model of a pretraining: encoder, head, probe, views, loss and optimizer put together."""
 
+from simclr_tf.errors import SettingsError
 from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.table import make_loss
 from simclr_tf.models.build import build_parts
@@ -63,3 +64,13 @@ def build_loss(config):
     views = config.training.num_views
     local = config.multi_crop.local_views
     return OverPairs(loss, views, local) if views > 2 or local else loss
+
+
+def check_labels(config, info):
+    """Raises SettingsError if a setting needs labels that the images, a SourceInfo, lack."""
+    if info.num_classes:
+        return
+    if build_loss(config).needs_labels:
+        raise SettingsError(f"loss={config.loss.loss} needs labels and {info.name} has none; choose --loss=nt_xent.")  # fmt: skip
+    if config.training.keep_best == "probe_top_1":
+        raise SettingsError(f"keep_best=probe_top_1 needs labels and {info.name} has none; choose --keep_best=loss.")  # fmt: skip

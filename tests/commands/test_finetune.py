@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simclr_tf import config
-from simclr_tf.commands import finetune, finetune_start
+from simclr_tf.commands import finetune, finetune_start, finetune_text
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json
@@ -48,7 +48,7 @@ def test_the_table_has_all_rows_and_the_number_of_labels(results, run_dir):
     with open(f"{folder}/results.md", encoding="utf-8") as file:
         text = file.read()
     assert "72 of 1437 training labels used" in text
-    for words in finetune.TITLES.values():
+    for words in finetune_text.TITLES.values():
         assert words in text
     with open(f"{folder}/confusion.csv", encoding="utf-8") as file:
         rows = [line.split(",") for line in file.read().splitlines()]

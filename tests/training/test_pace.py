@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from simclr_tf import config
-from simclr_tf.commands import pretrain
 from simclr_tf.errors import SettingsError
 from simclr_tf.runs.files import write_json
-from simclr_tf.training import length, loop, progress, spacing
+from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.training import length, loop, progress, run_length, spacing
 from simclr_tf.training.spacing import Spacing
 from tests.training.test_health import NoFaults
+
+
+def folder_of(settings):
+    return RunFolder(settings.run.model_dir)
 
 
 @pytest.fixture
@@ -37,12 +41,15 @@ def clock(monkeypatch):
 )
 def test_the_warm_up_is_a_tenth_of_a_short_run(values, given, epochs):
     settings = config.build(config.Pretrain, values)
-    assert pretrain._with_length(settings, given, 1000).optimizer.warmup_epochs == epochs
+    assert (
+        run_length.fitted(settings, given, 1000, folder_of(settings)).optimizer.warmup_epochs
+        == epochs
+    )
 
 
 def test_a_warm_up_that_was_asked_for_and_does_not_fit_is_refused():
     settings = config.build(config.Pretrain, dict(train_epochs=5, train_batch_size=100))
-    asked = pretrain._with_length(settings, {"warmup_epochs"}, 1000)
+    asked = run_length.fitted(settings, {"warmup_epochs"}, 1000, folder_of(settings))
     with pytest.raises(SettingsError, match="lower --warmup_epochs"):
         length.resolve_steps(asked.training, asked.optimizer, 1000)
 
@@ -50,7 +57,9 @@ def test_a_warm_up_that_was_asked_for_and_does_not_fit_is_refused():
 def test_a_run_keeps_the_warm_up_that_it_began_with(tmp_path):
     write_json(str(tmp_path / "config.json"), {"settings": {"warmup_epochs": 10.0}})
     settings = config.build(config.Pretrain, dict(train_epochs=20, model_dir=str(tmp_path)))
-    assert pretrain._with_length(settings, (), 1000).optimizer.warmup_epochs == 10.0
+    assert (
+        run_length.fitted(settings, (), 1000, folder_of(settings)).optimizer.warmup_epochs == 10.0
+    )
 
 
 @pytest.mark.parametrize(
