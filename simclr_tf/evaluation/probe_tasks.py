@@ -1,21 +1,17 @@
 """The probes of `--mode=probe`: features of transformed views, and classifiers on them."""
 
-import dataclasses
-
 import numpy as np
 
-from simclr_tf import config as settings_of
-from simclr_tf import phases, streams
+from simclr_tf import phases
+from simclr_tf.evaluation import probe_views
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.mlp import fit_mlp
 from simclr_tf.evaluation.results import confusion_csv
-from simclr_tf.evaluation.transformations import CLASSES, drawn_classes, transform
-from simclr_tf.stack import tf
-from simclr_tf.views import draws
-from simclr_tf.views.batches import eval_batches, train_batches
+from simclr_tf.evaluation.transformations import CLASSES
+from simclr_tf.views.batches import eval_batches
 from simclr_tf.views.device import make_views
 
 TITLES = {"untrained": "h, untrained encoder", "h": "h"}
@@ -63,12 +59,12 @@ class Probing:
         config = self.config
         if task == "label":
             return eval_batches(source, config.data.image_size, config.probe.eval_batch_size)
-        views = _views_of(self.trained, task)
+        views = probe_views.views_of(self.trained, task)
         if views not in self._views:
             size = config.data.image_size
             seed = config.run.seed
             self._views[views] = make_views(views, size, seed, num_views=1)
-        return _transformed(config, (views, self._views[views]), source, task)
+        return probe_views.transformed(config, (views, self._views[views]), source, task)
 
 
 def measure(probing, task):
@@ -106,41 +102,3 @@ def _scores(config, task, pair, labels, num_classes):
     width = settings.probe_hidden
     epochs = settings.probe_epochs
     return fit_mlp(pair[0], labels, num_classes, width, epochs, seed)(pair[1])
-
-
-def _views_of(trained, task):
-    """config.Views of the pretraining; where it never drops colour, the default share is used."""
-    views = settings_of.section_from(settings_of.Views, trained.settings)
-    if task != "color" or views.color_jitter_strength * views.grayscale_prob:
-        return views
-    default = settings_of.Views()
-    strength = views.color_jitter_strength or default.color_jitter_strength
-    return dataclasses.replace(
-        views, color_jitter_strength=strength, grayscale_prob=default.grayscale_prob
-    )
-
-
-def _transformed(config, pair, source, task):
-    """One random view of each image, transformed; pair: (config.Views, their function)."""
-    views, view = pair
-    size = config.data.image_size
-    seed = config.run.seed
-    count = source.num_examples
-    batch = min(config.probe.eval_batch_size, count)
-    classes = drawn_classes(task, count, seed)
-    # the first `count` places of the shuffled stream hold every image once
-    stream = train_batches(source, views, size, batch, seed, num_views=1)
-    for number, one in enumerate(stream.take(-(-count // batch))):
-        left = min(batch, count - number * batch)
-        ids = one["id"].numpy()
-        images = view(one)
-        if task == "color":
-            labels = np.int32(draws.draw(views, seed, draws.rows_of(one, 1)).grayscale.numpy())
-        else:
-            labels = classes[ids]
-            sigma = config.probe.probe_noise_sigma
-            images = transform(
-                task, images, tf.constant(labels), streams.probe_noise(seed, number), sigma
-            )
-        columns = {"images": images, "label": labels, "id": ids}
-        yield {name: tf.convert_to_tensor(rows)[:left] for name, rows in columns.items()}

@@ -1,7 +1,9 @@
 """Files that a reader never sees a part of."""
 
+import io
 import os
 
+from simclr_tf.data import listing
 from simclr_tf.errors import DataError
 from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
@@ -24,6 +26,13 @@ def write_file(content, path):
     """
     make_folder_of(path)
     write_atomically(path, content)
+
+
+def write_figure(figure, path):
+    """Writes a matplotlib figure as PNG, marked as ours, so that it is never taken for an image."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": listing.MARK})
+    write_file(content.getvalue(), path)
 
 
 def _not_written(path, error):

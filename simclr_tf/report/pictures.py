@@ -1,6 +1,5 @@
 """The picture of a run: random views, and nearest neighbours by cosine of h."""
 
-import io
 import os
 
 import numpy as np
@@ -8,11 +7,11 @@ from matplotlib.figure import Figure
 
 from simclr_tf import config as settings_of
 from simclr_tf import names
-from simclr_tf.data import listing, sources, stacks
+from simclr_tf.data import sources, stacks
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.evaluation.knn import nearest_neighbours
-from simclr_tf.report.files import write_file
+from simclr_tf.report.files import write_figure
 from simclr_tf.report.sample import Sample
 from simclr_tf.runs import restore
 from simclr_tf.views.batches import eval_batches, train_batches
@@ -51,7 +50,7 @@ def draw_overview(trained, path=None):
     queries, bank = _queries_and_bank(trained, data, source)
     _, nearest = nearest_neighbours(queries["h"], bank["h"], NEIGHBOURS)
     figure = _figure(originals, pairs, queries, bank, nearest, source.class_names)
-    _write_png(figure, path)
+    write_figure(figure, path)
     return path
 
 
@@ -145,9 +144,3 @@ def _neighbour(axis, image, title, same):
 
 def _caption(label, class_names):
     return names.shown(class_names[label]) if 0 <= label < len(class_names) else ""
-
-
-def _write_png(figure, path):
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": listing.MARK})
-    write_file(content.getvalue(), path)

@@ -139,7 +139,7 @@ def test_chosen_outputs_without_head_on_another_file_system():
     found, manifest = reader.read_parts(where)
     assert found["head"] is None and manifest["parts"] == ["encoder", "probe"]
     with pytest.raises(SettingsError, match="'block_group5'"):
-        run._check_outputs(config.ExportSettings(export_outputs="h,block_group5"))
+        saved_model.check_outputs(config.ExportSettings(export_outputs="h,block_group5"))
 
 
 def test_strategy_precision_and_freezing_leave_no_trace(tmp_path, two_replicas):
