@@ -139,14 +139,14 @@ def picture(path):
         return Image.open(io.BytesIO(file.read())).convert("RGB")
 
 
-def test_report_mode_draws_the_overview_and_leaves_nothing_else(tmp_path, capsys):
+def test_report_mode_draws_the_overview_and_leaves_nothing_else(tmp_path, caplog):
     run_dir = save_tiny_run(tmp_path)
     path = report.run(config.build(config.Report, {"model_dir": run_dir}))
     assert path == os.path.join(run_dir, "report", "overview.png")
     assert os.listdir(os.path.dirname(path)) == ["overview.png"]
     image = picture(path)
     assert image.size[0] > 600 and len(image.getcolors(10**6)) > 50
-    assert "no table" in capsys.readouterr().out
+    assert "no table" in caplog.text
     before = image.tobytes()
     report.run(config.build(config.Report, {"model_dir": run_dir}))
     assert picture(path).tobytes() == before

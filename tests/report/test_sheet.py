@@ -8,6 +8,7 @@ from PIL import Image
 from simclr_tf.flags.parse import parse
 
 from simclr_tf.__main__ import main
+from simclr_tf.commands import views
 from simclr_tf.report import sheet
 
 SMALL = ["--preset=none", "--image_size=24", "--sheet_images=3"]
@@ -33,7 +34,7 @@ def test_the_sheet_shows_originals_every_operator_and_both_views(
         kept.update(rows)
         return write(rows, path)
 
-    monkeypatch.setattr(sheet, "write_sheet", keep)
+    monkeypatch.setattr(views, "write_sheet", keep)
     path = tmp_path / "new" / "sheet.png"
     arguments = ["--mode=views", f"--image_dir={photos}", f"--sheet={path}", "--operators=cutout"]
     assert main([*arguments, *SMALL]) == 0
