@@ -1,7 +1,6 @@
-"""Export: a trained encoder -> files that others can load without simclr_tf.
+"""A trained encoder becomes files that others load without simclr_tf.
 
-In: Keras encoder, projection head and linear classifier (simclr_tf.models), the settings of their
-run, a folder. Out: a versioned, reusable SavedModel (TensorFlow Hub, TF Serving, the official
-SimCLR call, fine-tuning), its TFLite and ONNX conversions, and a model card. May import simclr_tf;
-nothing imports this room but `simclr_tf.__main__` and the tests.
+Encoder, projection head, classifier and the settings of their run come in. A versioned SavedModel
+with a model card goes out (TensorFlow Hub, TF Serving, fine-tuning), and TFLite, ONNX and official
+checkpoints made from it. Start reading in `saved_model.py`.
 """

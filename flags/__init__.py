@@ -1,8 +1,6 @@
-"""The command line: what the user may set, generated from `simclr_tf.config`.
+"""The command line, generated from `simclr_tf.config`.
 
-In: the arguments of `python -m simclr_tf`. Out: the mode, its config dataclass, and the names of
-the settings that the user or a preset gave (`flags.parse.parse`). One module per mode says what
-the mode is for and which settings it offers; `presets/*.flags` are named groups of flags.
-
-May import: absl and `simclr_tf.config`, `simclr_tf.errors`. No TensorFlow: `--help` is quick.
+The arguments of `python -m simclr_tf` come in. The mode, its config and the names of the settings
+that the user or a preset gave go out (`parse.parse`). `presets/*.flags` are named groups of flags.
+TensorFlow is not imported here, so `--help` is quick.
 """

@@ -27,13 +27,13 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output cannot be used.
     """
     output = Output.of(config.embed.output)
-    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    strategy = evaluation_run.make_strategy(config, given, config.trained.checkpoint)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
     config = restore.inherit(config, given, trained.settings)
     if config.embed.embed_head and trained.head is None:
         raise SettingsError(
-            f"embed_head=True, but {config.source.checkpoint} holds no projection head; leave out "
+            f"embed_head=True, but {config.trained.checkpoint} holds no projection head; leave out "
             "--embed_head, or give a run folder."
         )
     source = sources.open_whole(config.data, config.embed.split)
@@ -49,14 +49,14 @@ def run(config, given=frozenset()):
         print(f"nothing left to do: {output.folder.path} is finished")
     else:
         done = work.embed_images(job, weights, stamps)
-    print(plan.next_line(f"export --checkpoint={config.source.checkpoint}"), flush=True)
+    print(plan.next_line(f"export --checkpoint={config.trained.checkpoint}"), flush=True)
     return done
 
 
 def _plan(job):
     wanted = "h and z" if job.config.embed.embed_head else "h"
     rows = [
-        ("encoder", f"{job.config.source.checkpoint}, step {job.trained.step}"),
+        ("encoder", f"{job.config.trained.checkpoint}, step {job.trained.step}"),
         ("images", f"{job.source.num_examples:,} of {job.source.name}"),
         ("columns", f"path, {wanted}; {job.trained.encoder.feature_dim} numbers per h"),
         evaluation_run.strategy_row(job.strategy),

@@ -44,13 +44,13 @@ def load(config, given):
     """The encoder that `--checkpoint` names; call it in the scope of the strategy.
 
     Args:
-        config: a mode's config with the section `source`.
+        config: a mode's config with the section `trained`.
         given: names that the user gave.
     Returns:
         restore.Trained.
     """
     values = {name: value for name, value in settings_of.flatten(config).items() if name in given}
-    return restore.load_trained(config.source.checkpoint, values, config.run.trust_code)
+    return restore.load_trained(config.trained.checkpoint, values, config.run.trust_code)
 
 
 def resolve(config, given, trained, subfolder, also=()):

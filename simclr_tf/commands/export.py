@@ -37,9 +37,9 @@ def run(config, given=frozenset()):
     saved_model.check_outputs(config.export)
     formats = conversions.check_formats(config.export.export_formats)
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
-    trained = load_trained(config.source.checkpoint, chosen, config.run.trust_code)
+    trained = load_trained(config.trained.checkpoint, chosen, config.run.trust_code)
     conversions.check_official(formats, trained.settings)
-    h_layer = layer_index(trained.head, config.source.ft_proj_selector)
+    h_layer = layer_index(trained.head, config.trained.ft_proj_selector)
     parent = config.run.model_dir or trained.run_dir
     directory = os.path.join(parent, "saved_model")
     saved_model.check_directory(directory, trained.settings)
@@ -112,7 +112,7 @@ def _plan(config, trained, directory):
     parts += [("logits", trained.probe is not None)]
     older = [str(version) for version in reader.versions(directory)]
     rows = [
-        ("source", f"{config.source.checkpoint}, step {trained.step:,}"),
+        ("source", f"{config.trained.checkpoint}, step {trained.step:,}"),
         (
             "encoder",
             settings.get("encoder")

@@ -49,9 +49,9 @@ def find(config, given):
     init = config.finetuning.init
     scratch = init == "scratch"
     path = checkpoint_of(config)
-    if init and not scratch and config.source.checkpoint not in ("", init):
+    if init and not scratch and config.trained.checkpoint not in ("", init):
         raise SettingsError(
-            f"init={init} and checkpoint={config.source.checkpoint} name two starting points; "
+            f"init={init} and checkpoint={config.trained.checkpoint} name two starting points; "
             "give one of them."
         )
     if not path and not scratch:
@@ -78,7 +78,7 @@ def find(config, given):
 def checkpoint_of(config):
     """The path that --init or --checkpoint names, "" for none; config: config.Finetune."""
     init = config.finetuning.init
-    return config.source.checkpoint if init in ("", "scratch") else init
+    return config.trained.checkpoint if init in ("", "scratch") else init
 
 
 def _resolve(config, given, trained, scratch):

@@ -23,10 +23,10 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    strategy = evaluation_run.make_strategy(config, given, config.trained.checkpoint)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
-        layer_index(trained.head, config.source.ft_proj_selector)  # known now, not after the work
+        layer_index(trained.head, config.trained.ft_proj_selector)  # known now, not after the work
     config = evaluation_run.resolve(config, given, trained, "knn")
     info = evaluation_run.describe(config, "knn")
     print(_plan(config, trained, info, strategy), flush=True)
@@ -47,7 +47,7 @@ def run(config, given=frozenset()):
 
 def _plan(config, trained, info, strategy):
     rows = [
-        ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
+        ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
         *evaluation_run.data_rows(info),
         ("neighbours", f"{config.knn.knn_k}, temperature {config.knn.knn_temperature:g}"),
         evaluation_run.strategy_row(strategy),

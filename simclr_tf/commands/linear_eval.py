@@ -29,11 +29,11 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    strategy = evaluation_run.make_strategy(config, given, config.trained.checkpoint)
     check_divisible(config.protocol.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
-        encoder = trained.select(config.source.ft_proj_selector)
+        encoder = trained.select(config.trained.ft_proj_selector)
     config, views = resolve(config, trained, given)
     info = evaluation_run.describe(config, "linear_eval")
     print(_plan(config, trained, info, strategy), flush=True)
@@ -61,7 +61,7 @@ def resolve(config, trained, given):
         given: names that the user gave.
     Returns:
         (config.LinearEval, config.Views of the training images of the classifier: crop and flip
-        only, PAPER.md §1.3).
+        only, arXiv:2002.05709, appendix B.6).
     """
     also = ("flip", "crop_area_min")
     config = evaluation_run.resolve(config, given, trained, "linear_eval", also)
@@ -75,7 +75,7 @@ def _plan(config, trained, info, strategy):
     protocol = config.protocol
     steps = linear_protocol.total_steps(protocol, info.num_train)
     rows = [
-        ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
+        ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
         *evaluation_run.data_rows(info),
         ("classes", f"{info.num_classes}"),
         ("form", protocol.linear_form),
@@ -124,7 +124,7 @@ def _evaluate(evaluation, step):
         images_per_second, scores = _linear_figures(evaluation, functions, train, held_out, figures)
     results = {
         "mode": "linear_eval",
-        "checkpoint": config.source.checkpoint,
+        "checkpoint": config.trained.checkpoint,
         "step": step,
         "dataset": train_source.name,
         "num_train": train_source.num_examples,

@@ -36,7 +36,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the output folder cannot be used.
         FrozenEncoderError: the encoder changed; nothing is written.
     """
-    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    strategy = evaluation_run.make_strategy(config, given, config.trained.checkpoint)
     tasks = _tasks(config)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
@@ -89,7 +89,7 @@ def _measure(config, trained, strategy, tasks, pair):
         found = {task: probe_tasks.measure(probing, task) for task in tasks}
     results = {
         "mode": "probe",
-        "checkpoint": config.source.checkpoint,
+        "checkpoint": config.trained.checkpoint,
         "step": trained.step,
         "dataset": pair[0].name,
         "num_train": pair[0].num_examples,
@@ -116,7 +116,7 @@ def _plan(config, trained, info, tasks, strategy):
     settings = config.probe
     network = f"one hidden layer of {settings.probe_hidden}" if settings.probe_hidden else "linear"
     rows = [
-        ("encoder", f"{config.source.checkpoint}, step {trained.step}, frozen"),
+        ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
         *evaluation_run.data_rows(info),
         ("tasks", ", ".join(tasks)),
         ("probe", f"{network}, {settings.probe_epochs} epochs; class label: L-BFGS, linear"),

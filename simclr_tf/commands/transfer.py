@@ -30,7 +30,7 @@ def run(config, given=frozenset()):
     """
     sets = find_sets(config.transfer.datasets)
     cells = [len(grid_of(config, random)) for random in (False, True)]
-    strategy = evaluation_run.make_strategy(config, given, config.source.checkpoint)
+    strategy = evaluation_run.make_strategy(config, given, config.trained.checkpoint)
     check_divisible(config.transfer.train_batch_size, strategy.num_replicas_in_sync)
     with strategy.scope():
         trained = evaluation_run.load(config, given)
@@ -53,7 +53,7 @@ def run(config, given=frozenset()):
         found = transfer_run.measure(config, one, trained, compared, strategy, folder)
         columns[one.name] = {"num_train": info.num_train, **found}
     seconds = round(time.monotonic() - began, 2)
-    results = {"mode": "transfer", "checkpoint": config.source.checkpoint, "step": trained.step}
+    results = {"mode": "transfer", "checkpoint": config.trained.checkpoint, "step": trained.step}
     results.update(datasets=columns, wall_seconds=seconds)
     return _write(folder, config, sets, results)
 
@@ -90,7 +90,7 @@ def _check(config, compared):
 
 def _plan(config, trained, sets, infos, cells, strategy):
     settings = config.transfer
-    rows = [("encoder", f"{config.source.checkpoint}, step {trained.step}")]
+    rows = [("encoder", f"{config.trained.checkpoint}, step {trained.step}")]
     for one, info in zip(sets, infos):
         words = "" if info.prepared else ", not downloaded"
         rows.append((one.name, f"{info.num_train:,} training, {info.num_eval:,} test images, {FIGURES[one.metric]}{words}"))  # fmt: skip

@@ -6,14 +6,14 @@ from simclr_tf.config.fields import FOLDERS, PATH, Section, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Source(Section):
+class TrainedEncoder(Section):
     """Which trained encoder."""
 
     checkpoint: str = setting("", "Trained encoder: a run folder, a checkpoint, an exported SavedModel, or a SavedModel of the official SimCLR code. Its architecture is read from there.", basic=True, path=PATH)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectedSource(Source):
+class SelectedEncoder(TrainedEncoder):
     """Which trained encoder, and which of its outputs."""
 
     ft_proj_selector: int = setting(0, "Layer whose output stands for h: 0 is the encoder, 1 the first layer of the projection head, -1 its last.", minimum=-1, maximum=4)  # fmt: skip

@@ -17,9 +17,9 @@ from simclr_tf.config.evaluation import (
     KnnSettings,
     LinearProtocol,
     ProbeSettings,
-    SelectedSource,
+    SelectedEncoder,
     SelftestSettings,
-    Source,
+    TrainedEncoder,
     TransferSettings,
 )
 from simclr_tf.config.fields import ModeConfig, fields_of
@@ -55,7 +55,7 @@ class Finetune(ModeConfig):
     """`--mode=finetune`."""
 
     run: Run = Run()
-    source: Source = Source()
+    trained: TrainedEncoder = TrainedEncoder()
     data: Data = Data()
     views: FineTuneViews = FineTuneViews()
     model: Model = Model()
@@ -69,7 +69,7 @@ class LinearEval(ModeConfig):
     """`--mode=linear_eval`."""
 
     run: Run = Run()
-    source: SelectedSource = SelectedSource()
+    trained: SelectedEncoder = SelectedEncoder()
     data: Data = Data()
     model: Model = Model()
     protocol: LinearProtocol = LinearProtocol()
@@ -80,7 +80,7 @@ class Knn(ModeConfig):
     """`--mode=knn`."""
 
     run: Run = Run()
-    source: SelectedSource = SelectedSource()
+    trained: SelectedEncoder = SelectedEncoder()
     data: Data = Data()
     model: Model = Model()
     knn: KnnSettings = KnnSettings()
@@ -91,7 +91,7 @@ class Probe(ModeConfig):
     """`--mode=probe`."""
 
     run: Run = Run()
-    source: Source = Source()
+    trained: TrainedEncoder = TrainedEncoder()
     data: Data = Data()
     model: Model = Model()
     probe: ProbeSettings = ProbeSettings()
@@ -102,7 +102,7 @@ class Transfer(ModeConfig):
     """`--mode=transfer`."""
 
     run: Run = Run()
-    source: Source = Source()
+    trained: TrainedEncoder = TrainedEncoder()
     data: Data = Data()
     model: Model = Model()
     transfer: TransferSettings = TransferSettings()
@@ -113,7 +113,7 @@ class Export(ModeConfig):
     """`--mode=export`."""
 
     run: Run = Run()
-    source: SelectedSource = SelectedSource()
+    trained: SelectedEncoder = SelectedEncoder()
     model: Model = Model()
     export: ExportSettings = ExportSettings()
 
@@ -123,7 +123,7 @@ class Embed(ModeConfig):
     """`--mode=embed`."""
 
     run: Run = Run()
-    source: Source = Source()
+    trained: TrainedEncoder = TrainedEncoder()
     data: Data = Data()
     model: Model = Model()
     embed: EmbedSettings = EmbedSettings()

@@ -1,7 +1,6 @@
-"""Embedding: h, and z on request, of every image of a folder or split, and what can be seen in it.
+"""h, and z on request, of every image of a folder or split, and what can be seen in it.
 
-In: a checkpoint, images (`--image_dir` or `--dataset`), a folder. Out: embeddings.npz and
-embeddings.parquet in file order, a TensorBoard projector folder, a sheet of nearest neighbours and
-a list of near-duplicates. May import everything in simclr_tf but `report`; of other packages
-NumPy, Pillow, pyarrow and tqdm.
+A trained encoder, images and a place come in. Tables (.npz, .parquet) in the order of the images
+go out, and a TensorBoard projector, a sheet of nearest neighbours and a list of near-duplicates.
+An interrupted embedding goes on where it was. Start reading in `job.py`, then `work.py`.
 """

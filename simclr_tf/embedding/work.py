@@ -33,7 +33,7 @@ def embed_images(job, weights, stamps):
         _WRITERS[suffix](path, table)
     results = {
         "mode": "embed",
-        "checkpoint": job.config.source.checkpoint,
+        "checkpoint": job.config.trained.checkpoint,
         "step": job.trained.step,
         "dataset": source.name,
         "num_images": table.num_rows,

@@ -54,11 +54,11 @@ def evaluate(config, trained, strategy, train_source, eval_source):
         for name in train.h
     }  # fmt: skip
     rows = {name: classification_report(values, held_out.labels) for name, values in scores.items()}
-    selected = layer_index(trained.head, config.source.ft_proj_selector)
+    selected = layer_index(trained.head, config.trained.ft_proj_selector)
     main = f"z{selected}" if selected else "h"
     results = {
         "mode": "knn",
-        "checkpoint": config.source.checkpoint,
+        "checkpoint": config.trained.checkpoint,
         "step": trained.step,
         "dataset": train_source.name,
         "num_train": train_source.num_examples,

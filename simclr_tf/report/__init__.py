@@ -1,6 +1,5 @@
-"""Report: tables and pictures of a finished run.
+"""Tables and pictures of a finished run.
 
-In: a run folder with its results, or arrays of images, views and features. Out: text tables and
-PNG files in the folder's `report/`. May import every room of `simclr_tf`; nobody imports it but
-the command line.
+A run folder with its results comes in, or arrays of images, views and features. Text tables and
+PNG files go out. Start reading in `summary.py` for tables and in `pictures.py` for pictures.
 """

@@ -1,9 +1,6 @@
-"""Training: runs that start, checkpoint, resume and end.
+"""The loop: pretraining and training with labels, what watches them and what they record.
 
-In: a mode's config dataclass and the names of the settings that were given. Out: a run folder
-(`config.json`, `checkpoints/`, `logs/`, `metrics.jsonl`, `results.json`) and the loaded encoder
-that other modes start from (`restore.load_trained`). Each mode's module has `run(config, given)`.
-
-May import: `simclr_tf.config`, `errors`, `stack`, and the rooms `data`, `views`, `models`,
-`losses`, `optimizers`, `evaluation` and `weights`.
+A config, images and a built model come in. Steps run, and checkpoints, metrics.jsonl and figures
+come out. Start reading in `loop.py`; `pretraining.py` and `supervised_model.py` put the models
+together, `pretraining_run.py` and `supervised_run.py` run them from checkpoint to end.
 """

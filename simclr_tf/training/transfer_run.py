@@ -62,7 +62,7 @@ def _linear(config, data, trained, compared, strategy, place):
 
 def _trained_rows(config, data, trained, compared, strategy, place):
     """({row: figures}, {row: p-value against "finetune"}) of the trainings of all weights."""
-    starts = {"finetune": (Start(config.source.checkpoint, trained.settings), place)}
+    starts = {"finetune": (Start(config.trained.checkpoint, trained.settings), place)}
     if config.transfer.random_init:
         starts["random"] = Start("", trained.settings, True), RunFolder(place.join("random"))
     if compared is not None:

@@ -1,8 +1,6 @@
-"""Weights of others: files of other SimCLR code -> our built models, and back.
+"""Files of other SimCLR and PyTorch code become our models, and back.
 
-In: a path to a SavedModel or checkpoint of the official SimCLR code. Out: encoder, projection head
-and classifier (`simclr_tf.models`) with those weights, their settings, and a report of what was
-matched; the other way round, our weights under the official variable names.
-
-May import: `simclr_tf.config`, `errors`, `stack` and the room `models`.
+A path to a SavedModel, a checkpoint or a PyTorch file comes in. Encoder, projection head and
+classifier with those weights go out, with their settings and a report of what was matched. The
+other way round, our weights are written under the official names. Start reading in `importing.py`.
 """

@@ -102,14 +102,14 @@ def test_the_version_is_one_line(capsys):
 @pytest.mark.parametrize("front", [["export"], ["--mode=export"], ["--mode", "export"]])
 def test_the_mode_stands_first_or_is_a_flag(front):
     mode, settings, given = parse([*front, "--checkpoint=x"])
-    assert mode == "export" and settings.source.checkpoint == "x" and given == {"checkpoint"}
+    assert mode == "export" and settings.trained.checkpoint == "x" and given == {"checkpoint"}
 
 
 def test_home_is_expanded_in_every_path(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     arguments = ["embed", "--checkpoint=~/run", "--output=~/e", "--image_dir=~/photos"]
     _, settings, _ = parse(arguments)
-    assert settings.source.checkpoint == "/home/somebody/run"
+    assert settings.trained.checkpoint == "/home/somebody/run"
     assert settings.embed.output == "/home/somebody/e"
     assert config.Data(image_dir="~/photos") == settings.data
     folders = config.TransferSettings(datasets="~/a, cars=~/b,cifar10").datasets

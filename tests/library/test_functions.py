@@ -156,7 +156,7 @@ def test_a_measurement_gets_checkpoint_images_and_settings(mode, run, images, la
         more = {"datasets": {"mine": "photos"}}
     assert function(run, seed=3, eval_batch_size=32, **more) == {"few_shot": {"1": 0.5}, "step": 3}
     ((config, given),) = seen
-    assert config.source.checkpoint == run.run_dir and config.run.seed == 3
+    assert config.trained.checkpoint == run.run_dir and config.run.seed == 3
     assert {"checkpoint", "seed", "eval_batch_size"} <= given
     if mode == "transfer":
         assert config.transfer.datasets == "mine=photos"
