@@ -53,7 +53,7 @@ def draw_images(folder, count):
 def export_encoder(folder, depth):
     """A SavedModel of a randomly initialised ResNet; returns its path."""
     settings = config.flatten(config.build(config.Pretrain, {"resnet_depth": depth, "image_size": SIZE}))  # fmt: skip
-    parts = reader.build_parts(settings, ("encoder",), 0)
+    parts = reader.build_named_parts(settings, ("encoder",), 0)
     about = saved_model.About(settings, 0)
     return saved_model.export_saved_model(*parts.values(), folder, about).path
 

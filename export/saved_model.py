@@ -204,7 +204,7 @@ def _rebuild(parts, about):
     keras.mixed_precision.set_global_policy("float32")
     try:
         classes = about.dataset.get("num_classes", 0)
-        copies = reader.build_parts(about.settings, names, classes)
+        copies = reader.build_named_parts(about.settings, names, classes)
     finally:
         keras.mixed_precision.set_global_policy(policy)
     for name in names:

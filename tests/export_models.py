@@ -27,7 +27,7 @@ def make_settings(**changes):
 
 def make_parts(settings, seed=0):
     """(encoder, head, probe) with random values everywhere, statistics included."""
-    parts = reader.build_parts(settings, ("encoder", "head", "probe"), CLASSES)
+    parts = reader.build_named_parts(settings, ("encoder", "head", "probe"), CLASSES)
     rng = np.random.default_rng(seed)
     for part in parts.values():
         for variable in part.variables:

@@ -116,7 +116,7 @@ def read_parts(path, given=None, trust_code=False):
     manifest = read_manifest(folder or path)
     check_code(manifest["settings"], folder, given, trust_code)
     num_classes = manifest["dataset"].get("num_classes", 0)
-    parts = build_parts(manifest["settings"], manifest["parts"], num_classes)
+    parts = build_named_parts(manifest["settings"], manifest["parts"], num_classes)
     variables = [v for part in parts.values() if part is not None for v in part.weights]
     _check_variables(folder, manifest["variables"], variables)
     # The exported root tracks its variables as a list; the same list here matches them by position.
@@ -144,7 +144,7 @@ def load_exported(path, trust_code=False):
     return parts["encoder"], parts["head"], manifest["settings"], manifest["step"]
 
 
-def build_parts(settings, names, num_classes):
+def build_named_parts(settings, names, num_classes):
     """Built models of the named parts, others None: {"encoder", "head", "probe"}.
 
     Args:
