@@ -1,5 +1,6 @@
 """`--mode=linear_eval`: how well a linear classifier does on the frozen encoder's features."""
 
+import dataclasses
 import time
 
 from simclr_tf import config as settings_of
@@ -65,6 +66,12 @@ def resolve(config, trained, given):
     """
     also = ("flip", "crop_area_min")
     config = evaluation_run.resolve(config, given, trained, "linear_eval", also)
+    if config.protocol.linear_form == "auto":
+        # an evaluation that began with another form goes on with it
+        stored = evaluation_run.RunFolder(config.run.model_dir).stored_settings()
+        form = stored.get("linear_form", "fast" if config.data.is_folder else "both")
+        protocol = dataclasses.replace(config.protocol, linear_form=form)
+        config = dataclasses.replace(config, protocol=protocol)
     protocol = config.protocol
     views = {name: trained.settings[name] for name in CROP}
     views.update(flip=protocol.flip, crop_area_min=protocol.crop_area_min)

@@ -49,7 +49,7 @@ class LinearProtocol(Section):
     zero_init_logits_layer: bool = setting(True, "Start the linear classifier at zero.")
     eval_batch_size: int = setting(256, "Images per step of feature extraction and evaluation.", minimum=1, free=True)  # fmt: skip
     few_shot_draws: int = setting(10, "Random draws that are averaged for each number of labels (1, 2, 5 and 10 per class).", minimum=1)  # fmt: skip
-    linear_form: str = setting("both", "paper: SGD on augmented images; fast: L-BFGS over 45 penalties on features computed once; both: both, with top_1 from the paper's.", basic=True, allowed=("both", "paper", "fast"))  # fmt: skip
+    linear_form: str = setting("auto", "paper: SGD on augmented images, every image many times; fast: L-BFGS over 45 penalties on features computed once; both: both, with top_1 from the paper's; auto: fast for --image_dir, else both.", basic=True, allowed=("auto", "both", "paper", "fast"))  # fmt: skip
     baselines: bool = setting(True, "Also measure raw pixels and the untrained encoder on the same splits. It costs one more pass over the images.", basic=True)  # fmt: skip
     flip: bool = setting(True, "Flip training images left-right at random.")
     crop_area_min: float = setting(0.08, "Smallest training crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
