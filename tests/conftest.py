@@ -1,6 +1,7 @@
 """Four logical CPU devices, so that distribution is tested on every machine."""
 
 import os
+import signal
 
 import pytest
 
@@ -18,6 +19,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background by a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(reporting.Reporting(config))
     if reporting.is_leader(config):  # it runs no test
         return

@@ -60,10 +60,11 @@ def _train(job, images, folder, max_minutes):
 
 
 def stored_values(prefix):
-    """{key: array} of a checkpoint."""
+    """{key: array} of a checkpoint, without how often its run was saved."""
     with reader_of(prefix) as reader:
         names = reader.get_variable_to_shape_map()
         keys = [name for name in names if name.endswith("VARIABLE_VALUE")]
+        keys = [name for name in keys if not name.startswith("save_counter")]
         return {key: reader.get_tensor(key) for key in keys}
 
 

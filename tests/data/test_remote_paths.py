@@ -33,12 +33,27 @@ ALLOWED = {
     "flags/terminal.py": {"os.open", "tempfile"},  # os.devnull, and what stderr held back
     "simclr_tf/__init__.py": {"pathlib"},  # where this package lies
     "simclr_tf/data/digits.py": {"open"},  # os.devnull
-    "simclr_tf/data/folder.py": {"os.stat"},  # local folders only
-    "simclr_tf/data/listing.py": {"os.scandir"},  # local folders only; remote ones by tf.io.gfile
+    "simclr_tf/data/folder.py": {"os.stat"},  # local folders only; remote ones by tf.io.gfile
+    "simclr_tf/data/listing.py": {"open", "os.listdir", "os.open", "os.path.exists", "os.scandir"},
+    "simclr_tf/data/memory.py": {"os.path.isfile"},  # local paths only, so that one is named early
     "simclr_tf/data/stacks.py": {"open"},  # the same
+    "simclr_tf/embedding/finished.py": {"os.path.exists", "os.stat"},  # local files only
     "simclr_tf/embedding/pictures.py": {"tempfile"},  # a local copy, to be mapped into memory
     "simclr_tf/embedding/tables.py": {"open", "np.memmap"},  # that copy
     "simclr_tf/commands/selftest.py": {"tempfile"},  # unless --scratch_dir says otherwise
+    "simclr_tf/files.py": {
+        "os.open",
+        "os.path.exists",
+        "os.path.isdir",
+        "os.path.isfile",
+        "tempfile",
+    },  # flushing and regular files, of local disks only
+    "simclr_tf/library/functions.py": {"tempfile"},  # a run folder where none is named
+    "simclr_tf/library/images.py": {"os.path.isdir"},  # a local folder, or a name of a data set
+    "simclr_tf/runs/lock.py": {
+        "open",
+        "os.open",
+    },  # /proc, and the exclusive creation on local disks
     "simclr_tf/runs/checkpoints.py": {"tempfile"},  # what workers but the chief throw away
 }
 

@@ -47,7 +47,7 @@ def test_list_of_duplicates_survives_odd_names(tmp_path):
     duplicates.write_duplicates(path, pairs, ['a\t"b.png', "ü.png"])
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))
-    assert rows == [["cosine", "path", "near_duplicate"], ["1.000000", "ü.png", 'a\t"b.png']]
+    assert rows == [["cosine", "path", "near_duplicate"], ["1.000000", "ü.png", 'a\\t"b.png']]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ CONSUMERS = os.path.join(tiny.HERE, "export_consumers.py")
 SAY_VERSION = "import tensorflow as tf; print(tf.__version__)"
 READ = """
 import sys, numpy
-from simclr_tf.training import saved_model_reader as reader
+from simclr_tf.runs import saved_models as reader
 encoder, head, settings, step = reader.load_exported(sys.argv[1])
 images = numpy.load(sys.argv[2])["images"]
 numpy.save(sys.argv[3], encoder(images, training=False))

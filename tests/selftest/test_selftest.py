@@ -9,7 +9,7 @@ import pytest
 
 from simclr_tf import config
 from simclr_tf.__main__ import main
-from simclr_tf.commands import selftest
+from simclr_tf.commands import pretrain, selftest
 from simclr_tf.errors import SelftestError, SettingsError
 from simclr_tf.losses.kernels import replicas
 from simclr_tf.selftest import all_checks, checks, encoder, parity, rates, resume
@@ -36,7 +36,9 @@ def test_this_machine_passes_every_check(whole):
 
 
 def job_of(strategy=None, scratch=""):
-    return checks.Job(config.Run(), strategy or tf.distribute.get_strategy(), str(scratch))
+    return checks.Job(
+        config.Run(), strategy or tf.distribute.get_strategy(), str(scratch), pretrain.run
+    )
 
 
 def failed(outcomes):

@@ -22,7 +22,7 @@ SIZE = 16
 def test_the_views_of_a_step_are_those_that_a_whole_run_comes_to(kind, tmp_path):
     changes = {"train_batch_size": BATCH, "seed": SEED, "warmup_epochs": 0.0}
     if kind == "folder":  # 16 training images, two steps an epoch
-        images_in_folders(tmp_path / "photos", {"": 20})
+        images_in_folders(tmp_path / "photos", {"": 16})
         changes["image_dir"] = str(tmp_path / "photos")
     run_dir = save_tiny_run(tmp_path, **changes)
     found = simclr_tf.views_of_step(run_dir, 5)
