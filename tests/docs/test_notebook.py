@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATH = ROOT / "notebooks" / "colab_tpu.ipynb"
 CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
-PRETRAIN = next(i for i, text in enumerate(CODE) if "pretrain.run" in text)
+PRETRAIN = next(i for i, text in enumerate(CODE) if "simclr_tf.pretrain(" in text)
 TINY = {
     "dataset": "digits",
     "strategy": "default",
