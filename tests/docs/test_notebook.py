@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from simclr_tf import config
 from simclr_tf.selftest import encoder
 from simclr_tf.stack import tf
 
@@ -100,7 +101,7 @@ def test_on_a_tpu_the_settings_switch(functions, monkeypatch):
     monkeypatch.delenv("SIMCLR_TF_PRETRAIN", raising=False)
     for text in CODE[1:PRETRAIN]:
         exec(text, space)
-    built = space["config"].build(space["config"].Pretrain, space["settings"])
+    built = config.build(config.Pretrain, space["settings"])
     assert built.run.use_tpu and built.run.precision == "mixed_bfloat16"
 
 
