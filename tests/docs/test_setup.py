@@ -205,7 +205,11 @@ def test_every_imported_package_is_a_requirement(python):
 
 def dry_make(*arguments):
     done = subprocess.run(
-        ["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+        ["make", "--no-print-directory", "-n", *arguments],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout
 
