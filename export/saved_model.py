@@ -61,7 +61,7 @@ class About:
     @property
     def channels(self):
         """Of the images."""
-        return reader.model_settings(self.settings).image_channels
+        return config.section_from(config.Model, self.settings).image_channels
 
 
 @dataclasses.dataclass(frozen=True)

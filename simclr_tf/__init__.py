@@ -11,8 +11,8 @@
 
 The names below are imported when they are first used, so that `import simclr_tf` is quick and does
 without TensorFlow. The rooms `data`, `views`, `models`, `losses`, `optimizers`, `training`,
-`evaluation` and `report` each say in their docstring what comes in, what goes out and what they
-may import; none of them reads command-line flags.
+`evaluation` and `report` each say in their docstring what comes in, what goes out and where to start
+reading. None of them reads command-line flags.
 """
 
 import importlib

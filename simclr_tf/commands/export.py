@@ -3,6 +3,7 @@
 import logging
 import os
 
+from simclr_tf import config as settings_of
 from simclr_tf.commands import plan
 from simclr_tf.export import calibration, conversions, official, saved_model
 from simclr_tf.files import PATTERN, write_atomically
@@ -69,7 +70,7 @@ def run(config, given=frozenset()):
 
 
 def _channels(trained):
-    return reader.model_settings(trained.settings).image_channels
+    return settings_of.section_from(settings_of.Model, trained.settings).image_channels
 
 
 def _signatures(trained):

@@ -62,11 +62,6 @@ class Data(Section):
         return bool(self.image_dir)
 
     @property
-    def is_known(self):
-        """Whether it is known which images these are; weights of others need not say it."""
-        return bool(self.image_dir or self.dataset)
-
-    @property
     def name(self):
         """The folder or the name of the data set, "" if it is not known."""
         return self.image_dir or self.dataset

@@ -3,7 +3,7 @@
 import os
 
 from simclr_tf.distribution import cluster, workers
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import SettingsError, first_line
 from simclr_tf.stack import keras, tf
 
 
@@ -118,9 +118,8 @@ def _tpu(run):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingsError(
-            f"no TPU answers to tpu_name={run.tpu_name} ({reason}); check the runtime type and "
+            f"no TPU answers to tpu_name={run.tpu_name} ({first_line(error)}); check the runtime type and "
             "that tensorflow-tpu is installed, or leave out --use_tpu."
         ) from error
     return tf.distribute.TPUStrategy(resolver)

@@ -37,11 +37,6 @@ def checksum(values):
     return digest.hexdigest()
 
 
-def model_settings(settings):
-    """The `config.Model` section out of flat settings; missing names keep their defaults."""
-    return config.section_from(config.Model, settings)
-
-
 def find_version(path):
     """The SavedModel folder that `path` means, or "" if there is none.
 
@@ -152,7 +147,7 @@ def build_named_parts(settings, names, num_classes):
         names: which of "encoder", "head" and "probe" to build.
         num_classes: outputs of the probe, if that is wanted.
     """
-    model = model_settings(settings)
+    model = config.section_from(config.Model, settings)
     image_size = settings["image_size"]
     encoder = build_encoder(model, image_size)
     parts = {"encoder": encoder, "head": None, "probe": None}
