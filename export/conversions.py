@@ -52,6 +52,7 @@ def check_official(kinds, settings):
     """
     known = {"encoder": "", "proj_bn": "all", "norm": "batch"}
     known.update(pool_padding="same", input_norm="none", image_channels=3)
+    known.update(first_shortcut="projection", bottleneck_width=1.0, stem_padding=1)
     for name, value in known.items():
         if set(kinds) & set(OFFICIAL) and settings.get(name, value) != value:
             raise SettingsError(

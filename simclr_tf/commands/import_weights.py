@@ -56,6 +56,7 @@ def _choices(options, given):
         selector=options.ft_proj_selector if "ft_proj_selector" in given else None,
         sk_ratio=options.sk_ratio if "sk_ratio" in given else None,
         se_ratio=options.se_ratio if "se_ratio" in given else None,
+        stem_padding=options.stem_padding if "stem_padding" in given else None,
     )
 
 
@@ -69,6 +70,7 @@ def _results(source, imported):
         "matched": imported.matched,
         "missing": 0,  # a variable of ours without a source is an error
         "unused": list(imported.unused),
+        "skipped_objects": list(imported.skipped),
         "differences": imported.differences,
     }
 
@@ -83,6 +85,9 @@ def _summary(results, imported):
         f"variables: {results['matched']} matched, 0 missing, {len(unused)} unused"
         + (f" ({names})" if unused else ""),
     ]
+    if imported.skipped:
+        names = ", ".join(imported.skipped[:SHOWN]) + (", ..." if len(imported.skipped) > SHOWN else "")  # fmt: skip
+        lines.append(f"Python objects: {len(imported.skipped)} left out and not run ({names})")
     if imported.classifier is not None:
         reads = f"layer {imported.selector} of the projection head" if imported.selector else "h"
         sure = "measured" if imported.differences else "by its width or --ft_proj_selector"

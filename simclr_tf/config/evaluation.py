@@ -123,9 +123,10 @@ class ExportSettings(Section):
 class ImportSettings(Section):
     """Weights of other code."""
 
-    source: str = setting("", "Weights: a SavedModel or checkpoint of the official SimCLR code (TF2 or TF1), or a PyTorch ResNet-50, 101 or 152 with torchvision's names (.safetensors, or a file of torch.save).", basic=True, path=PATH)  # fmt: skip
+    source: str = setting("", "Weights: a SavedModel or checkpoint of the official SimCLR code (TF2 or TF1), or a PyTorch ResNet of any depth or width with the names of torchvision or lightly (.safetensors, or a file of torch.save).", basic=True, path=PATH)  # fmt: skip
     source_prefix: str = setting("", "For PyTorch files that hold several networks: what stands before conv1.weight in the names, such as backbone.", basic=True)  # fmt: skip
-    source_input_norm: str = setting("imagenet", "For PyTorch: imagenet if the network was trained on images standardized with ImageNet's mean and deviation, as is usual; else none.", basic=True, allowed=("imagenet", "none"))  # fmt: skip
+    source_input_norm: str = setting("imagenet", "For PyTorch: whose mean and deviation the images of the training were standardized with. imagenet is usual, cifar10 and cifar100 are for networks trained on these.", basic=True, allowed=("imagenet", "cifar10", "cifar100", "none"))  # fmt: skip
+    stem_padding: int = setting(1, "For PyTorch networks with a 3x3 stem, whose weights do not tell it: padding of the first convolution, 2 in solo-learn's networks for CIFAR, else usually 1.", allowed=(1, 2))  # fmt: skip
     ft_proj_selector: int = setting(0, "Layer of the projection head that the classifier of a checkpoint was trained on: 0 is h, 1 the head's first layer, -1 its last. Needed where several layers fit and no SavedModel tells.", basic=True, minimum=-1, maximum=4)  # fmt: skip
     sk_ratio: float = setting(0.0, "Selective kernels of the source. Needed for a ResNet-18 or 34 with the small stem that is no SavedModel: 0, or 0.0625 if it was trained with it. Else it is read from the weights.", minimum=0.0, maximum=1.0)  # fmt: skip
     se_ratio: float = setting(0.0, "Squeeze-and-excitation of the source; it is read from the weights if not given.", minimum=0.0, maximum=1.0)  # fmt: skip

@@ -40,8 +40,11 @@ class Optimizer(Section):
     nesterov: bool = setting(True, "Nesterov momentum, for --optimizer=momentum (the official code always uses it).", before=False)  # fmt: skip
     ema_momentum: float = setting(0.0, "Average the weights with this decay, such as 0.999, and evaluate and export the averages; 0 is off.", minimum=0.0, maximum=0.999999)  # fmt: skip
     trust_coefficient: float = setting(0.001, "Trust coefficient of LARS (eeta in the official code).", above=0.0)  # fmt: skip
+    lars_variant: str = setting("official", "Form of LARS. official: as in the official code; lightly and solo_learn: as in these PyTorch libraries, with their meaning of learning_rate (solo_learn with its clip_lr).", allowed=("official", "lightly", "solo_learn"))  # fmt: skip
 
     def check(self):
+        if self.lars_variant != "official" and self.optimizer != "lars":
+            raise SettingsError(f"lars_variant={self.lars_variant} is for optimizer=lars, not {self.optimizer}; leave one of them out.")  # fmt: skip
         if self.ema_momentum and self.optimizer == "lamb":
             raise SettingsError(f"ema_momentum={self.ema_momentum} does not work with optimizer=lamb; choose lars, momentum, adam or adamw.")  # fmt: skip
 

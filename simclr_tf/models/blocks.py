@@ -13,11 +13,12 @@ class BlockShape:
     """What one block looks like.
 
     Attributes:
-        filters: channels of the inner convolutions.
+        filters: channels of the inner convolutions; a bottleneck ends with four times as many.
         strides: stride of the block.
-        project: the first block of a group; its shortcut is a projection.
+        project: its shortcut is a projection, as in the first block of a group.
         sk_ratio: selective kernels; 0 is off.
         se_ratio: squeeze-and-excitation; 0 is off.
+        inner: channels of the inner convolutions of a bottleneck; None: `filters`.
     """
 
     filters: int
@@ -25,6 +26,7 @@ class BlockShape:
     project: bool
     sk_ratio: float
     se_ratio: float
+    inner: Optional[int] = None
 
 
 class Shortcut(keras.layers.Layer):
@@ -109,7 +111,7 @@ class Bottleneck(Block):
     expansion = 4
 
     def make_branch(self, shape, parts):
-        filters = shape.filters
+        filters = shape.filters if shape.inner is None else shape.inner
         strides = shape.strides
         middle = [
             parts.convolution("conv2", filters, 3, strides),
@@ -122,7 +124,7 @@ class Bottleneck(Block):
             parts.convolution("conv1", filters, 1),
             parts.normalized("conv1_norm"),
             *middle,
-            parts.convolution("conv3", 4 * filters, 1),
+            parts.convolution("conv3", 4 * shape.filters, 1),
             parts.normalized("conv3_norm", relu=False, zero_gamma=True),
         ]
 
@@ -173,6 +175,7 @@ class Stem(keras.layers.Layer):
         parts: Parts.
         sk_ratio: selective kernels; 0 is off.
         pool_padding: "same", or "symmetric": one row and column on every side, as torchvision.
+        padding: rows and columns of zeros on every side of the image, of the small stem only.
         name: of the layer.
     """
 
@@ -184,9 +187,11 @@ class Stem(keras.layers.Layer):
         *,
         sk_ratio: float = 0.0,
         pool_padding: str = "same",
+        padding: int = 1,
         name: Optional[str] = None,
     ):
         super().__init__(name=name)
+        self.margin = padding - 1 if kind == "small" else 0  # the convolution pads one itself
         if kind == "small":
             self.layers = [parts.convolution("conv", filters, 3)]
         elif sk_ratio:
@@ -210,6 +215,9 @@ class Stem(keras.layers.Layer):
     @plain_python
     def call(self, images, training=None):
         """Returns the last convolution before BN, and the input of the first block group."""
+        if self.margin:
+            sides = [self.margin, self.margin]
+            images = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
         initial_conv = run_in_order(self.layers, images, training)
         outputs = self.norm(initial_conv, training=training)
         if self.pool is None:

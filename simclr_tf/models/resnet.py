@@ -18,9 +18,12 @@ BLOCKS = {
     200: (Bottleneck, (3, 24, 36, 3)),
 }
 STEMS = ("imagenet", "small")
+SHORTCUTS = ("projection", "identity")
 INPUT_NORMS = {  # mean and deviation per channel of images in [0, 1]
     "none": None,
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 
 
@@ -39,8 +42,15 @@ class ResNet(keras.Model):
         norm: "batch", "group" (32 groups) or "layer".
         pool_padding: padding of the imagenet stem's pooling: "same" (TensorFlow) or "symmetric"
             (torchvision).
-        input_norm: "none", or "imagenet" to subtract ImageNet's mean per channel and divide by
-            its deviation first, as torchvision does.
+        first_shortcut: "projection" in the first block of every group, as in the official code, or
+            "identity" where the first group keeps its number of channels (depths 10, 18 and 34),
+            as in torchvision.
+        bottleneck_width: factor on the inner channels of bottleneck blocks alone; 2 is
+            torchvision's wide_resnet.
+        stem_padding: zeros on every side of the image in the small stem: 1, or 2 as in
+            solo-learn.
+        input_norm: "none", or the data set whose mean per channel is subtracted first, and by
+            whose deviation is divided: "imagenet" as in torchvision, "cifar10" or "cifar100".
         global_bn: BatchNormalization statistics over all replicas.
         batch_norm_decay: decay of the moving averages, in [0, 1].
         seed: of the initial kernels.
@@ -50,7 +60,7 @@ class ResNet(keras.Model):
         stem: the layers before the block groups.
         groups: the four block groups, a list.
     Raises:
-        SettingsError: unknown depth, stem, norm or input_norm.
+        SettingsError: unknown depth, stem, norm, first_shortcut or input_norm.
     """
 
     def __init__(
@@ -63,6 +73,9 @@ class ResNet(keras.Model):
         stem: str = "imagenet",
         norm: str = "batch",
         pool_padding: str = "same",
+        first_shortcut: str = "projection",
+        bottleneck_width: float = 1.0,
+        stem_padding: int = 1,
         input_norm: str = "none",
         global_bn: bool = True,
         batch_norm_decay: float = 0.9,
@@ -77,6 +90,9 @@ class ResNet(keras.Model):
         if input_norm not in INPUT_NORMS:
             known = ", ".join(INPUT_NORMS)
             raise SettingsError(f"input_norm={input_norm} is not known: give one of {known}.")
+        if first_shortcut not in SHORTCUTS:
+            known = ", ".join(SHORTCUTS)
+            raise SettingsError(f"first_shortcut={first_shortcut} is not known: give one of {known}.")  # fmt: skip
         super().__init__(name=name)
         self._settings = {
             "depth": depth,
@@ -86,6 +102,9 @@ class ResNet(keras.Model):
             "stem": stem,
             "norm": norm,
             "pool_padding": pool_padding,
+            "first_shortcut": first_shortcut,
+            "bottleneck_width": bottleneck_width,
+            "stem_padding": stem_padding,
             "input_norm": input_norm,
             "global_bn": global_bn,
             "batch_norm_decay": batch_norm_decay,
@@ -101,17 +120,20 @@ class ResNet(keras.Model):
             parts.under("stem"),
             sk_ratio=sk_ratio,
             pool_padding=pool_padding,
+            padding=stem_padding,
             name="stem",
         )
+        keeps_channels = kind.expansion == 1  # the first group gets what the stem gives
         self.groups = []
         for i in range(4):
             group = f"block_group{i + 1}"
             shape = BlockShape(
                 filters=filters[i],
                 strides=2 if i else 1,
-                project=True,
+                project=i > 0 or not keeps_channels or first_shortcut == "projection",
                 sk_ratio=sk_ratio,
                 se_ratio=se_ratio,
+                inner=max(1, round(64 * 2**i * width_multiplier * bottleneck_width)),
             )
             self.groups.append(BlockGroup(kind, blocks[i], shape, parts.under(group), name=group))
         self.feature_dim = filters[3] * kind.expansion

@@ -2,8 +2,12 @@
 
 from typing import Any, Dict, Iterable, Optional, Union
 
+from simclr_tf.errors import SettingsError
 from simclr_tf.optimizers.exclusion import ExcludesVariables
 from simclr_tf.stack import keras, tf
+
+VARIANTS = ("official", "lightly", "solo_learn")
+_EPSILON = 1e-8  # of the PyTorch forms
 
 
 @keras.saving.register_keras_serializable("simclr_tf")
@@ -27,8 +31,10 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         momentum: decay of the momentum buffer, in [0, 1).
         weight_decay: added to the gradient times the weights, >= 0.
         trust_coefficient: > 0; "eeta" in the official code.
-        classic_momentum: put the learning rate inside the momentum buffer.
+        classic_momentum: put the learning rate inside the momentum buffer; of the variant
+            "official" only.
         use_nesterov: apply the velocity once more ahead.
+        variant: "official", "lightly" or "solo_learn".
         exclude: variables that are neither decayed nor adapted, see
             `groups.undecayed_variables`; or their exact names.
         clipnorm: clip the norm of each gradient to this; None is off.
@@ -40,6 +46,8 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         jit_compile: compile the update with XLA on its own.
         name: of the optimizer.
         **kwargs: what else a config of the Keras base class holds.
+    Raises:
+        SettingsError: unknown variant.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         trust_coefficient: float = 0.001,
         classic_momentum: bool = True,
         use_nesterov: bool = False,
+        variant: str = "official",
         exclude: Iterable[Any] = (),
         clipnorm: Optional[float] = None,
         clipvalue: Optional[float] = None,
@@ -62,6 +71,9 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         name: str = "LARS",
         **kwargs: Any,
     ):
+        if variant not in VARIANTS:
+            known = ", ".join(VARIANTS)
+            raise SettingsError(f"lars_variant={variant} is not known: give one of {known}.")
         super().__init__(
             name=name,
             weight_decay=None,  # ours is inside the norm
@@ -81,6 +93,7 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         self.trust_coefficient = trust_coefficient
         self.classic_momentum = classic_momentum
         self.use_nesterov = use_nesterov
+        self.variant = variant
 
     def build(self, var_list):
         super().build(var_list)
@@ -98,6 +111,13 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         buffer = self.momentums[self._index_dict[self._var_key(variable)]]
         rate = tf.cast(self.learning_rate, variable.dtype)
         excluded = self._is_excluded(variable)
+        if self.variant != "official":
+            gradient = gradient if excluded else self._adapted(variable, gradient, rate)
+            velocity = self.momentum * buffer + gradient
+            buffer.assign(velocity)
+            update = self.momentum * velocity + gradient if self.use_nesterov else velocity
+            variable.assign_sub(rate * update)
+            return
         if not excluded:
             gradient += self.coupled_weight_decay * variable
         if self.classic_momentum:
@@ -108,6 +128,19 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
         if not self.classic_momentum:
             update *= rate if excluded else rate * self._trust_ratio(variable, update)
         variable.assign_sub(update)
+
+    def _adapted(self, variable, gradient, rate):
+        """The decayed and scaled gradient of the PyTorch forms; as it is if either norm is 0."""
+        decay = self.coupled_weight_decay
+        if self.variant == "lightly" and not decay:
+            return gradient
+        norm = tf.norm(variable)
+        gradient_norm = tf.norm(gradient)
+        scale = self.trust_coefficient * norm / (gradient_norm + decay * norm + _EPSILON)
+        if self.variant == "solo_learn":
+            scale = tf.minimum(scale / rate, 1.0)  # inf in a step of rate 0, which moves nothing
+        both = (norm > 0) & (gradient_norm > 0)
+        return tf.where(both, scale * (gradient + decay * variable), gradient)
 
     def _trust_ratio(self, variable, update):
         """float []: trust_coefficient * ||variable|| / ||update||, 1 if either norm is 0."""
@@ -127,4 +160,5 @@ class LARS(ExcludesVariables, keras.optimizers.Optimizer):
             "trust_coefficient": self.trust_coefficient,
             "classic_momentum": self.classic_momentum,
             "use_nesterov": self.use_nesterov,
+            "variant": self.variant,
         }

@@ -43,6 +43,7 @@ def _lars(settings, schedule, excluded):
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         trust_coefficient=settings.trust_coefficient,
+        variant=settings.lars_variant,
         exclude=excluded,
         **_averaging(settings),
     )

@@ -5,7 +5,7 @@ from typing import Optional
 
 from simclr_tf.errors import DataError
 
-_BLOCKS = {
+BLOCKS = {
     10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -28,7 +28,7 @@ def kernel_shapes(depth, width, stem, sk_ratio=0.0, se_ratio=0.0):
     found = _stem_shapes(filters[0], stem, sk_ratio)
     channels = filters[0]
     expansion = 4 if depth >= 50 else 1
-    for f, blocks in zip(filters, _BLOCKS[depth]):
+    for f, blocks in zip(filters, BLOCKS[depth]):
         out = f * expansion
         for block in range(blocks):
             if not block:
@@ -90,13 +90,13 @@ def detect(
     has_sk = (False, True) if sk_ratio is None else (sk_ratio > 0,)
     found = []
     if shapes:
-        for choice in itertools.product(_BLOCKS, ("imagenet", "small"), has_sk):
+        for choice in itertools.product(BLOCKS, ("imagenet", "small"), has_sk):
             found.append(_candidate(shapes, *choice, has_bias, ratios))
     found = [one for one in found if one is not None]
     if found:
         return found
     given = "".join(f" with --{n}={value:g}" for n, value in ratios.items() if value is not None)
-    known = ", ".join(str(depth) for depth in _BLOCKS)
+    known = ", ".join(str(depth) for depth in BLOCKS)
     raise DataError(
         f"{source} holds {len(shapes)} convolutions that are no ResNet of depth {known}{given}; "
         f"give a checkpoint of the official SimCLR code{', or other ratios' if given else ''}."

@@ -56,6 +56,7 @@ class Imported:
         differences: {endpoint: largest difference relative to the largest value}, measured against
             the source on random images; empty if the source is not a SavedModel.
         selector: which of the head's outputs the classifier reads (0: h).
+        skipped: Python objects in a PyTorch file that were left out, as "name (class)".
     """
 
     encoder: keras.Model
@@ -66,6 +67,7 @@ class Imported:
     unused: tuple
     differences: dict = dataclasses.field(default_factory=dict)
     selector: int = 0
+    skipped: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +78,13 @@ class Choices:
         selector: which of the head's outputs the classifier reads, -1 for the last.
         sk_ratio: selective kernels, 0 for none.
         se_ratio: squeeze-and-excitation, 0 for none.
+        stem_padding: of the first convolution in a PyTorch network with a 3x3 stem.
     """
 
     selector: Optional[int] = None
     sk_ratio: Optional[float] = None
     se_ratio: Optional[float] = None
+    stem_padding: Optional[int] = None
 
 
 NOTHING_SAID = Choices()
@@ -276,23 +280,28 @@ def describe(parts: dict, source: str, choices: Choices = NOTHING_SAID) -> list:
         sk_ratio=choices.sk_ratio,
         se_ratio=choices.se_ratio,
     )
+    return [{**settings, **_beside_encoder(parts, settings)} for settings in found]
+
+
+def _beside_encoder(parts, settings):
+    """image_size, and the settings of the head."""
+    image_size = 32 if settings["stem"] == "small" else 224
     dense = parts.get("head", {}).get("dense", [])
-    for settings in found:
-        settings["image_size"] = 32 if settings["stem"] == "small" else 224
-        if not dense:
-            settings["proj_head_mode"] = "none"
-            continue
-        settings["proj_head_mode"] = "nonlinear" if len(dense) > 1 else "linear"
-        settings["num_proj_layers"] = len(dense)
-        settings["proj_out_dim"] = dense[-1]["kernel"].shape[-1]
-    return found
+    if not dense:
+        return {"image_size": image_size, "proj_head_mode": "none"}
+    return {
+        "image_size": image_size,
+        "proj_head_mode": "nonlinear" if len(dense) > 1 else "linear",
+        "num_proj_layers": len(dense),
+        "proj_out_dim": dense[-1]["kernel"].shape[-1],
+    }
 
 
 def build(
     parts: dict,
     unused: tuple,
     source: str,
-    style: Optional[dict] = None,
+    encoder: Optional[dict] = None,
     choices: Choices = NOTHING_SAID,
 ) -> Imported:
     """Makes the networks that the parts describe and fills them.
@@ -301,21 +310,24 @@ def build(
         parts: as from `sort_by_part`.
         unused: names in the source that belong to none of them.
         source: for errors.
-        style: settings of config.Model that shapes do not tell.
+        encoder: settings of config.Model for the encoder; None reads them from its kernels.
         choices: what the user says of the weights.
     Returns:
         Imported.
     Raises:
         DataError: a layer is missing, too many, or of another shape, or a choice is open.
     """
-    found = describe(parts, source, choices)
+    if encoder is None:
+        found = describe(parts, source, choices)
+    else:
+        found = [{**encoder, **_beside_encoder(parts, encoder)}]
     if len(found) > 1:
         raise DataError(
             f"{source}: the kernels of a ResNet-{found[0]['resnet_depth']} with the small stem do "
             "not tell whether it was trained with --sk_ratio, which changes the shortcuts; give "
             "--sk_ratio=0 (the default of the official code) or --sk_ratio=0.0625."
         )
-    imported = _fill(parts, unused, source, {**found[0], **(style or {})})
+    imported = _fill(parts, unused, source, found[0])
     layers = _layers_read(imported, choices.selector, source)
     if len(layers) > 1:
         raise DataError(
@@ -383,7 +395,7 @@ def _assign(layers, values, where):
     if len(layers) != len(values):
         raise DataError(
             f"{where}: {len(values)} layers in the source, {len(layers)} in the network that its "
-            "kernels describe; the file is incomplete or not of the official code."
+            "kernels describe; the file is incomplete or holds another network."
         )
     matched = 0
     for number, (layer, stored) in enumerate(zip(layers, values)):
@@ -394,7 +406,7 @@ def _assign(layers, values, where):
         if shapes != found:
             raise DataError(
                 f"{where} {number}: the source holds {found}, the network needs {shapes}; the file "
-                "is incomplete or not of the official code."
+                "is incomplete or holds another network."
             )
         for leaf, variable in own.items():
             variable.assign(stored[leaf])

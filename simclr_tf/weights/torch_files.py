@@ -1,16 +1,19 @@
 """Tensors out of PyTorch files, without PyTorch and without running anything that is in them.
 
 `.safetensors` is a JSON header and raw numbers. A file of `torch.save` is a zip of raw numbers and
-a pickle; the unpickler here knows only dictionaries, numbers, texts and tensors, and refuses
-every other object by name.
+a pickle. The unpickler here makes only dictionaries, lists, numbers, texts and tensors. It imports
+nothing: an object of any other class becomes an empty place holder, which is named and left out. A
+file whose objects are there to run code is refused.
 """
 
 import collections
 import io
 import json
+import math
 import pickle
 import struct
 import zipfile
+from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
@@ -24,6 +27,15 @@ _STORAGES = {
     "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",
     "BoolStorage": "?", "BFloat16Storage": "<u2",
 }  # fmt: skip
+# loading a pickle that names one of these runs what its author chose
+_RUNS_CODE = {
+    "os", "posix", "nt", "subprocess", "sys", "importlib", "runpy", "pty", "socket", "shutil",
+    "ctypes", "code", "commands", "pickle", "_pickle", "marshal", "timeit", "pip", "webbrowser",
+    "urllib", "requests",
+}  # fmt: skip
+_BUILTINS = ("builtins", "__builtin__")
+_BUILTINS_RUN_CODE = {"eval", "exec", "execfile", "compile", "open", "__import__", "input"}
+_MOST_EXPANDED = 1 << 24  # elements of a tensor that repeats those of its storage
 _DAMAGED = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
     struct.error, zipfile.BadZipFile, NotImplementedError, RuntimeError, pickle.UnpicklingError,
@@ -31,7 +43,20 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def read_tensors(path):
+class TorchFile(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        tensors: {name: array}; names inside nested dictionaries are joined by dots, as in
+            `state_dict.backbone.conv1.weight`. bfloat16 becomes float32.
+        skipped: other Python objects, which were not made, as "name (class)".
+    """
+
+    tensors: Dict[str, np.ndarray]
+    skipped: Tuple[str, ...]
+
+
+def read_file(path):
     """Every tensor of a file.
 
     Args:
@@ -86,11 +111,13 @@ def _read_safetensors(content):
             raise ValueError(f"{name} is cut off")
         values = np.frombuffer(body[begin:end], kind).reshape(entry["shape"])
         found[name] = _widen(values, entry["dtype"] == "BF16")
-    return found
+    return TorchFile(found, ())
 
 
 def _read_zip(content):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > len(content):
+            raise DataError("holds compressed entries, which torch.save never writes; unpack and zip it again without compression.")  # fmt: skip
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("it holds no data.pkl")
@@ -99,21 +126,63 @@ def _read_zip(content):
         if order in archive.namelist() and archive.read(order) != b"little":
             raise DataError("holds big-endian numbers; save it again on another machine.")
         loaded = _Unpickler(archive, folder, io.BytesIO(archive.read(pickles[0]))).load()
-    found = {}
-    _flatten(loaded, "", found)
-    return found
+    tensors = {}
+    skipped = []
+    _flatten(loaded, "", tensors, skipped)
+    return TorchFile(tensors, tuple(skipped))
 
 
-def _flatten(value, name, found):
+def _flatten(value, name, tensors, skipped):
     if isinstance(value, np.ndarray):
-        found[name] = value
+        tensors[name] = value
     elif isinstance(value, dict):
         for key, item in value.items():
-            _flatten(item, f"{name}.{key}" if name else str(key), found)
+            _flatten(item, f"{name}.{key}" if name else str(key), tensors, skipped)
+    elif isinstance(value, _Skipped):
+        skipped.append(f"{name or 'the file'} ({value.kind})")
+    elif isinstance(value, type) and issubclass(value, _Skipped):
+        skipped.append(f"{name or 'the file'} ({value.kind})")
+    elif isinstance(value, (list, tuple)):
+        inside = [item for item in value if isinstance(item, _Skipped)]
+        if inside:
+            skipped.append(f"{name} ({inside[0].kind})")
+
+
+class _Skipped:
+    """Stands for an object of a class that is not known here; keeps nothing, does nothing."""
+
+    kind = ""
+
+    def __init__(self, *args, **kwargs):
+        del args, kwargs
+
+    def __new__(cls, *args, **kwargs):
+        del args, kwargs
+        return super().__new__(cls)
+
+    def __setstate__(self, state):
+        del state
+
+    def __setitem__(self, key, value):
+        del key, value
+
+    def __call__(self, *args, **kwargs):
+        del args, kwargs
+        return self
+
+    def extend(self, items):
+        """For pickles of lists' subclasses."""
+        del items
+
+    append = add = extend
+
+
+def _place_holder(module, name):
+    return type("Skipped", (_Skipped,), {"kind": f"{module}.{name}"})
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles tensors and plain containers; every other name in the pickle is refused."""
+    """Unpickles tensors and plain containers; every other class becomes a place holder."""
 
     def __init__(self, archive, folder, file):
         super().__init__(file)
@@ -124,18 +193,23 @@ class _Unpickler(pickle.Unpickler):
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
             ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+            ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+            ("collections", "defaultdict"): _plain_dictionary,
             ("torch", "Size"): tuple,
             **{("torch", name): name for name in _STORAGES},
         }
 
     def find_class(self, module, name):
-        if (module, name) not in self.known:
+        if (module, name) in self.known:
+            return self.known[module, name]
+        calls = module in _BUILTINS and name in _BUILTINS_RUN_CODE
+        if calls or module.split(".")[0] in _RUNS_CODE:
             raise DataError(
-                f"holds a Python object {module}.{name} beside its tensors, and loading such could "
-                "run code; save only the tensors: torch.save(model.state_dict(), PATH), or "
-                "safetensors."
+                f"would make PyTorch call {module}.{name} while it is loaded, which could run code; "
+                "do not load it anywhere, and ask for a file of tensors: "
+                "torch.save(model.state_dict(), PATH), or safetensors."
             )
-        return self.known[module, name]
+        return _place_holder(module, name)
 
     def persistent_load(self, pid):
         kind, storage, key, _, numel = pid
@@ -155,10 +229,13 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
     reach = [(n - 1) * step for n, step in zip(size, stride)]
     last = offset + sum(reach)
     empty = 0 in size
+    elements = math.prod(size)
     if min([offset, *size, *stride]) < 0 or len(size) != len(stride):
         raise ValueError("a tensor has negative sizes")
     if not empty and last >= len(storage):
         raise ValueError("a tensor reaches outside its storage")
+    if elements > max(len(storage), _MOST_EXPANDED):
+        raise ValueError("a tensor has more elements than its storage")
     if empty:
         return np.zeros(size, storage.dtype)
     steps = [step * storage.itemsize for step in stride]
@@ -167,3 +244,7 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
 
 def _rebuild_parameter(data, *_):
     return data
+
+
+def _plain_dictionary(*_):
+    return {}

@@ -103,6 +103,54 @@ def test_every_branch_is_the_formula(classic, nesterov):
     np.testing.assert_allclose(got, reference(gradients, classic, nesterov), rtol=1e-5)
 
 
+def torch_reference(gradients, variant, nesterov, *, rate, decay, momentum=0.8, trust=0.02):
+    """The loop of lightly's and solo-learn's LARS over one weight, float64."""
+    w = np.float64(START)
+    buffer = None
+    found = []
+    for gradient in np.float64(gradients):
+        step = gradient
+        length = np.linalg.norm(w)
+        slope = np.linalg.norm(gradient)
+        skipped = variant == "lightly" and decay == 0
+        if length != 0 and slope != 0 and not skipped:
+            local = trust * length / (slope + length * decay + 1e-8)
+            if variant == "solo_learn":
+                local = min(local / rate, 1)
+            step = (gradient + decay * w) * local
+        buffer = step if buffer is None else momentum * buffer + step
+        w = w - rate * (step + momentum * buffer if nesterov else buffer)
+        found.append(w)
+    return found
+
+
+@pytest.mark.parametrize("variant", ["lightly", "solo_learn"])
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("rate, decay", [(0.5, 0.01), (0.01, 0.1), (0.5, 0.0)])
+def test_the_pytorch_forms_are_their_formulas(variant, nesterov, rate, decay):
+    gradients = np.random.default_rng(0).normal(size=[5, 2, 2]).astype("float32")
+    gradients[2] = 0.0
+    optimizer = LARS(
+        rate, momentum=0.8, weight_decay=decay, trust_coefficient=0.02, variant=variant,
+        use_nesterov=nesterov,
+    )  # fmt: skip
+    got = steps_of(optimizer, START, gradients)
+    want = torch_reference(gradients, variant, nesterov, rate=rate, decay=decay)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_the_clipped_form_survives_a_rate_of_zero():
+    schedule = WarmUpCosine(1.0, 2, 5)  # its first step has rate 0
+    first, second = steps_of(LARS(schedule, variant="solo_learn"), START, [GRADIENT] * 2)
+    np.testing.assert_array_equal(first, START)
+    assert np.isfinite(second).all() and (second != first).all()
+
+
+def test_an_unknown_form_is_refused():
+    with pytest.raises(SettingsError, match="give one of official, lightly, solo_learn"):
+        LARS(variant="bolts")
+
+
 def test_config_round_trip_takes_the_same_steps():
     variables = [tf.Variable(START, name="kernel"), tf.Variable([1.0, 2.0], name="bias")]
     optimizer = LARS(
