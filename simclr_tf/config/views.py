@@ -27,7 +27,8 @@ class Views(Section):
     # no setting: min_object_covered of the official code, a crop of the simclr dialects covers more
     covered_min = 0.1
 
-    aug_impl: str = setting("simclr_v2", "Variant of the augmentation. simclr_v2 multiplies the brightness; simclr_v1 adds to it; torchvision also draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
+    aug_impl: str = setting("simclr_v2", "Variant of the augmentation. simclr_v2 multiplies the brightness; simclr_v1 adds to it; torchvision computes every operator as torchvision does, and draws crops by uniform area.", allowed=("simclr_v2", "simclr_v1", "torchvision"))  # fmt: skip
+    torchvision_ops: bool = setting(True, "For --aug_impl=torchvision: its contrast, saturation, mirrored border of the blur, and antialiased resize too. False: only its crops and brightness. A run of an earlier version goes on with False.", before=False)  # fmt: skip
     crop_area_min: float = setting(0.08, "Smallest crop as a share of the image area. Below 0.1 the simclr variants crop no smaller than 0.1, as in the official code.", basic=True, above=0.0, maximum=1.0)  # fmt: skip
     crop_area_max: float = setting(1.0, "Largest crop as a share of the image area.", above=0.0, maximum=1.0)  # fmt: skip
     crop_aspect_min: float = setting(0.75, "Narrowest crop, width / height.", above=0.0)
@@ -57,6 +58,11 @@ class Views(Section):
     augment_on: str = setting("auto", "Where views are finished. device: compiled in the train step; host: in the input pipeline; auto: device.", allowed=("auto", "device", "host"))  # fmt: skip
     resize_on: str = setting("host", "Where images above 64 pixels are cropped and resized. device: the host only decodes; for accelerators that wait for images.", allowed=("host", "device"))  # fmt: skip
     canvas_size: int = setting(512, "Side of the square canvas for --resize_on=device. Larger images are cropped on the host.", minimum=32)  # fmt: skip
+
+    @property
+    def as_torchvision(self) -> bool:
+        """Whether every operator is computed as in torchvision, not only the crops drawn so."""
+        return self.aug_impl == "torchvision" and self.torchvision_ops
 
     def check(self):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):

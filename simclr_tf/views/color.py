@@ -3,7 +3,8 @@
 That layout keeps rows of one channel together, which both XLA:CPU and the two matrix products of
 `geometry` are fastest with. Each operator agrees with the `tf.image` operator of the same name at equal
 factors (tests/views/test_color.py), also for values outside [0, 1] left by bicubic resizing. The
-hue and saturation of tf.image go through HSV; here they are closed forms without branches.
+hue and saturation of tf.image go through HSV; here they are closed forms without branches. Two more
+are those of torchvision, which blends with grey (tests/views/test_torchvision.py).
 
 Factors are scalars, or float32 [n, 1, 1, 1] for images [n, height, 3, width].
 """
@@ -27,6 +28,18 @@ def contrast(images, factor):
     """Scales the distance to the mean of each channel; `tf.image.adjust_contrast`."""
     mean = tf.reduce_mean(images, axis=(-3, -1), keepdims=True)
     return (images - mean) * factor + mean
+
+
+def blend_contrast(images, factor):
+    """Scales the distance to the mean of the luma; torchvision's `adjust_contrast`."""
+    mean = tf.reduce_mean(_luma(images), axis=(-3, -1), keepdims=True)
+    return (images - mean) * factor + mean
+
+
+def blend_saturation(images, factor):
+    """Scales the distance to the luma of each pixel; torchvision's `adjust_saturation`."""
+    luma = _luma(images)
+    return (images - luma) * factor + luma
 
 
 def saturation(images, factor):
@@ -58,13 +71,19 @@ def hue(images, delta):
     return tf.concat(channels, axis=-2)
 
 
+def _luma(images):
+    """[..., height, 1, width]."""
+    return sum(images[..., c : c + 1, :] * _LUMA[c] for c in range(3))
+
+
 def grayscale(images):
     """Luma in all three channels; `tf.image.rgb_to_grayscale`."""
-    luma = sum(images[..., c : c + 1, :] * _LUMA[c] for c in range(3))
-    return tf.concat([luma] * 3, axis=-2)
+    return tf.concat([_luma(images)] * 3, axis=-2)
 
 
-def operators(aug_impl):
+def operators(views):
     """The four operators of colour jitter, in the order in which `draws` numbers them."""
-    brightness = shift_brightness if aug_impl == "simclr_v1" else scale_brightness
+    if views.as_torchvision:
+        return scale_brightness, blend_contrast, blend_saturation, hue
+    brightness = shift_brightness if views.aug_impl == "simclr_v1" else scale_brightness
     return brightness, contrast, saturation, hue

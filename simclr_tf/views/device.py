@@ -85,7 +85,9 @@ def _recipe(batch, rows, views, image_size, seed, form):
         flip = drawn["draws"].flip
         if "boxes" in drawn:
             boxes = drawn["boxes"]
-            planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize)
+            exact = views.as_torchvision
+            planes = geometry.crop_resize(images, boxes, flip, image_size, views.resize, exact)
+            planes = tf.clip_by_value(planes, 0.0, 255.0) if exact else planes  # Pillow's are bytes
         else:
             planes = _planes(images, flip)
         planes = getattr(forms, form)(planes * (1.0 / 255.0), drawn, views)

@@ -72,12 +72,14 @@ def _apply(image, code, drawn, views, names):
     radius = blur.radius_of(image.shape[-1])
     branches = {}
     if "color" in names:
-        for at, operator in enumerate(color.operators(views.aug_impl)):
+        for at, operator in enumerate(color.operators(views)):
             branches[at] = lambda operator=operator, at=at: _clip(operator(image, factors[at]))
         branches[d.GRAYSCALE] = lambda: color.grayscale(image)
     if "blur" in names:
-        branches[d.BLUR] = lambda: blur.along(_clip(image), 0, factors[d.BLUR], radius)
-        branches[d.BLUR_ACROSS] = lambda: blur.along(image, 2, factors[d.BLUR], radius)
+        sigma = factors[d.BLUR]
+        mirrored = views.as_torchvision
+        branches[d.BLUR] = lambda: blur.along(_clip(image), 0, sigma, radius, mirrored)
+        branches[d.BLUR_ACROSS] = lambda: blur.along(image, 2, sigma, radius, mirrored)
     for name in names:
         one = OPERATORS[name]
         if not one.in_recipe:
@@ -128,22 +130,23 @@ def select(images, drawn, views):
 
 @register(
     "blur",
-    settings=("use_blur", "blur_prob", "blur_sigma_min", "blur_sigma_max"),
+    settings=("use_blur", "blur_prob", "blur_sigma_min", "blur_sigma_max", "torchvision_ops"),
     in_recipe=True,
     idle=lambda views: not views.use_blur,
 )
 def _select_blur(images, draws, views):
-    del views
     radius = blur.radius_of(images.shape[-1])
     if not radius:
         return images
-    return blur.by_matrices(_clip(images), draws.factors[:, d.BLUR], draws.blur, radius)
+    sigma = draws.factors[:, d.BLUR]
+    return blur.by_matrices(_clip(images), sigma, draws.blur, radius, views.as_torchvision)
 
 
 @register(
     "color",
     settings=(
         "aug_impl",
+        "torchvision_ops",
         "color_jitter_strength",
         "jitter_prob",
         "brightness",
@@ -156,7 +159,7 @@ def _select_blur(images, draws, views):
     idle=lambda views: views.color_jitter_strength == 0,
 )
 def _select_color(images, draws, views):
-    operators = color.operators(views.aug_impl)
+    operators = color.operators(views)
     factors = [draws.factors[:, at, None, None, None] for at in range(len(operators))]
 
     def step(k, images):

@@ -90,27 +90,31 @@ def _corner(u, room, views):
     return tf.minimum(tf.floor(u * choices), room)
 
 
-def resize_matrix(start, length, source, target, kind):
+def resize_matrix(start, length, source, target, kind, antialias=False):
     """The linear map from a line of pixels to its resized window.
 
-    Equals `tf.image.resize(line[start : start + length], target, kind)` without antialias:
-    half-pixel centres, weights outside the window dropped and the rest renormalised.
+    Equals `tf.image.resize(line[start : start + length], target, kind, antialias=antialias)`:
+    half-pixel centres, weights outside the window dropped and the rest renormalised. With
+    antialias, which is that of torchvision and Pillow, a window that shrinks widens its kernel.
 
     Args:
         start, length: int32 [n], the window.
         source, target: int, pixels of the line and of the result.
         kind: "bicubic" (Keys, a = -0.5) or "bilinear".
+        antialias: average over all pixels that a target pixel covers.
     Returns:
         float32 [n, target, source].
     """
     length_f = tf.cast(length, tf.float32)[:, None]
     place = (tf.range(target, dtype=tf.float32) + 0.5) * (length_f / float(target)) - 0.5
-    if kind == "bicubic":
+    if kind == "bicubic" and not antialias:
         whole = tf.floor(place)
         place = whole + tf.round((place - whole) * _TABLE) / _TABLE
     pixel = tf.range(source)[None, :] - start[:, None]  # [n, source], counted from the window
     inside = (pixel >= 0) & (pixel < length[:, None])
     distance = tf.abs(place[:, :, None] - tf.cast(pixel, tf.float32)[:, None, :])
+    if antialias:
+        distance /= tf.maximum(length_f / float(target), 1.0)[:, :, None]
     weight = _keys(distance) if kind == "bicubic" else tf.maximum(1.0 - distance, 0.0)
     weight = tf.where(inside[:, None, :], weight, 0.0)
     return weight / tf.reduce_sum(weight, axis=2, keepdims=True)
@@ -122,7 +126,7 @@ def _keys(distance):
     return tf.where(distance <= 1.0, near, tf.where(distance < 2.0, far, 0.0))
 
 
-def crop_resize(images, boxes, flip, image_size, kind):
+def crop_resize(images, boxes, flip, image_size, kind, antialias=False):
     """Crops, resizes and flips a batch of whole images by two matrix products.
 
     Args:
@@ -131,18 +135,21 @@ def crop_resize(images, boxes, flip, image_size, kind):
         flip: bool [n], left-right.
         image_size: int, s.
         kind: "bicubic" or "bilinear".
+        antialias: see `resize_matrix`.
     Returns:
         float32 [n, s, c, s] on the scale of the input; bicubic weights may overshoot its range.
     """
     lines = tf.transpose(images, [0, 1, 3, 2])  # as uint8: a quarter of the bytes
-    return resample(tf.cast(lines, tf.float32), boxes, flip, image_size, kind)
+    return resample(tf.cast(lines, tf.float32), boxes, flip, image_size, kind, antialias)
 
 
-def resample(planes, boxes, flip, image_size, kind):
+def resample(planes, boxes, flip, image_size, kind, antialias=False):
     """`crop_resize` for float32 [n, h, c, w]."""
     n, height, channels, width = planes.shape
-    rows = resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size, kind)  # [n, s, h]
-    columns = resize_matrix(boxes[:, 1], boxes[:, 3], width, image_size, kind)  # [n, s, w]
+    rows = resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size, kind, antialias)  # [n, s, h]
+    columns = resize_matrix(
+        boxes[:, 1], boxes[:, 3], width, image_size, kind, antialias
+    )  # [n, s, w]
     columns = tf.where(flip[:, None, None], columns[:, ::-1], columns)
     lines = tf.reshape(planes, [n, height * channels, width])
     across = matmul(lines, columns, transpose_b=True)  # [n, ch, s]

@@ -105,7 +105,9 @@ def _resized(image, boxes, views, image_size):
     for y, x, height, width in map(tf.unstack, tf.unstack(boxes, num=boxes.shape[0])):
         crop = tf.slice(image, [y, x, 0], [height, width, image.shape[-1]])
         crop = tf.cast(crop, tf.float32)  # pixel by pixel, the kernel takes a third longer
-        crop = tf.image.resize(crop, [image_size, image_size], views.resize)
+        crop = tf.image.resize(
+            crop, [image_size, image_size], views.resize, antialias=views.as_torchvision
+        )
         rounded = tf.minimum(tf.nn.relu(crop + 0.5), 255.0)
         crops.append(tf.cast(rounded, tf.uint8))  # before they are joined: a quarter of the bytes
     return tf.stack(crops)

@@ -16,12 +16,13 @@ from simclr_tf.views import blur, geometry, operators, rng
 _LEVELS = 256
 
 
-@operators.register("crop", settings=("resize",), window=True)
+@operators.register("crop", settings=("resize", "torchvision_ops"), window=True)
 def crop(images, drawn, views):
     """A second random resized crop."""
     flip = tf.zeros_like(drawn.boxes[:, 0], tf.bool)
     size = images.shape[-1]
-    planes = geometry.resample(images, drawn.boxes, flip, size, views.resize)
+    exact = views.as_torchvision
+    planes = geometry.resample(images, drawn.boxes, flip, size, views.resize, exact)
     return tf.clip_by_value(planes, 0.0, 1.0)
 
 

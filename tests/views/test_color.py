@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from simclr_tf import config
 from simclr_tf.stack import tf
 from simclr_tf.views import blur, color
 
@@ -51,11 +52,15 @@ def test_grayscale_is_that_of_tf_image():
 
 def test_the_dialects_differ_in_brightness():
     image = tf.fill([2, 3, 2], 0.5)
-    v1 = color.operators("simclr_v1")[0]
-    v2 = color.operators("simclr_v2")[0]
+    v1 = color.operators(config.Views(aug_impl="simclr_v1"))[0]
+    v2 = color.operators(config.Views())[0]
     np.testing.assert_allclose(v1(image, 0.3), np.full([2, 3, 2], 0.8), atol=1e-6)
     np.testing.assert_allclose(v2(image, 0.3), np.full([2, 3, 2], 0.15), atol=1e-6)
-    assert color.operators("torchvision")[0] is v2
+    torchvision = config.Views(aug_impl="torchvision")
+    assert color.operators(torchvision)[0] is v2
+    assert color.operators(torchvision)[1:3] == (color.blend_contrast, color.blend_saturation)
+    before = config.Views(aug_impl="torchvision", torchvision_ops=False)
+    assert color.operators(before) == color.operators(config.Views())
 
 
 def test_factors_may_differ_from_image_to_image():
