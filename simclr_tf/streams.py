@@ -50,6 +50,12 @@ VIEW = {
     "auto_augment": Draws(640, 6),  # sub-policy, two applied, two signs, one unused
 }
 
+# Losses that draw at random take rows of numbers from the same generator, by (seed, step, row).
+# A view uses MOST_DRAWS / 2 pairs of numbers, so these two are free.
+
+LOSS_DIRECTIONS = MOST_DRAWS - 2
+LOSS_PRIOR = MOST_DRAWS - 1
+
 # 2. Permutations: `data.order.permuted` makes them from (seed, epoch, salt).
 
 ORDER_OF_EXAMPLES = 0

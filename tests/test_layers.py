@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERS = (
     ("errors", "names", "phases", "version"),
     ("stack", "config", "streams"),
-    ("files",),
+    ("files", "counter_random"),
     ("data", "losses", "optimizers"),
     ("views", "models"),
     ("weights", "distribution"),

@@ -6,7 +6,8 @@ from simclr_tf.config.fields import Section, setting
 from simclr_tf.errors import SettingsError
 
 # a loss is in the file of its name in simclr_tf/losses/
-LOSSES = ["nt_xent", "nt_logistic", "margin", "decoupled", "supcon"]
+LOSSES = ["nt_xent", "nt_logistic", "margin", "decoupled", "supcon", "generalized"]
+PRIORS = ("log_sum_exp", "hypersphere", "hypercube", "normal")  # of the generalized loss
 BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
 
 
@@ -14,17 +15,31 @@ BEST_METRICS = ("loss", "contrastive_accuracy", "probe_top_1", "knn_top_1")
 class Loss(Section):
     """The contrastive loss."""
 
-    loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too.", basic=True, allowed=LOSSES)  # fmt: skip
+    loss: str = setting("nt_xent", "nt_xent: the paper's loss; nt_logistic; margin: triplets; decoupled: no positive in the denominator; supcon: images with the same label are positives too; generalized: alignment and a distribution, see --prior.", basic=True, allowed=LOSSES)  # fmt: skip
     objective: str = setting("official", "What is minimised. official: the sum over both directions, twice the logged loss, with the probe's loss and the weight decay, as in the official code. paper: the logged loss (equation 1) once. A run of an earlier version goes on with paper.", allowed=("official", "paper"), before="paper")  # fmt: skip
     temperature: float = setting(0.1, "Divides the cosine similarities. margin does not use it.", basic=True, above=0.0)  # fmt: skip
     hidden_norm: bool = setting(True, "Scale z to unit length before the loss.")
     margin: float = setting(0.8, "Margin of --loss=margin.", minimum=0.0)
     semi_hard: bool = setting(False, "For nt_logistic and margin: use only the closest negative that is farther away than the positive.")  # fmt: skip
+    prior: str = setting("log_sum_exp", "What --loss=generalized spreads z over. log_sum_exp: away from each other, as decoupled does; hypersphere: uniformly over directions; hypercube: uniform in [-1, 1]; normal: independent unit normals. The last three compare distributions by the sliced Wasserstein distance.", allowed=PRIORS)  # fmt: skip
+    distribution_weight: float = setting(1.0, "Weight of the distribution term of --loss=generalized (lambda in arXiv:2011.02803).", above=0.0)  # fmt: skip
     loss_block_size: int = setting(0, "Rows per block of the blockwise loss. 0: chosen by the batch size; -1: the whole matrix at once.", minimum=-1)  # fmt: skip
 
     def check(self):
         if self.semi_hard and self.loss not in ("nt_logistic", "margin"):
             raise SettingsError(f"semi_hard is not for loss={self.loss}; choose nt_logistic or margin, or leave it.")  # fmt: skip
+        if self.loss == "generalized":
+            check_prior(self.prior, self.hidden_norm)
+
+
+def check_prior(prior: str, hidden_norm: bool):
+    """Raises SettingsError unless z, of unit length with `hidden_norm`, can have the prior."""
+    if prior not in PRIORS:
+        raise SettingsError(f"prior={prior} is not known; choose {', '.join(PRIORS)}.")
+    if prior == "hypersphere" and not hidden_norm:
+        raise SettingsError("prior=hypersphere is about z of unit length; leave --hidden_norm on.")
+    if prior in ("hypercube", "normal") and hidden_norm:
+        raise SettingsError(f"prior={prior} is no distribution of z of unit length; give --hidden_norm=False.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,13 @@ a float32 scalar, the mean over the local 2b anchors against the views of the gl
 gradients, as Keras optimizers do. Memory grows with the batch, not with its square.
 
 Start reading at `nt_xent.py`, the loss of the paper, and `base.py`, what all losses share. The
-other losses are `decoupled`, `supcon`, `nt_logistic` and `margin`, a file each; `table.py` is their
-registry. `many_views` makes a loss of two views one of more, `metrics` measures a batch without a
+other losses are `decoupled`, `supcon`, `nt_logistic`, `margin` and `generalized`, a file each;
+`table.py` is their registry. `many_views` makes a loss of two views one of more, `metrics` measures a batch without a
 gradient, `embedding` holds running metrics. `kernels/` is the arithmetic, with a drawing of it.
 """
 
 from simclr_tf.losses.decoupled import DecoupledNTXent
+from simclr_tf.losses.generalized import GeneralizedContrastive
 from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.margin import MarginTriplet
 from simclr_tf.losses.metrics import contrastive_metrics
@@ -22,6 +23,7 @@ from simclr_tf.losses.table import chance_value, make_loss
 
 __all__ = [
     "DecoupledNTXent",
+    "GeneralizedContrastive",
     "MarginTriplet",
     "NTLogistic",
     "NTXent",

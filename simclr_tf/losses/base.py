@@ -1,7 +1,7 @@
 """What all contrastive losses share: settings, normalisation, the Keras config round trip."""
 
 import functools
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics
@@ -18,7 +18,8 @@ def check_temperature(temperature: float):
 class ContrastiveLoss:
     """A contrastive loss of two views: loss(z, labels=None) -> float32 [].
 
-    Subclasses write `mean_loss` and `chance`, and register themselves with `table.register`.
+    Subclasses write `mean_loss` and `chance`, and register themselves with `table.register`. One
+    that draws at random sets `needs_step` and writes `drawn_loss_and_figures` instead.
     Like a Keras loss it has `get_config` and `from_config` and no state. Works in eager mode, in
     `tf.function`, under XLA, and in `strategy.run`, where it uses the views of all replicas: the
     result is the mean over the local anchors, so optimise `loss / replicas` and sum the gradients.
@@ -39,6 +40,7 @@ class ContrastiveLoss:
     """
 
     needs_labels = False
+    needs_step = False
 
     def __init__(
         self,
@@ -62,35 +64,51 @@ class ContrastiveLoss:
         self.name = name or type(self).__name__
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is faster
-    def __call__(self, z: tf.Tensor, labels: Optional[tf.Tensor] = None) -> tf.Tensor:
+    def __call__(
+        self,
+        z: tf.Tensor,
+        labels: Optional[tf.Tensor] = None,
+        step: Union[int, tf.Tensor] = 0,
+    ) -> tf.Tensor:
         """The loss.
 
         Args:
             z: float [2b, p] of this replica, all first views, then all second views.
             labels: int [b] or None; -1 is "no label". Only some losses use them.
+            step: int [], the step of the optimizer. Only losses with `needs_step`, which draw at
+                random, use it; it must be the same on all replicas.
         Returns:
             float32 [], mean over the local 2b anchors.
         """
         with tf.name_scope(self.name):
-            return self.mean_loss(self.prepare(z), labels, replicas.replica_context())
+            context = replicas.replica_context()
+            if self.needs_step:
+                return self.drawn_loss_and_figures(self.prepare(z), step, context, figures=False)[0]
+            return self.mean_loss(self.prepare(z), labels, context)
 
     @tf.autograph.experimental.do_not_convert
     def with_figures(
-        self, z: tf.Tensor, labels: Optional[tf.Tensor] = None
+        self,
+        z: tf.Tensor,
+        labels: Optional[tf.Tensor] = None,
+        step: Union[int, tf.Tensor] = 0,
     ) -> Tuple[tf.Tensor, Dict[str, tf.Tensor]]:
         """The loss, and what the same similarities say about the batch.
 
         The NT-Xent losses take both from one sweep over the similarities.
 
         Args:
-            z, labels: as for the loss itself.
+            z, labels, step: as for the loss itself.
         Returns:
             float32 [], the loss; dict of float32 [], see `metrics.FIGURES`: means over this
             replica's anchors without a gradient, whose means over replicas are those of the
             global batch (`metrics.named` turns them into what people read).
         """
         with tf.name_scope(self.name):
-            return self.loss_and_figures(self.prepare(z), labels, replicas.replica_context())
+            context = replicas.replica_context()
+            if self.needs_step:
+                return self.drawn_loss_and_figures(self.prepare(z), step, context, figures=True)
+            return self.loss_and_figures(self.prepare(z), labels, context)
 
     def chance(self, images: int) -> Optional[float]:
         """The loss when all embeddings are equal, which a run starts near and should leave.
@@ -111,6 +129,10 @@ class ContrastiveLoss:
         """See `with_figures`; z is prepared, `context` is None on one replica."""
         loss = self.mean_loss(z, labels, context)
         return loss, metrics.figures(z, self.temperature, self.hidden_norm, context)
+
+    def drawn_loss_and_figures(self, z, step, context, *, figures):
+        """Instead of the two above for a loss with `needs_step`; figures: whether to make them."""
+        raise NotImplementedError
 
     def prepare(self, z):
         """z as float32 [2b, p], normalised if the settings say so."""

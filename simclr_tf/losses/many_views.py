@@ -1,7 +1,7 @@
 """Contrastive losses of more than two views of each image."""
 
 import itertools
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 from simclr_tf.losses.base import ContrastiveLoss
 from simclr_tf.stack import keras, tf
@@ -22,6 +22,7 @@ class OverPairs:
         local_views: n.
     Attributes:
         needs_labels: whether the loss needs labels.
+        needs_step: whether the loss draws at random, by the step of the optimizer.
     """
 
     def __init__(self, loss: ContrastiveLoss, num_views: int, local_views: int = 0):
@@ -29,6 +30,7 @@ class OverPairs:
         self.num_views = num_views
         self.local_views = local_views
         self.needs_labels = loss.needs_labels
+        self.needs_step = loss.needs_step
 
     def chance(self, images: int) -> Optional[float]:
         """That of every pair, see `ContrastiveLoss.chance`."""
@@ -48,16 +50,26 @@ class OverPairs:
         loss = keras.saving.deserialize_keras_object(config["loss"])
         return cls(loss, config["num_views"], config["local_views"])
 
-    def __call__(self, z: tf.Tensor, labels: Optional[tf.Tensor] = None) -> tf.Tensor:
+    def __call__(
+        self,
+        z: tf.Tensor,
+        labels: Optional[tf.Tensor] = None,
+        step: Union[int, tf.Tensor] = 0,
+    ) -> tf.Tensor:
         """z float [(v + n) * b, p], local views last; labels int [b] or None -> float32 []."""
-        losses = [self._loss(pair, labels) for pair in self._pairs(z)]
+        losses = [self._loss(pair, labels, step) for pair in self._pairs(z)]
         return tf.add_n(losses) / len(losses)
 
     def with_figures(
-        self, z: tf.Tensor, labels: Optional[tf.Tensor] = None
+        self,
+        z: tf.Tensor,
+        labels: Optional[tf.Tensor] = None,
+        step: Union[int, tf.Tensor] = 0,
     ) -> Tuple[tf.Tensor, Dict[str, tf.Tensor]]:
         """The loss, and the figures of `ContrastiveLoss.with_figures`, means over the pairs."""
-        losses, figures = zip(*(self._loss.with_figures(z, labels) for z in self._pairs(z)))
+        losses, figures = zip(
+            *(self._loss.with_figures(pair, labels, step) for pair in self._pairs(z))
+        )
         means = {name: tf.add_n([f[name] for f in figures]) / len(figures) for name in figures[0]}
         return tf.add_n(losses) / len(losses), means
 

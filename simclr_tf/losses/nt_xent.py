@@ -61,15 +61,27 @@ class NTXent(base.ContrastiveLoss):
         forward, backward, options = self._choose_kernel(tiles.size(z))
         options["softmax"] = softmax
         local = tf.stop_gradient(z)
-        losses, normalisers, pulls, figures = self.kernel(forward)(
-            local, with_figures=with_figures, **options
-        )
+        *terms, figures = self.kernel(forward)(local, with_figures=with_figures, **options)
+        losses, normalisers, pulls = self.anchor_terms(local, *terms)
         loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
-            lambda: self.kernel(backward)(local, normalisers, pulls, **options),
+            lambda: (
+                self.kernel(backward)(local, normalisers, pulls, **options)
+                + self.own_gradient(local, normalisers)
+            ),
         )
         return loss, figures
+
+    def anchor_terms(self, z, losses, normalisers, pulls):
+        """Losses, normalisers and pulls of the anchors z [2b, p]: hook for other sums over keys."""
+        del z
+        return losses, normalisers, pulls
+
+    def own_gradient(self, z, normalisers):
+        """What the similarity of each row of z with itself adds to the gradient: nothing here."""
+        del z, normalisers
+        return 0.0
 
     def _choose_kernel(self, rows_of_z):
         """Forward and backward kernel, and their options that follow from the batch size."""
@@ -89,15 +101,19 @@ class NTXent(base.ContrastiveLoss):
         images, key_images = replicas.image_positions(tiles.size(local) // 2, context)
         anchor_block, key_block = self.row_blocks(tiles.size(local), tiles.size(key_z))
         options = {"softmax": softmax, "anchor_block": anchor_block, "key_block": key_block}
-        losses, normalisers, pulls, figures = self.kernel(rows.forward)(
+        *terms, figures = self.kernel(rows.forward)(
             local, images, key_z, key_images, with_figures=with_figures, **options
         )
+        losses, normalisers, pulls = self.anchor_terms(local, *terms)
         key_normalisers = replicas.gather(normalisers, context)
         loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
-            lambda: self.kernel(rows.backward)(
-                local, images, normalisers, pulls, key_z, key_images, key_normalisers, **options
+            lambda: (
+                self.kernel(rows.backward)(
+                    local, images, normalisers, pulls, key_z, key_images, key_normalisers, **options
+                )
+                + self.own_gradient(local, normalisers)
             ),
         )
         return loss, figures

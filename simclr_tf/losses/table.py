@@ -71,12 +71,13 @@ def entry(name: str) -> Entry:
     return _REGISTERED[name]
 
 
-def make_loss(loss: config.Loss, jit_compile: bool = False) -> ContrastiveLoss:
+def make_loss(loss: config.Loss, jit_compile: bool = False, seed: int = 0) -> ContrastiveLoss:
     """The loss of the settings.
 
     Args:
         loss: config.Loss.
         jit_compile: compile the kernels alone; for steps that are not compiled as a whole.
+        seed: of the run, for losses that draw at random.
     Returns:
         base.ContrastiveLoss: z float [2b, p], labels int [b] or None -> float32 [];
         `needs_labels` says whether labels are required.
@@ -85,6 +86,8 @@ def make_loss(loss: config.Loss, jit_compile: bool = False) -> ContrastiveLoss:
     """
     found = entry(loss.loss)
     values = {name: getattr(loss, name) for name in (*COMMON, *found.settings)}
+    if found.kind.needs_step:
+        values["seed"] = seed
     return found.kind(block_size=loss.loss_block_size, jit_compile=jit_compile, **values)
 
 

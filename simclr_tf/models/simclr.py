@@ -125,7 +125,10 @@ class SimCLR(StepParts, keras.Model):
             float32 [] and dict of float32 [], see `ContrastiveLoss.with_figures`.
         """
         loss = self.contrastive_loss
-        return loss.with_figures(z, label if loss.needs_labels else None)
+        labels = label if loss.needs_labels else None
+        if loss.needs_step:
+            return loss.with_figures(z, labels, self.optimizer.iterations)
+        return loss.with_figures(z, labels)
 
     def probe_loss(self, h, label):
         """Cross entropy of the online probe, mean over this replica's views; 0 without a probe."""

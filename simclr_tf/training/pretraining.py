@@ -60,7 +60,7 @@ def build_loss(config):
     """The loss of a config.Pretrain, see `losses.table.make_loss`."""
     # under a whole compiled step the kernels are compiled with it, otherwise on their own
     whole = config.training.jit_compile or config.run.use_tpu
-    loss = make_loss(config.loss, jit_compile=not whole)
+    loss = make_loss(config.loss, jit_compile=not whole, seed=config.run.seed)
     views = config.training.num_views
     local = config.multi_crop.local_views
     return OverPairs(loss, views, local) if views > 2 or local else loss
