@@ -28,7 +28,7 @@ def run(config, given=frozenset()):
     """
     options = config.weights
     imported = import_weights(
-        options.source, options.source_prefix, options.source_input_norm, _choices(options, given)
+        options.source, options.source_prefix, options.source_input_norm, _choices(config, given)
     )
     names = set(settings_of.setting_names(settings_of.Data)) & set(given)
     data = {name: getattr(config.data, name) for name in names}
@@ -50,13 +50,15 @@ def run(config, given=frozenset()):
     return results
 
 
-def _choices(options, given):
+def _choices(config, given):
     """What the command line says of the weights."""
+    options = config.weights
     return Choices(
         selector=options.ft_proj_selector if "ft_proj_selector" in given else None,
         sk_ratio=options.sk_ratio if "sk_ratio" in given else None,
         se_ratio=options.se_ratio if "se_ratio" in given else None,
         stem_padding=options.stem_padding if "stem_padding" in given else None,
+        trust_code=config.run.trust_code,
     )
 
 

@@ -299,6 +299,7 @@ MODES = {
                 *(field.name for field in dataclasses.fields(ImportSettings)),
                 "model_dir",
                 "dry_run",
+                "trust_code",
                 *(field.name for field in dataclasses.fields(Data)),
             ),
             required=("source", "model_dir"),

@@ -14,7 +14,7 @@ class Run(Section):
     seed: int = setting(0, "Seed of every random choice.", basic=True, minimum=0, maximum=2**31 - 1)
     deterministic: bool = setting(False, "Use deterministic kernels: a resumed run equals an uninterrupted one bit for bit.")  # fmt: skip
     dry_run: bool = setting(False, "Print the plan and stop.", basic=True, free=True)
-    trust_code: bool = setting(False, "Run the encoder function that the files of --checkpoint name. Without it, code that a file names does not run.", free=True)  # fmt: skip
+    trust_code: bool = setting(False, "Run code that files bring along: the encoder function that a checkpoint names, and the graph of an imported SavedModel that reads or writes files. Without it, such code does not run.", free=True)  # fmt: skip
     precision: str = setting("float32", "Precision of the computation. The loss and the batch statistics are always float32.", basic=True, allowed=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
     strategy: str = setting("auto", "Devices. auto: all GPUs, else the CPU; default: one device; mirrored: all GPUs or logical CPUs as replicas.", allowed=("auto", "default", "mirrored"))  # fmt: skip
     logical_cpus: int = setting(0, "Split the CPU into this many logical devices, to try --strategy=mirrored without GPUs; 0 does not split it.", minimum=0, maximum=64)  # fmt: skip

@@ -1,11 +1,19 @@
 """Any image data set of tensorflow-datasets, by name: what it holds and how it is opened."""
 
+import contextlib
 import difflib
+import json
+import re
 
 from simclr_tf.data import sizes
 from simclr_tf.data.holdout import held_out_count, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError, first_line
+
+_NAME = re.compile(r"\w+(/[\w.+-]+)?")  # without arguments, which TFDS would take behind a comma
+_VERSION = re.compile(r"(\d+|\*)\.(\d+|\*)\.(\d+|\*)")
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")  # of features.json
+_OWN = "tensorflow_datasets."
 
 
 def _unknown(name):
@@ -35,11 +43,13 @@ def _check_name(name):
     import tensorflow_datasets as tfds
 
     base, _, config = name.split(":")[0].partition("/")
-    if ":" in name and not name.split(":")[1][:1].isdigit():
+    if ":" in name and not _VERSION.fullmatch(name.split(":", 1)[1]):
         raise DataError(
-            f"dataset={name} names a community data set, which cannot be used; give one of "
-            "tensorflow.org/datasets/catalog, or your own folder with --image_dir."
+            f"dataset={name} names a community data set, whose code would be fetched and run; give "
+            "one of tensorflow.org/datasets/catalog, or your own folder with --image_dir."
         )
+    if not _NAME.fullmatch(name.split(":")[0]):
+        raise _unknown(name)
     try:
         configs = list(tfds.builder_cls(base).builder_configs)
     except tfds.core.DatasetNotFoundError:
@@ -48,6 +58,61 @@ def _check_name(name):
         near = difflib.get_close_matches(config, configs, n=3, cutoff=0.3) or configs[:10]
         known = f"it has {', '.join(near)}" if near else f"it has none, write dataset={base}"
         raise DataError(f"{base} has no configuration {config}; {known}.")
+
+
+def _check_features(name, data_dir):
+    """Refuses prepared files that name classes outside tensorflow-datasets.
+
+    tensorflow-datasets imports whatever module the file of the features names.
+
+    Raises:
+        DataError: they do.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import file_utils
+
+    base = name.split(":")[0].split("/")[0]
+    for folder in file_utils.list_data_dirs(given_data_dir=data_dir or None):
+        versions = _folders_in(tfds.core.as_path(folder) / base)  # or configurations with versions
+        for place in [*versions, *(inner for one in versions for inner in _folders_in(one))]:
+            path = place / "features.json"
+            foreign = [one for one in _class_names(path) if not one.startswith(_OWN)]
+            if foreign:
+                raise DataError(
+                    f"{path} names {foreign[0]!r}, code that would be imported from outside "
+                    "tensorflow-datasets; prepare the data set anew with --download, or give its "
+                    "images as a folder with --image_dir."
+                )
+
+
+def _folders_in(folder):
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except Exception:  # whatever a remote file system raises; TFDS says the same later
+        return []
+
+
+def _class_names(path):
+    """Every class that a features.json names; none of a damaged file, which TFDS tells itself."""
+    try:
+        waiting = [json.loads(path.read_text())]
+    except Exception:  # missing, damaged, or whatever a remote file system raises
+        return []
+    found = []
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            found += [one[key] for key in _CLASS_KEYS if isinstance(one.get(key), str)]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and one.lstrip()[:1] in (
+            "{",
+            "[",
+        ):  # older files hold JSON in a text
+            with contextlib.suppress(ValueError, RecursionError):
+                waiting.append(json.loads(one))
+    return [text for text in found if "." in text]
 
 
 def find_builder(name, data_dir):
@@ -59,12 +124,16 @@ def find_builder(name, data_dir):
     import tensorflow_datasets as tfds
 
     _check_name(name)
+    _check_features(name, data_dir)
     where = data_dir or None
     try:
         builder = tfds.builder(name, data_dir=where)
     except tfds.core.DatasetNotFoundError:
         raise _unknown(name) from None
-    except (ValueError, AssertionError, RuntimeError, OSError, ImportError) as error:
+    except (
+        ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, OSError,
+        ImportError,
+    ) as error:  # fmt: skip
         raise DataError(
             f"dataset={name} cannot be used ({first_line(error)}); see "
             "tensorflow.org/datasets/catalog."

@@ -8,6 +8,7 @@ import numpy as np
 from simclr_tf.errors import DataError, first_line
 from simclr_tf.files import literal
 from simclr_tf.stack import tf
+from simclr_tf.weights.graph_ops import check_graph
 
 TOLERANCE = 1e-4  # of every output, relative to its largest value; measured: 2e-6
 
@@ -34,18 +35,21 @@ def outputs_of(imported, images, selector=0):
     return {key: value.numpy() for key, value in found.items()}
 
 
-def verify(imported, source, layers):
+def verify(imported, source, layers, trust_code=False):
     """Compares every output with the SavedModel; finds the layer that its classifier reads.
 
     Args:
         imported: official.Imported.
         source: folder of the SavedModel, or of a TF1 Hub module.
         layers: indices of the head's outputs that the classifier may read.
+        trust_code: run its graph even if that does more than compute, see `check_graph`.
     Returns:
         Imported with `differences` and `selector`.
     Raises:
         DataError: the SavedModel cannot be run, or an output differs by more than TOLERANCE.
+        SettingsError: its graph would do more than compute.
     """
+    check_graph(source, trust_code)
     side = imported.settings["image_size"]
     images = np.random.default_rng(0).uniform(size=[2, side, side, 3]).astype("float32")
     try:

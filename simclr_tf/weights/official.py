@@ -79,12 +79,14 @@ class Choices:
         sk_ratio: selective kernels, 0 for none.
         se_ratio: squeeze-and-excitation, 0 for none.
         stem_padding: of the first convolution in a PyTorch network with a 3x3 stem.
+        trust_code: run a SavedModel whose graph does more than compute.
     """
 
     selector: Optional[int] = None
     sk_ratio: Optional[float] = None
     se_ratio: Optional[float] = None
     stem_padding: Optional[int] = None
+    trust_code: bool = False
 
 
 NOTHING_SAID = Choices()
@@ -123,7 +125,7 @@ def import_official(source: str, choices: Choices = NOTHING_SAID) -> Imported:
         try:
             imported = _fill(parts, unused, source, settings)
             layers = _layers_read(imported, choices.selector, source)
-            return verify(imported, source, layers)
+            return verify(imported, source, layers, choices.trust_code)
         except DataError as error:
             errors.append(error)
     raise errors[0]

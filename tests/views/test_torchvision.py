@@ -141,7 +141,9 @@ def test_device_and_host_resize_with_antialias(kind, window):
     pixels = np.round(255 * image)
     want = resize(pixels[y : y + high, x : x + long], 16, kind)
     boxes = tf.constant([window])
-    got = geometry.crop_resize(pixels[None].astype("uint8"), boxes, np.array([False]), 16, kind, True)
+    got = geometry.crop_resize(
+        pixels[None].astype("uint8"), boxes, np.array([False]), 16, kind, True
+    )
     np.testing.assert_allclose(tf.transpose(got[0], [0, 2, 1]), want, atol=255e-5)
     views = config.Views(aug_impl="torchvision", resize=kind)
     crops = host.host_crops(tf.constant(pixels, tf.uint8), boxes, {}, SEED, views, 16)

@@ -207,7 +207,7 @@ def test_incomplete_and_foreign_sources_get_one_sentence(tmp_path):
     cases = {
         "are no ResNet": lambda n: not n.startswith("resnet/block_group3"),
         "the file is incomplete": lambda n: not n.startswith(removed),
-        "is incomplete or not": lambda n: n != removed + "/beta",
+        "is incomplete or holds": lambda n: n != removed + "/beta",
         "holds no variables named": lambda n: n.startswith("head"),
     }
     for i, (message, keep) in enumerate(cases.items()):
