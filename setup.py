@@ -13,5 +13,9 @@ setuptools.setup(
         "simclr_tf.export",
     ],
     package_dir={"simclr_tf.flags": "flags", "simclr_tf.export": "export"},
-    package_data={"simclr_tf": ["py.typed"], "simclr_tf.flags": ["presets/*.flags"]},
+    package_data={
+        "simclr_tf": ["py.typed"],
+        "simclr_tf.flags": ["presets/*.flags"],
+        "simclr_tf.report": ["assets/*"],
+    },
 )

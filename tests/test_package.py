@@ -94,6 +94,9 @@ def test_the_wheel_holds_one_package_with_presets_and_licence(wheel):
     ours = [path.relative_to(ROOT / "simclr_tf") for path in (ROOT / "simclr_tf").rglob("*.py")]
     assert {f"simclr_tf/{path}" for path in ours} <= set(names)
     assert "simclr_tf/py.typed" in names
+    assets = [path.name for path in (ROOT / "simclr_tf" / "report" / "assets").iterdir()]
+    assert {"page.js", "page.css", "LICENSE", "NOTICE"} <= set(assets)
+    assert {f"simclr_tf/report/assets/{name}" for name in assets} <= set(names)
     for folder in ("flags", "export"):
         inside = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".flags")]
         assert {f"simclr_tf/{path.relative_to(ROOT)}" for path in inside} <= set(names)

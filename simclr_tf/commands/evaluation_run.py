@@ -7,6 +7,9 @@ from simclr_tf.commands import plan
 from simclr_tf.data import sources
 from simclr_tf.data.info import require_labels
 from simclr_tf.distribution import strategy
+from simclr_tf.evaluation.predictions import NAME as PREDICTIONS
+from simclr_tf.evaluation.predictions import predictions_csv
+from simclr_tf.evaluation.results import confusion_csv
 from simclr_tf.files import write_atomically
 from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
@@ -112,6 +115,21 @@ def start(mode, config, info):
     folder, _ = claim(mode, config, info)
     pair[0].quarantine.attach(folder.join("quarantine.txt"))
     return folder, pair
+
+
+def tables_of(scores, labels, ids, pair):
+    """{name of a file: its text} of the main row: confusion matrix, and every prediction.
+
+    Args:
+        scores: float [n, c].
+        labels: int [n].
+        ids: int [n], of the evaluation images.
+        pair: (training Source, evaluation Source).
+    """
+    return {
+        "confusion.csv": confusion_csv(scores, labels, pair[0].class_names),
+        PREDICTIONS: predictions_csv(scores, labels, ids, pair[1].name_of),
+    }
 
 
 def write_results(folder, results, markdown, tables=None):

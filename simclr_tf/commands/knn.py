@@ -3,7 +3,7 @@
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.evaluation import knn_protocol
 from simclr_tf.evaluation.frozen import weights_hash
-from simclr_tf.evaluation.results import confusion_csv, markdown_table, report_table
+from simclr_tf.evaluation.results import markdown_table, report_table
 from simclr_tf.models.selection import layer_index
 
 TITLES = {"pixels": "raw pixels", "untrained": "untrained encoder", "h": "SimCLR, h"}
@@ -40,8 +40,7 @@ def run(config, given=frozenset()):
     with evaluation_run.bad_images_reported(pair[0].quarantine):
         results, main = knn_protocol.evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
-    confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
-    evaluation_run.write_results(folder, results, markdown, confusion)
+    evaluation_run.write_results(folder, results, markdown, evaluation_run.tables_of(*main, pair))
     return results
 
 

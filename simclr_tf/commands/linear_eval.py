@@ -12,7 +12,7 @@ from simclr_tf.evaluation.baselines import PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot, possible_shots
 from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.metrics import classification_report
-from simclr_tf.evaluation.results import confusion_csv, results_markdown
+from simclr_tf.evaluation.results import results_markdown
 from simclr_tf.training.starting import CROP
 
 
@@ -48,8 +48,7 @@ def run(config, given=frozenset()):
     with evaluation_run.bad_images_reported(pair[0].quarantine):
         results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
-    confusion = {"confusion.csv": confusion_csv(*main, pair[0].class_names)}
-    evaluation_run.write_results(folder, results, markdown, confusion)
+    evaluation_run.write_results(folder, results, markdown, evaluation_run.tables_of(*main, pair))
     return results
 
 
@@ -145,7 +144,7 @@ def _evaluate(evaluation, step):
         "images_per_second": images_per_second,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
-    return results, (scores, held_out.labels)
+    return results, (scores, held_out.labels, held_out.ids)
 
 
 def _grid(pairs, members, labels):

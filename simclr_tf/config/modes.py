@@ -320,7 +320,7 @@ MODES = {
         Mode(
             "report",
             Report,
-            "Print a run's figures as a table and draw its views and nearest neighbours.",
+            "Write one HTML page with everything there is to see of a run; print its figures.",
             "simclr_tf.commands.report:run",
             only=("model_dir", "trust_code"),
             required=("model_dir",),

@@ -22,8 +22,8 @@ def evaluate(config, trained, strategy, train_source, eval_source):
         train_source: data.source.Source of the images that vote.
         eval_source: Source of the images that are classified.
     Returns:
-        the content of results.json, and (scores float [n, num_classes], labels int [n]) of the
-        evaluation images in the chosen feature space.
+        the content of results.json, and (scores float [n, num_classes], labels int [n], ids int
+        [n]) of the evaluation images in the chosen feature space.
     Raises:
         FrozenEncoderError: the encoder changed.
     """
@@ -73,7 +73,7 @@ def evaluate(config, trained, strategy, train_source, eval_source):
         "encoder_sha256": encoder_sha256,
         "wall_seconds": round(time.monotonic() - began, 2),
     }
-    return results, (scores[main], held_out.labels)
+    return results, (scores[main], held_out.labels, held_out.ids)
 
 
 def _spaces(config, trained, strategy):

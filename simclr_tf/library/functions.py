@@ -372,32 +372,33 @@ def report(
     quiet: bool = False,
     **settings: Any,
 ) -> Dict[str, Any]:
-    """Draws a run's views and nearest neighbours, and gives its figures as a table.
+    """Writes a page with everything there is to see of a run, and gives its figures as a table.
 
     Args:
-        model_dir: run or run folder of a pretraining.
+        model_dir: run or run folder of a pretraining, which may still be training.
         images: of a run on images in memory: the same ones again.
         labels: of these images, as they were given before.
         quiet: print nothing.
         **settings: every other setting of the mode; help() lists them.
 
     Returns:
-        {"picture": path, "table": list of dicts, one per row: protocol, labels used, untrained
-        encoder, supervised, SimCLR}.
+        {"page": path of an HTML file, "picture": path, None where the images cannot be read,
+        "table": list of dicts, one per row: protocol, labels used, untrained encoder, supervised,
+        SimCLR}.
     Raises:
-        DataError: the folder holds no pretraining run, or its images cannot be read.
+        DataError: the folder holds no pretraining run.
     """
     with calls.in_python_words():
         calls.check_names("report", settings)
         given = given_images(images, labels)
     start = _start_of(model_dir)
     folder = start.pop("checkpoint")
-    path = calls.run("report", {**start, **settings, "model_dir": folder}, quiet=quiet)
+    made = calls.run("report", {**start, **settings, "model_dir": folder}, quiet=quiet)
     del given  # alive until here
     from simclr_tf.report.summary import summary_table
 
     header, rows = summary_table(folder)
-    return {"picture": path, "table": [dict(zip(header, row)) for row in rows]}
+    return {**(made or {}), "table": [dict(zip(header, row)) for row in rows]}
 
 
 def load(path: Path, *, trust_code: bool = False) -> TrainedModel:

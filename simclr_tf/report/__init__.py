@@ -1,5 +1,7 @@
-"""Tables and pictures of a finished run.
+"""The page, tables and pictures of a run.
 
-A run folder with its results comes in, or arrays of images, views and features. Text tables and
-PNG files go out. Start reading in `summary.py` for tables and in `pictures.py` for pictures.
+A run folder comes in, or arrays of images, views and features. HTML pages, text tables and
+PNG files go out. Start reading in `run_page.py` for the page, in `summary.py` for tables and in
+`pictures.py` for pictures. `assets/` holds what a page is made of: Apache ECharts as it was released,
+with its licences, and our script and styles.
 """

@@ -46,7 +46,7 @@ def draw_overview(trained, path=None):
             f"{source.name} has {source.num_examples} training images; the picture needs at "
             f"least {ROWS + NEIGHBOURS}."
         )
-    originals, pairs = _views(trained, source)
+    originals, pairs = views_of(trained, source, ROWS)
     queries, bank = _queries_and_bank(trained, data, source)
     _, nearest = nearest_neighbours(queries["h"], bank["h"], NEIGHBOURS)
     figure = _figure(originals, pairs, queries, bank, nearest, source.class_names)
@@ -59,17 +59,25 @@ def _section(kind, settings):
     return kind(**{name: settings[name] for name in names})
 
 
-def _views(trained, source):
-    """(originals [8, s, s, 3], views [2, 8, s, s, 3]) of the first images of training."""
+def views_of(trained, source, count):
+    """(originals [n, s, s, 3], views [2, n, s, s, 3]) of the first images of training.
+
+    Args:
+        trained: restore.Trained.
+        source: training Source.
+        count: n, int, at most the images of the source.
+    Raises:
+        DataError: the source gives its images in another order each time.
+    """
     size = trained.settings["image_size"]
     seed = trained.settings["seed"]
     views = _section(settings_of.Views, trained.settings)
-    batch = next(iter(train_batches(source, views, size, ROWS, seed)))
+    batch = next(iter(train_batches(source, views, size, count, seed)))
     pairs = make_views(views, size, seed)(batch).numpy()
-    original = next(iter(eval_batches(Sample(source, seed, ROWS), size, ROWS)))
+    original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     if not np.array_equal(original["id"], batch["id"]):
         raise DataError(f"{source.name} gives its images in another order each time it is read.")
-    pairs = stacks.as_rgb(pairs.reshape((2, ROWS) + pairs.shape[1:]))
+    pairs = stacks.as_rgb(pairs.reshape((2, count) + pairs.shape[1:]))
     return stacks.as_rgb(original["images"].numpy()), pairs
 
 

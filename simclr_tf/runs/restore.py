@@ -111,7 +111,7 @@ def _load(checkpoint, given, trust_code):
     if checkpoint and official.is_saved_model(checkpoint):
         return _load_official(checkpoint, given)
     prefix, run_dir = locate(checkpoint)
-    pretrain, dataset, probe_layer = _stored_run(run_dir)
+    pretrain, dataset, probe_layer = stored_run(run_dir)
     settings = config.flatten(pretrain)
     _check_architecture(given, settings, prefix)
     check_code(settings, run_dir, given, trust_code)
@@ -174,11 +174,20 @@ def stored_settings(checkpoint):
     if checkpoint and official.is_saved_model(checkpoint):
         return {}
     run_dir = locate(checkpoint)[1]
-    return config.flatten(_stored_run(run_dir)[0])
+    return config.flatten(stored_run(run_dir)[0])
 
 
-def _stored_run(run_dir):
-    """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder."""
+def stored_settings_of(run_dir):
+    """{setting name: value} of a run folder, which may have no checkpoint yet; see `stored_run`."""
+    return config.flatten(stored_run(run_dir)[0])
+
+
+def stored_run(run_dir):
+    """(config.Pretrain, facts about the data set, layer that the probe reads) of a run folder.
+
+    Raises:
+        DataError: its config.json is missing or damaged, or of another mode.
+    """
     path = os.path.join(run_dir, "config.json")
     stored = read_config(path)
     try:

@@ -33,13 +33,20 @@ class HealthWatch:
 
     def look(self, step, logs):
         """Looks at the logs {name: float} of a step."""
+        for text in self.new_symptoms(step, logs):
+            _LOG.warning("at step %d: %s", step, text)
+
+    def new_symptoms(self, step, logs):
+        """The sentences about symptoms that the logs of a step make certain, each once."""
+        found = []
         if step <= self.first or "loss" not in logs:
-            return
+            return found
         for name, shows, text in self._symptoms(logs):
             self.counts[name] = self.counts.get(name, 0) + 1 if shows else 0
             if self.counts[name] == PATIENCE and name not in self.warned:
                 self.warned.add(name)
-                _LOG.warning("at step %d: %s", step, text)
+                found.append(text)
+        return found
 
     def _symptoms(self, logs):
         """(name, whether it shows, what to say) of each."""

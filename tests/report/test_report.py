@@ -139,27 +139,43 @@ def picture(path):
         return Image.open(io.BytesIO(file.read())).convert("RGB")
 
 
-def test_report_mode_draws_the_overview_and_leaves_nothing_else(tmp_path, caplog):
+@pytest.fixture
+def few(monkeypatch):
+    """Fewer images for the page, which tests/report/test_run_page.py looks at."""
+    for name, value in (("MAP", 12), ("BANK", 12), ("PAIRS", 8)):
+        monkeypatch.setattr(f"simclr_tf.report.run_page.{name}", value)
+
+
+def test_report_mode_draws_the_overview_and_the_page(tmp_path, caplog, few):
     run_dir = save_tiny_run(tmp_path)
-    path = report.run(config.build(config.Report, {"model_dir": run_dir}))
-    assert path == os.path.join(run_dir, "report", "overview.png")
-    assert os.listdir(os.path.dirname(path)) == ["overview.png"]
-    image = picture(path)
+    made = report.run(config.build(config.Report, {"model_dir": run_dir}))
+    folder = os.path.join(run_dir, "report")
+    assert made == {"page": f"{folder}/index.html", "picture": f"{folder}/overview.png"}
+    assert sorted(os.listdir(folder)) == ["index.html", "overview.png"]
+    image = picture(made["picture"])
     assert image.size[0] > 600 and len(image.getcolors(10**6)) > 50
     assert "no table" in caplog.text
     before = image.tobytes()
     report.run(config.build(config.Report, {"model_dir": run_dir}))
-    assert picture(path).tobytes() == before
+    assert picture(made["picture"]).tobytes() == before
 
 
-def test_report_of_unlabelled_images_of_the_user(tmp_path):
+def test_report_of_unlabelled_images_of_the_user(tmp_path, few):
     images_in_folders(tmp_path / "pictures", {"": 25})
     run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))
-    assert picture(report.run(config.build(config.Report, {"model_dir": run_dir}))).size[1] > 500
+    made = report.run(config.build(config.Report, {"model_dir": run_dir}))
+    assert picture(made["picture"]).size[1] > 500
 
 
-def test_too_few_images_for_a_picture(tmp_path):
+def test_too_few_images_for_a_picture_leave_the_page(tmp_path, caplog, few):
     images_in_folders(tmp_path / "pictures", {"": 9})
     run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))
-    with pytest.raises(DataError, match="at least 14"):
-        report.run(config.build(config.Report, {"model_dir": run_dir}))
+    made = report.run(config.build(config.Report, {"model_dir": run_dir}))
+    assert made["picture"] is None and os.path.exists(made["page"])
+    assert "at least 14" in caplog.text
+
+
+def test_a_folder_that_holds_no_pretraining_is_refused(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(DataError, match="config.json"):
+        report.run(config.build(config.Report, {"model_dir": str(tmp_path)}))
