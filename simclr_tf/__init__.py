@@ -32,6 +32,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.errors import PreemptedError as PreemptedError
     from simclr_tf.errors import SettingsError as SettingsError
     from simclr_tf.errors import UserError as UserError
+    from simclr_tf.library.functions import compare as compare
     from simclr_tf.library.functions import embed as embed
     from simclr_tf.library.functions import export as export
     from simclr_tf.library.functions import finetune as finetune
@@ -83,6 +84,7 @@ _HOMES = {
     "TrainedModel": "simclr_tf.library.trained",
     "UserError": "simclr_tf.errors",
     "WarmUpCosine": "simclr_tf.optimizers.schedule",
+    "compare": _FUNCTIONS,
     "embed": _FUNCTIONS,
     "export": _FUNCTIONS,
     "finetune": _FUNCTIONS,

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from simclr_tf.config.fields import FOLDERS, PATH, Section, setting
+from simclr_tf.config.fields import FOLDERS, PATH, Section, listed, setting
+from simclr_tf.errors import SettingsError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,18 @@ class EmbedSettings(Section):
     projector_images: int = setting(5000, "Most images in the TensorBoard projector, evenly spaced; 0 makes no projector.", basic=True, minimum=0, maximum=20000)  # fmt: skip
     duplicate_similarity: float = setting(0.99, "Cosine of h from which two images are listed as near-duplicates; 0 makes no list. The search compares all pairs.", basic=True, minimum=0.0, maximum=1.0)  # fmt: skip
     verify: bool = setting(False, "Compare the contents of the images with those that were embedded, not only their sizes and times.", free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareSettings(Section):
+    """Which runs are put side by side."""
+
+    runs: str = setting("", "Run folders of pretrainings, comma-separated, each as FOLDER or NAME=FOLDER. The first one is what the others are compared with.", basic=True, path=FOLDERS)  # fmt: skip
+    page: str = setting("compare.html", "Where the page goes.", basic=True, path=PATH)
+
+    def check(self):
+        if self.runs and len(listed(self.runs)) < 2:
+            raise SettingsError(f"runs={self.runs} names one run; give two or more, comma-separated.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

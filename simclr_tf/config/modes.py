@@ -10,6 +10,7 @@ import typing
 
 from simclr_tf.config.data import Data
 from simclr_tf.config.evaluation import (
+    CompareSettings,
     EmbedSettings,
     ExportSettings,
     FineTuning,
@@ -154,6 +155,14 @@ class Report(ModeConfig):
     """`--mode=report`."""
 
     run: Run = Run()
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare(ModeConfig):
+    """`--mode=compare`."""
+
+    run: Run = Run()
+    compare: CompareSettings = CompareSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,6 +333,14 @@ MODES = {
             "simclr_tf.commands.report:run",
             only=("model_dir", "trust_code"),
             required=("model_dir",),
+        ),
+        Mode(
+            "compare",
+            Compare,
+            "Write one HTML page with runs side by side: settings, curves, figures, neighbours.",
+            "simclr_tf.commands.compare:run",
+            only=("runs", "page", "trust_code", "dry_run"),
+            required=("runs",),
         ),
         Mode(
             "selftest",

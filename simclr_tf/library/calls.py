@@ -27,6 +27,7 @@ FUNCTIONS = (
     "import_weights",
     "views",
     "report",
+    "compare",
 )
 """The modes that are functions of the library."""
 

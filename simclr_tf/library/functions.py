@@ -401,6 +401,40 @@ def report(
     return {**(made or {}), "table": [dict(zip(header, row)) for row in rows]}
 
 
+@function_of("compare")
+def compare(
+    runs: Any,
+    page: Path = "compare.html",
+    *,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Writes a page with runs side by side.
+
+    Args:
+        runs: runs or run folders, as a list; or {name: run}. The first is what the others are
+            compared with.
+        page: where the page goes, an HTML file.
+        quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        {"page": path, "table": list of dicts, one per evaluation that all runs have: evaluation,
+        figures {run: [value, low, high]}, p_values {run: p of its difference from the first run}};
+        {} for a dry run.
+    Raises:
+        DataError: a folder holds no pretraining run.
+    """
+    with calls.in_python_words():
+        calls.check_names("compare", settings)
+    if isinstance(runs, dict):
+        runs = {name: _start_of(one)["checkpoint"] for name, one in runs.items()}
+    elif not isinstance(runs, str):
+        runs = [_start_of(one)["checkpoint"] for one in runs]
+    values = {**settings, "runs": runs, "page": page}
+    return calls.plain_dict(calls.run("compare", values, quiet=quiet))
+
+
 def load(path: Path, *, trust_code: bool = False) -> TrainedModel:
     """Loads a trained encoder.
 

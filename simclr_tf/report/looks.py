@@ -89,7 +89,7 @@ def thumbnails_of(images, side):
     return np.uint8(np.rint(255.0 * np.clip(stacks.as_rgb(np.asarray(images)), 0, 1)))
 
 
-def held_out_and_bank(trained, most_queries, most_bank):
+def held_out_and_bank(trained, most_queries, most_bank, images_of=None):
     """Looks of held-out images, and of training images beside them.
 
     Without held-out images the training images are shared out: queries are never in the bank.
@@ -97,14 +97,15 @@ def held_out_and_bank(trained, most_queries, most_bank):
     Args:
         trained: restore.Trained.
         most_queries, most_bank: int, images at most.
+        images_of: {setting name: value} of the run whose images are looked at; default its own.
     Returns:
         (Looks, Looks, names of the classes: () without labels).
     Raises:
         DataError: the images cannot be read.
     """
-    settings = trained.settings
+    settings = images_of or trained.settings
     data = restore.data_of(settings)
-    size = settings["image_size"]
+    size = trained.settings["image_size"]
     seed = settings["seed"]
     source = sources.open_source(data, "train", seed)
     if sources.describe(data).num_eval:

@@ -1,11 +1,13 @@
 """One table of everything that was measured on a run: who beats whom with how many labels."""
 
 import os
+import re
 
 from simclr_tf.evaluation.results import figure_text, with_interval
 from simclr_tf.runs.files import read_json
 from simclr_tf.stack import tf
 
+_NUMBERS = re.compile(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)")
 HEADER = ["protocol", "labels used", "untrained encoder", "supervised", "SimCLR"]
 
 
@@ -36,6 +38,16 @@ def summary_table(run_dir):
         if tf.io.gfile.exists(path):
             rows += rows_of(read_json(path))
     return HEADER, rows
+
+
+def summary_figures(run_dir):
+    """{protocol: (SimCLR's figure, low, high)} of `summary_table`, for those who compute with them."""
+    found = {}
+    for row in summary_table(run_dir)[1]:
+        numbers = _NUMBERS.fullmatch(row[4])
+        if numbers:
+            found[row[0]] = tuple(float(number) for number in numbers.groups())
+    return found
 
 
 def _results_below(folder):
