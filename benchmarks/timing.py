@@ -19,20 +19,21 @@ ONE_THREAD = {
 }
 
 
-def run_case(module, case, timeout=600.0, memory_limit=None):
-    """Runs `python -m module --case=JSON` on one core and reads the JSON it prints last.
+def run_case(module, case, timeout=600.0, memory_limit=None, cores=1):
+    """Runs `python -m module --case=JSON` on one core, or some, and reads the JSON it prints last.
 
     Args:
         module: name of a module whose process prints its figures by `report`.
         case: dict of plain values.
         timeout: seconds.
         memory_limit: bytes of address space beyond which the case counts as failed, or None.
+        cores: how many the process may use.
     Returns:
         dict of the figures, or {"failed": one line}.
     """
 
     def prepare():
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-cores:]))
         if memory_limit:
             import resource
 
@@ -41,7 +42,8 @@ def run_case(module, case, timeout=600.0, memory_limit=None):
     command = [sys.executable, "-m", module, "--case", json.dumps(case)]
     try:
         done = subprocess.run(
-            command, env={**os.environ, **ONE_THREAD}, preexec_fn=prepare, timeout=timeout,
+            command, env={**os.environ, **(ONE_THREAD if cores == 1 else {})},
+            preexec_fn=prepare, timeout=timeout,
             capture_output=True, text=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -9,10 +9,15 @@ ratio of the best turns, both must reach what is required), and the share of the
 one JPEG decode.
 
     python -m benchmarks.views --rounds=50 --output=views.json
+
+With --format=webp (or tiff, avif, png, ppm, jp2) it compares the host part of that format, which
+Pillow may decode in Python, with that of JPEG instead: on one core, and on all cores at once, where
+"cores busy" shows whether the decodes run side by side.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
@@ -95,6 +100,83 @@ def photos(count):
             pixels = np.clip((field - low) / (high - low) * 255, 0, 255).astype("uint8")
         encoded.append(tf.io.encode_jpeg(pixels, quality=90).numpy())
     return encoded
+
+
+def as_format(encoded, name):
+    """The same pictures in another format, as its writers usually store them."""
+    import io
+
+    from PIL import Image
+
+    usual = {"jpeg": ("JPEG", {"quality": 90}), "webp": ("WEBP", {"quality": 90})}
+    usual.update(tiff=("TIFF", {"compression": "tiff_lzw"}), avif=("AVIF", {"quality": 80}))
+    usual.update(png=("PNG", {}), ppm=("PPM", {}), jp2=("JPEG2000", {"quality_layers": [20]}))
+    plugin, options = usual[name]
+    made = []
+    for one in encoded:
+        content = io.BytesIO()
+        with Image.open(io.BytesIO(one)) as image:
+            image.save(content, plugin, **options)
+        made.append(content.getvalue())
+    return made
+
+
+def measure_format(case):
+    """Takes turns of one format and of JPEG: {name: [[wall, CPU seconds] of an image]}."""
+    from simclr_tf import config
+    from simclr_tf.data.info import Facts
+    from simclr_tf.data.source import BytesSource
+    from simclr_tf.views.batches import train_batches
+
+    count = case["images"]
+    pictures = photos(count)
+    streams = {}
+    for name in ("jpeg", case["format"]):
+        encoded = as_format(pictures, name)
+        source = BytesSource(Facts(name, count, (), "0"), encoded, np.full(count, -1))
+        streams[name] = iter(train_batches(source, config.Views(), 224, 16, SEED))
+    times = {name: [] for name in streams}
+    end = time.monotonic() + case["seconds"]
+    for turn in range(case["rounds"] + 1):  # the first warms up
+        for name, stream in streams.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            for _ in range(count // 16):
+                next(stream)
+            settle()
+            took = [(time.perf_counter() - wall) / count, (time.process_time() - cpu) / count]
+            if turn:
+                times[name].append(took)
+        if turn and time.monotonic() > end:
+            break
+    return {"times": times}
+
+
+def run_format(arguments):
+    """Prints the ratio of a format to JPEG, on one core and on all; returns the figures."""
+    rows = []
+    figures = {}
+    for cores in sorted({1, len(os.sched_getaffinity(0))}):
+        case = {"format": arguments.format, "images": 128, "rounds": arguments.rounds}
+        case["seconds"] = arguments.seconds
+        found = timing.run_case("benchmarks.views", case, cores=cores)
+        if "failed" in found:
+            sys.exit(f"{arguments.format}: {found['failed']}")
+        jpeg = found["times"]["jpeg"]
+        for name, own in found["times"].items():
+            wall, cpu = (statistics.median(one[i] for one in own) for i in (0, 1))
+            ratios = [
+                statistics.median(other[i] / one[i] for other, one in zip(jpeg, own))
+                for i in (0, 1)
+            ]
+            rows.append(
+                [name, str(cores), f"{1 / wall:.0f}", f"{cpu * 1e3:.2f}", f"{cpu / wall:.2f}"]
+                + [f"{ratio:.2f}" for ratio in ratios]
+            )
+            figures[f"{name} on {cores}"] = {"images_per_second": 1 / wall, "cpu_seconds": cpu}
+            figures[f"{name} on {cores}"]["ratio_to_jpeg"] = ratios
+    header = ["format", "cores", "images/s", "CPU ms/image", "cores busy", "speed of JPEG's"]
+    timing.print_table(header + ["by CPU time"], rows)
+    return figures
 
 
 def small_candidates(count):
@@ -242,13 +324,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=600.0, help="Most per workload.")
     parser.add_argument("--only", default="", choices=("", "small", "jpeg"))
+    parser.add_argument(
+        "--format", default="", choices=("webp", "tiff", "avif", "png", "ppm", "jp2")
+    )
     parser.add_argument("--output", default="", help="JSON file for the figures.")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
-        timing.report(measure_case(json.loads(arguments.case)))
+        case = json.loads(arguments.case)
+        timing.report(measure_format(case) if "format" in case else measure_case(case))
         return
-    figures = run(arguments)
+    figures = run_format(arguments) if arguments.format else run(arguments)
     if arguments.output:
         timing.write_json(arguments.output, figures)
 

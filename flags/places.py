@@ -20,12 +20,15 @@ def check_places(config, given):
     """
     values = settings_of.flatten(config)
     for name in MUST_EXIST:
-        path = values.get(name, "")
-        if name not in given or path in ("", "scratch") or "://" in path:
+        value = values.get(name, "")
+        if name not in given:
             continue
-        # a checkpoint is named by what its files have in common
-        if not os.path.exists(path) and not glob.glob(glob.escape(path) + ".*"):
-            raise DataError(
-                f"--{name}={path} does not exist (looked in {os.path.abspath(path)}); check the "
-                "spelling, or give another path."
-            )
+        for path in settings_of.places_in(value) if name == "image_dir" else [value]:
+            if path in ("", "scratch") or "://" in path:
+                continue
+            # a checkpoint is named by what its files have in common
+            if not os.path.exists(path) and not glob.glob(glob.escape(path) + ".*"):
+                raise DataError(
+                    f"--{name}={path} does not exist (looked in {os.path.abspath(path)}); check "
+                    "the spelling, or give another path."
+                )

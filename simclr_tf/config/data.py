@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from simclr_tf.config.fields import PATH, Section, setting
+from simclr_tf.config.fields import PATH, PLACES, Section, setting
 from simclr_tf.errors import SettingsError
 
 # which images a run uses: the fingerprint of the images says whether they are the same, however
 # these are written
 CHOOSES_IMAGES = frozenset(
     ["dataset", "image_dir", "train_split", "eval_split", "eval_fraction", "split_seed"]
-    + ["follow_links"]
+    + ["follow_links", "image_formats"]
 )
 
 
@@ -35,16 +35,17 @@ class Data(Section):
 
     dataset: str = setting("digits", "A tensorflow-datasets name, such as cifar10 or name/config; or digits: the handwritten digits of scikit-learn, which need no download.", basic=True)  # fmt: skip
     data_dir: str = setting("", "Folder of prepared tensorflow-datasets data sets; empty: its usual folder.", free=True, path=PATH)  # fmt: skip
-    image_dir: str = setting("", "Your own images instead of --dataset: a folder of images, or of one folder per class. JPEG, PNG, BMP, GIF, or .npy arrays [h, w] or [h, w, c] with the same c up to 16 (uint8, uint16, or float32 in [0, 1]). Colour operators are off unless c is 3.", basic=True, path=PATH)  # fmt: skip
+    image_dir: str = setting("", "Your own images instead of --dataset: a folder of images, or of one folder per class; several folders, comma-separated; or a text or CSV file with the path of one image a line, and a label if wanted. JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF, PPM, JPEG 2000, HEIC (with pillow-heif), or .npy arrays [h, w] or [h, w, c] with the same c up to 16 (uint8, uint16, or float32 in [0, 1]). Colour operators are off unless c is 3.", basic=True, path=PLACES)  # fmt: skip
     train_split: str = setting("train", "Split to train on.")
     eval_split: str = setting("", "Split to evaluate on. Empty: test, else validation, else --eval_fraction of the training split is held out.")  # fmt: skip
     eval_fraction: float = setting(-1.0, "Share of the training images that is held out when there is no evaluation split; 0 trains on every image. -1 holds out 0.2 where there are labels to measure with, else nothing.", minimum=-1.0, maximum=0.9, before=0.2)  # fmt: skip
     follow_links: bool = setting(False, "Follow symbolic links that lead out of --image_dir.")
+    image_formats: str = setting("all", "Files of --image_dir that are images: all formats, or early: JPEG, PNG, BMP, GIF and .npy only, their colour profiles ignored, as in runs of the first version.", allowed=("all", "early"), before="early")  # fmt: skip
     split_seed: int = setting(0, "Seed that selects the held-out share. Keep it the same for every run on the same images.", minimum=0, maximum=2**31 - 1)  # fmt: skip
     download: bool = setting(False, "Download and prepare a missing data set with tensorflow-datasets.", basic=True, free=True)  # fmt: skip
     image_size: int = setting(224, "Side of the square input in pixels. Up to 32 the ResNet uses its small-image stem.", basic=True, minimum=8)  # fmt: skip
     cache_dataset: bool = setting(True, "Keep data sets up to 1 GiB (encoded) in memory. False streams them, in another order.")  # fmt: skip
-    value_range: str = setting("", "Values that become black and white in 16-bit PNGs and .npy files of uint16 or float32: LO,HI, or auto for 0 to the largest value of as many bits as the images use. Empty: the range of the type, 0 to 1 for float32.")  # fmt: skip
+    value_range: str = setting("", "Values that become black and white in 16-bit PNGs, TIFFs, PGMs and .npy files of uint16 or float32: LO,HI, or auto for 0 to the largest value of as many bits as the images use. Empty: the range of the type, 0 to 1 for float32.")  # fmt: skip
     strict_data: bool = setting(False, "Stop at the first unusable image. False replaces such images by others and lists them in quarantine.txt.", free=True)  # fmt: skip
     max_image_pixels: int = setting(100_000_000, "Images with more pixels are not decoded and count as unusable.", minimum=1)  # fmt: skip
 

@@ -11,6 +11,7 @@ _Section = TypeVar("_Section", bound="Section")
 
 PATH = "path"
 FOLDERS = "folders"
+PLACES = "places"
 FOREIGN_SCHEMES = (
     "abfs", "az", "ftp", "har", "hdfs", "http", "https", "oss", "s3", "s3a", "sftp", "viewfs",
 )  # fmt: skip
@@ -41,7 +42,8 @@ def setting(
             that does not store the setting means this value.
         free: True if a resumed run may change it (it cannot change the weights).
         path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
-            comma-separated list in which NAME=FOLDER may stand.
+            comma-separated list in which NAME=FOLDER may stand, PLACES if it is a comma-separated
+            list of files and folders.
         allowed: tuple of the permitted values.
         each_of: for a comma-separated list, the names it may hold, each at most once.
         minimum: least value.
@@ -100,6 +102,8 @@ class Section:
         value = getattr(self, field.name)
         if field.metadata["path"] == PATH:
             settled = settled_path(field.name, value)
+        elif field.metadata["path"] == PLACES:
+            settled = ",".join(settled_path(field.name, one) for one in places_in(value))
         else:
             parts = [part.strip().rpartition("=") for part in value.split(",")]
             settled = ",".join(
@@ -185,11 +189,21 @@ def settled_path(name, path):
     return os.path.expanduser(path)
 
 
+def places_in(value):
+    """The paths of a setting of the kind PLACES: itself where there is such a file or folder."""
+    if "," not in value or os.path.exists(os.path.expanduser(value)):
+        return [value]
+    return list(listed(value)) or [value]
+
+
 def local_path(value, kind):
-    """The first local path that a value names, "" if none; kind: PATH, FOLDERS or None."""
+    """The first local path that a value names, "" if none; kind: PATH, FOLDERS, PLACES or None."""
     if kind is None:
         return ""
-    paths = [value] if kind == PATH else [part.partition("=")[2] for part in listed(value)]
+    if kind == PLACES:
+        paths = places_in(value)
+    else:
+        paths = [value] if kind == PATH else [part.partition("=")[2] for part in listed(value)]
     return next((path for path in paths if path not in ("", "scratch") and "://" not in path), "")
 
 

@@ -1,25 +1,18 @@
-"""Encoded bytes -> upright RGB, or the channels of a `.npy` file. Runs in tf.data, on the host.
+"""Encoded bytes -> upright RGB, or the channels of a stack. Runs in tf.data, on the host.
 
 | format | how |
 |---|---|
 | JPEG, 8 bit: grey, YCbCr, CMYK, YCCK, progressive | TensorFlow; EXIF orientation applied |
 | PNG: palette; grey, RGB of 8 or 16 bit (high byte kept); alpha over white; EXIF | TensorFlow |
 | BMP, 24 bit uncompressed | TensorFlow |
-| other BMP; grey PNG below 8 bit; GIF (first frame; transparency over white) | Pillow |
-| `.npy`: uint8, uint16, float32 [h, w] or [h, w, c] | NumPy, see `stacks` |
+| WebP, TIFF, AVIF, PPM and PGM, JPEG 2000, HEIC; GIF (first frame); other BMP; grey PNG below 8 bit | Pillow, see `pillow` |
+| `.npy`: uint8, uint16, float32 [h, w] or [h, w, c]; TIFF with more than 4 channels | see `stacks` |
 
-The format is told by the first bytes, never by the file name. The few formats that need Pillow
-run as Python on the host: correct everywhere, but one at a time.
+The format is told by the first bytes, never by the file name. Pillow runs as Python on the host:
+several images at once, because it gives Python's lock away while it decodes.
 """
 
-import contextlib
-import io
-import struct
-import warnings
-
-import numpy as np
-
-from simclr_tf.data import stacks
+from simclr_tf.data import pillow, stacks
 from simclr_tf.data.exif import jpeg_orientation, png_orientation
 from simclr_tf.stack import tf
 
@@ -31,12 +24,12 @@ _WHITE = 255
 
 
 def decode(image, channels=3):
-    """An image as upright RGB, or with the channels of its `.npy` file.
+    """An image as upright RGB, or with the channels of its `.npy` file or TIFF.
 
     Args:
         image: string [], an encoded image; or uint8 [h, w, c] with 1, 3 or 4 channels, already
             decoded.
-        channels: c; other than 3 only `.npy` files have them.
+        channels: c; other than 3 only `.npy` files and TIFFs have them.
     Returns:
         uint8 [h, w, c].
     Raises:
@@ -136,7 +129,7 @@ def pixels(encoded):
         return in_python(stacks.pixels, tf.strings.substr(encoded, 0, stacks.MOST_HEAD), tf.int64)
 
     def with_pillow():
-        return in_python(_pixels_with_pillow, encoded, tf.int64)
+        return in_python(pillow.pixels, encoded, tf.int64)
 
     def other():
         head = _head(encoded)
@@ -156,7 +149,7 @@ def in_range(encoded, least, most):
         encoded: string [], as of `decode`.
         least, most: values that become black and white.
     Returns:
-        string [], an encoded image: a PNG for a PNG, upright; a `.npy` for a `.npy`.
+        string [], an encoded image: a PNG for a PNG, upright; a `.npy` for a `.npy`, TIFF or PGM.
     Raises:
         tf.errors.InvalidArgumentError: a damaged image.
     """
@@ -174,10 +167,38 @@ def in_range(encoded, least, most):
     def stack():
         return in_python(lambda content: stacks.in_range(content, least, most), encoded, tf.string)
 
-    def others():
-        return tf.cond(is_stack(encoded), stack, lambda: encoded)
+    def with_pillow():
+        return in_python(lambda content: pillow.in_range(content, least, most), encoded, tf.string)
 
-    return tf.cond(is_wide_png, png, others)
+    def others():
+        plain = is_jpeg(encoded) | _is_plain_png(head) | _is_plain_bmp(head)
+        return tf.cond(plain, lambda: encoded, with_pillow)
+
+    def no_png():
+        return tf.cond(is_stack(encoded), stack, others)
+
+    return tf.cond(is_wide_png, png, no_png)
+
+
+def in_srgb(encoded, max_pixels):
+    """A JPEG or PNG whose colour profile is not sRGB as a `.npy` in sRGB; others as they are.
+
+    Args:
+        encoded: string [].
+        max_pixels: images with more `pixels` are left as they are.
+    Returns:
+        string [].
+    """
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    may_have_one = (is_jpeg(encoded) & ~is_plain_jpeg(encoded)) | is_png
+
+    def look():
+        return in_python(pillow.converted, encoded, tf.string)
+
+    def look_if_small():
+        return tf.cond(pixels(encoded) <= max_pixels, look, lambda: encoded)
+
+    return tf.cond(may_have_one, look_if_small, lambda: encoded)
 
 
 def is_stack(encoded):
@@ -198,6 +219,8 @@ def in_python(function, content, dtype, shape=()):
     def call(content):  # outside a graph it is an array of one bytes object
         return function(content if isinstance(content, bytes) else content.item())
 
+    # outside a graph, bytes that are no tensor yet would lose their last zeros
+    content = tf.convert_to_tensor(content)
     return tf.ensure_shape(tf.numpy_function(call, [content], dtype, stateful=False), shape)
 
 
@@ -277,7 +300,7 @@ def _decode_other(encoded):
     head = _head(encoded)
 
     def with_pillow():
-        return in_python(_decode_with_pillow, encoded, tf.uint8, [None, None, 3])
+        return in_python(pillow.decode, encoded, tf.uint8, [None, None, 3])
 
     def bmp():
         return tf.cond(
@@ -292,46 +315,6 @@ def _decode_other(encoded):
         return tf.cond(is_stack(encoded), lambda: _decode_stack(encoded, stacks.RGB), bmp)
 
     return tf.cond(_is_plain_png(head), png, no_png)
-
-
-@contextlib.contextmanager
-def _opened_with_pillow(encoded):
-    """The first frame of an image, of its final size and not decoded yet.
-
-    A GIF has the size of its screen or, if that is larger, of the frame; of two headers in a PNG
-    the last one counts.
-
-    Raises:
-        ValueError: not an image, damaged, or larger than Pillow opens.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-            with Image.open(io.BytesIO(encoded), formats=("PNG", "BMP", "DIB", "GIF")) as image:
-                image.seek(0)
-                yield image
-    except UnidentifiedImageError:
-        raise ValueError("not a JPEG, PNG, BMP or GIF image") from None
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        raise ValueError(f"damaged image: {error}") from error
-
-
-def _pixels_with_pillow(encoded):
-    with _opened_with_pillow(encoded) as image:
-        return np.int64(image.width) * np.int64(image.height)
-
-
-def _decode_with_pillow(encoded):
-    from PIL import Image, ImageOps
-
-    with _opened_with_pillow(encoded) as image:
-        colored = ImageOps.exif_transpose(image).convert("RGBA")
-    white = Image.new("RGBA", colored.size, (_WHITE,) * 4)
-    return np.asarray(Image.alpha_composite(white, colored).convert("RGB"), np.uint8)
 
 
 def upright(image, orientation):

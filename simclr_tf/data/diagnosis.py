@@ -1,6 +1,6 @@
 """Why an image cannot be used, in a few words. Runs only for images that failed."""
 
-from simclr_tf.data import decoding, stacks
+from simclr_tf.data import decoding, stacks, tiff
 from simclr_tf.errors import first_line
 from simclr_tf.stack import tf
 
@@ -32,7 +32,7 @@ def why_unusable(encoded, max_pixels, channels=3):
     if not encoded:
         return "empty file"
     try:
-        readable = channels == stacks.RGB or stacks.is_stack(encoded)
+        readable = channels == stacks.RGB or stacks.is_stack(encoded) or tiff.is_tiff(encoded)
         pixels = int(decoding.pixels(encoded)) if readable else 0
         if pixels > max_pixels:
             scans = encoded.count(b"\xff\xda") if encoded[:2] == b"\xff\xd8" else 0

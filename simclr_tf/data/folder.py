@@ -16,7 +16,7 @@ import re
 import numpy as np
 
 from simclr_tf import names
-from simclr_tf.data import listing, stacks
+from simclr_tf.data import formats, listing, stacks
 from simclr_tf.data.holdout import held_out, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
@@ -162,7 +162,7 @@ class FolderSet:
 
     def _look(self, folder, words):
         """The part that a folder is; what it leaves out is counted."""
-        found = listing.look_below(folder, self._data.follow_links)
+        found = listing.look_below(folder, self._data.follow_links, self._data.image_formats)
         self._seen.add(found, words)
         return _Part.of(folder, found.images, words)
 
@@ -221,7 +221,7 @@ class FolderSet:
 
     def _one_set(self, root):
         """(training part, evaluation part) of images without splits: a share is held out."""
-        found = listing.look_below(root, self._data.follow_links)
+        found = listing.look_below(root, self._data.follow_links, self._data.image_formats)
         self._seen = found
         _check_any(root, found.images, found)
         whole = _Part(root, found.images, "")
@@ -287,14 +287,14 @@ class FolderSet:
         return _file_source(self.name, part, self._folder_names, self.channels)
 
 
-def open_folder(image_dir, follow_links=False):
+def open_folder(image_dir, follow_links=False, image_formats="all"):
     """A `Source` of every image below a folder, whatever splits it has; see `sources`.
 
     Raises:
         DataError: no such folder, no image in it, or images with different channels.
     """
     folder = listing.checked_folder(image_dir)
-    found = listing.look_below(folder, follow_links)
+    found = listing.look_below(folder, follow_links, image_formats)
     _check_any(folder, found.images, found)
     channels = stacks.common_channels(listing.join(folder, path) for path in found.images)
     part = _Part(folder, found.images, "all")
@@ -318,7 +318,7 @@ def _check_any(folder, files, seen):
         left_out = "; ".join(seen.words())
         raise DataError(
             f"{names.shown(folder)} holds no images; give a folder with "
-            f"{', '.join(listing.IMAGE_SUFFIXES)} files, at any depth"
+            f"{', '.join(formats.SUFFIXES)} files, at any depth"
             f"{f' (left out: {left_out})' if left_out else ''}."
         )
 

@@ -14,9 +14,9 @@ import os
 import stat
 
 from simclr_tf import names
+from simclr_tf.data import formats
 from simclr_tf.errors import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".npy")
 _MOST_LINKED = 10_000  # folders that are read a second time, by way of links
 
 # of operating systems, network drives and archives; hidden names begin with a dot
@@ -39,6 +39,7 @@ BROKEN = "broken"
 LOOP = "loop"
 IRREGULAR = "irregular"
 BESIDE = "beside"
+NO_FILE = "no file"
 
 _WORDS = {  # reason: (one, several), followed by an example
     HIDDEN: ("1 hidden or system file or folder", "{} hidden or system files and folders"),
@@ -50,6 +51,7 @@ _WORDS = {  # reason: (one, several), followed by an example
         "1 pipe, socket or device under an image's name",
         "{} pipes, sockets and devices under images' names",
     ),
+    NO_FILE: ("1 line that names no file", "{} lines that name no file"),
     BESIDE: ("1 file or folder beside the splits", "{} files and folders beside the splits"),
 }
 
@@ -109,7 +111,8 @@ def _formats_in_words(suffixes, most=4):
     rest = total - sum(count for _, count in suffixes.most_common(most))
     first += [f"{rest:,} others"] if rest else []
     are = "1 file is no image" if total == 1 else f"{total:,} files are no images"
-    return f"{are} this project reads: {', '.join(first)}"
+    missing = sorted(set(filter(None, map(formats.missing_by_suffix, suffixes))))
+    return f"{are} this project reads: {', '.join(first)}" + "".join(f" ({one})" for one in missing)
 
 
 def is_remote(path):
@@ -171,7 +174,7 @@ def list_images(folder, follow_links=False):
     return look_below(folder, follow_links).images
 
 
-def look_below(folder, follow_links=False):
+def look_below(folder, follow_links=False, image_formats="all"):
     """The image files below a folder, at any depth, and what is left out.
 
     Left out are hidden and system names, what this project wrote (run folders, sheets of views),
@@ -181,21 +184,23 @@ def look_below(folder, follow_links=False):
     Args:
         folder: as `checked_folder` returns it.
         follow_links: whether links that lead out of the folder are followed.
+        image_formats: the setting: which formats count as images.
     Returns:
         Listing.
     Raises:
         DataError: a folder may not be read, or links between folders multiply them.
     """
     found = Listing()
+    suffixes = formats.suffixes_of(image_formats)
     if is_remote(folder):
-        _look_remotely(folder, found)
+        _look_remotely(folder, found, suffixes)
     else:
-        _look_locally(folder, follow_links, found)
+        _look_locally(folder, follow_links, found, suffixes)
     found.images.sort()
     return found
 
 
-def _look_remotely(folder, found):
+def _look_remotely(folder, found, suffixes):
     from simclr_tf.stack import tf
 
     pending = [""]
@@ -210,13 +215,13 @@ def _look_remotely(folder, found):
                 found.leave_out(HIDDEN, path)
             elif tf.io.gfile.isdir(join(folder, path)):
                 pending.append(path)
-            elif not _has_image_name(name):
+            elif not name.lower().endswith(suffixes):
                 found.leave_out(FORMAT, path)
             else:
                 found.images.append(path)
 
 
-def _look_locally(folder, follow_links, found):
+def _look_locally(folder, follow_links, found, suffixes):
     root = os.path.realpath(folder)
     pending = [("", (root,), False)]
     linked = 0
@@ -232,7 +237,7 @@ def _look_locally(folder, follow_links, found):
         if any(entry.name == "config.json" for entry in inside) and _is_run_folder(folder, below):
             found.leave_out(WRITTEN, below or ".")
             continue
-        few = not below and sum(_has_image_name(entry.name) for entry in inside) <= _FEW
+        few = not below and sum(entry.name.lower().endswith(suffixes) for entry in inside) <= _FEW
         for entry in inside:
             path = f"{below}/{entry.name}" if below else entry.name
             if is_passed_over(entry.name):
@@ -248,7 +253,7 @@ def _look_locally(folder, follow_links, found):
                     continue
             if _is_folder(entry):
                 pending.append((path, (*containing, real), link or by_link))
-            elif not _has_image_name(entry.name):
+            elif not entry.name.lower().endswith(suffixes):
                 found.leave_out(FORMAT, path)
             elif not entry.is_file():
                 found.leave_out(IRREGULAR, path)
@@ -297,10 +302,6 @@ def _reason_against_link(entry, real, root, containing, follow_links):
     except OSError as error:
         return LOOP if error.errno == errno.ELOOP else BROKEN
     return None
-
-
-def _has_image_name(name):
-    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_run_folder(folder, below):

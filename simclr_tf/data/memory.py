@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 import numpy as np
 
 from simclr_tf.config import Data
-from simclr_tf.data import stacks
+from simclr_tf.data import stacks, tiff
 from simclr_tf.data.holdout import held_out, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
@@ -114,6 +114,8 @@ class MemoryImages:
         if isinstance(self.images[0], str):
             return stacks.common_channels(self.images)
         head = self.images[0][: stacks.MOST_HEAD]
+        if tiff.is_tiff(head):
+            return tiff.channels_of(self.images[0])
         return stacks.layout_of(head).shape[2] if stacks.is_stack(head) else stacks.RGB
 
     @property

@@ -24,12 +24,14 @@ class Source:
             None.
         needs_python: whether images are read by Python, in the process that made the source.
         value_range: (least, most) value of images that are not of 8 bit, or None for all values.
+        converts_profiles: whether JPEGs and PNGs with a colour profile become sRGB.
         seed, max_image_pixels, quarantine: how bad images are told and replaced; see `batches`.
     """
 
     labels = targets = None
     needs_python = False
     value_range = None
+    converts_profiles = False
     seed = 0
     max_image_pixels = 100_000_000
 
@@ -78,13 +80,19 @@ class Source:
         return self._in_range(reference)
 
     def _in_range(self, image):
-        """An image whose values are stretched to 8 bit, if there is a `value_range`."""
-        if self.value_range is None or image.dtype != tf.string:
+        """An image in sRGB, its values stretched to 8 bit, if the source is to do so."""
+        if image.dtype != tf.string:
             return image
         # what is too large is judged before it is decoded, and left as it is
-        small = decoding.pixels(image) <= self.max_image_pixels
-        least, most = self.value_range
-        return tf.cond(small, lambda: decoding.in_range(image, least, most), lambda: image)
+        most = self.max_image_pixels
+        if self.value_range is not None:
+            small = decoding.pixels(image) <= most
+            least, largest = self.value_range
+            stored = image
+            image = tf.cond(
+                small, lambda: decoding.in_range(stored, least, largest), lambda: stored
+            )
+        return decoding.in_srgb(image, most) if self.converts_profiles else image
 
     def fetch(self, example_id):
         """int64 [] -> (reference, label int32 []) of any example; runs in tf.data."""

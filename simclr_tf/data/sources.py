@@ -31,8 +31,9 @@ def _set_of(data):
         return memory.MemorySet(data)
     if data.image_dir:
         from simclr_tf.data.folder import FolderSet
+        from simclr_tf.data.path_list import CollectionSet, is_collection
 
-        return FolderSet(data)
+        return CollectionSet(data) if is_collection(data.image_dir) else FolderSet(data)
     if not data.dataset:
         raise SettingsError(
             "no images are known, because the weights were imported without them; give "
@@ -99,8 +100,12 @@ def open_whole(data, split):
         return _guarded(memory.find(data.image_dir).source(), data)
     if data.image_dir:
         from simclr_tf.data.folder import open_folder
+        from simclr_tf.data.path_list import CollectionSet, is_collection
 
-        return _guarded(open_folder(data.image_dir, data.follow_links), data)
+        if is_collection(data.image_dir):
+            whole = dataclasses.replace(data, train_split="train", eval_split="")
+            return _guarded(CollectionSet(whole).whole(), data)
+        return _guarded(open_folder(data.image_dir, data.follow_links, data.image_formats), data)
     # An evaluation split of its own is what keeps a share from being held out.
     return open_source(dataclasses.replace(data, train_split=split, eval_split=split))
 
@@ -116,6 +121,7 @@ def _guarded(source, data, seed=0):
         source.value_range = value_range.limits(
             value_range.settled(data.value_range, lambda: source)
         )
+    source.converts_profiles = data.is_folder and data.image_formats == "all"
     source.quarantine = Quarantine(data.strict_data)
     return source
 

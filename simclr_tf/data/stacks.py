@@ -1,4 +1,4 @@
-"""Images as NumPy arrays: `.npy` files with 1 to 16 channels, such as multispectral stacks.
+"""Images as NumPy arrays: `.npy` files with 1 to 16 channels, and TIFFs with more than 4.
 
 | stored | becomes uint8 |
 |---|---|
@@ -6,23 +6,25 @@
 | uint16 | the high byte of each value, as of PNGs |
 | float32 in [0, 1] | 255 times, rounded; other values and NaN make a file unusable |
 
-A file holds [h, w] (one channel) or [h, w, c]; three channels are RGB. The header is matched, never
-evaluated, and nothing is unpickled. NumPy and the standard library only.
+A `.npy` file holds [h, w] (one channel) or [h, w, c]; three channels are RGB. The header is matched,
+never evaluated, and nothing is unpickled. The values of a TIFF have 8 or 16 bits, see `tiff`.
 """
 
 import concurrent.futures
 import functools
 import io
 import math
+import os
 import re
 import typing
 
 import numpy as np
 
-from simclr_tf.data import listing
+from simclr_tf.data import formats, listing, tiff
 from simclr_tf.errors import DataError
 
 SUFFIX = ".npy"
+_WITH_CHANNELS = (SUFFIX, *formats.FORMATS["TIFF"].suffixes)
 RGB = 3
 MOST_CHANNELS = 16
 MOST_HEAD = 4096  # bytes in which the header of an image ends; NumPy writes 128
@@ -95,20 +97,25 @@ def pixels(head):
 
 
 def decode(encoded, channels):
-    """The image in the bytes of a .npy file.
+    """The image in the bytes of a .npy file or of a TIFF with many channels.
 
     Args:
-        encoded: bytes; what follows the array is left out.
+        encoded: bytes; what follows the array of a .npy file is left out.
         channels: how many it must have.
     Returns:
         uint8 [h, w, channels].
     Raises:
         ValueError: damaged, truncated, of another kind, or with other channels.
     """
-    layout = layout_of(encoded[:MOST_HEAD])
-    if layout.shape[2] != channels:
-        raise ValueError(f"{layout.shape[2]} channels, where the other images have {channels}")
-    values = values_of(encoded)
+    if tiff.is_tiff(encoded):
+        page = tiff.page_of(encoded)
+        found = page.channels if page.channels > 4 else RGB
+    else:
+        page = None
+        found = layout_of(encoded[:MOST_HEAD]).shape[2]
+    if found != channels:
+        raise ValueError(f"{found} channels, where the other images have {channels}")
+    values = tiff.values_of(encoded, page) if page else values_of(encoded)
     if values.dtype.itemsize == 1:
         return np.ascontiguousarray(values)
     if values.dtype.kind == "u":
@@ -174,10 +181,10 @@ def read(path, max_pixels):
 
 
 def common_channels(paths):
-    """The number of channels that images share; reads the headers of .npy files.
+    """The number of channels that images share; reads the headers of .npy files and TIFFs.
 
     Args:
-        paths: iterable of str; all that do not end in .npy are RGB.
+        paths: iterable of str; all that do not end in .npy, .tif or .tiff are RGB.
     Returns:
         int, 1 to 16; files whose header cannot be read do not count.
     Raises:
@@ -186,7 +193,7 @@ def common_channels(paths):
     arrays = []
     first = {}
     for path in paths:
-        if path.lower().endswith(SUFFIX):
+        if path.lower().endswith(_WITH_CHANNELS):
             arrays.append(path)
         else:
             first.setdefault(RGB, path)
@@ -196,19 +203,23 @@ def common_channels(paths):
             if count:
                 first.setdefault(count, path)
     if arrays and not first:
-        raise DataError(f"none of the .npy files, such as {arrays[0]}, can be used; give {_ALLOWED}.")  # fmt: skip
+        kind = os.path.splitext(arrays[0])[1]
+        what = _ALLOWED if kind == SUFFIX else "TIFFs of 8 or 16 bits with up to 16 channels"
+        raise DataError(f"none of the {kind} files, such as {arrays[0]}, can be used; give {what}.")
     if len(first) > 1:
         (one, here), (other, there) = sorted(first.items())[:2]
         raise DataError(
             f"{here} has {one} channel{'s' * (one > 1)} and {there} has {other}; give images with "
-            "the same number of channels (JPEG, PNG, BMP and GIF have 3)."
+            "the same number of channels (all but .npy, and TIFF with more than 4, have 3)."
         )
     return next(iter(first), RGB)
 
 
 def _channels(path):
-    """Channels of a .npy file by its header, 0 where that cannot be read or is none."""
+    """Channels of a file by its header, 0 where that cannot be read or is none."""
     try:
+        if not path.lower().endswith(SUFFIX):
+            return _channels_of_tiff(path)
         if listing.is_remote(path):
             return layout_of(read(path, 0)).shape[2]
         with open(path, "rb") as file:
@@ -219,6 +230,23 @@ def _channels(path):
         if hasattr(error, "error_code"):
             return 0
         raise
+
+
+def _channels_of_tiff(path):
+    if listing.is_remote(path):
+        from simclr_tf.stack import tf
+
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return _channels_by_head(file)
+    with listing.open_regular(path) as file:
+        return _channels_by_head(file)
+
+
+def _channels_by_head(file):
+    """Channels of a TIFF; RGB of another format under such a name."""
+    if not tiff.is_tiff(file.read(4)):
+        return RGB
+    return tiff.channels_of(file)
 
 
 def as_rgb(images):

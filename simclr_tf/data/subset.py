@@ -86,6 +86,7 @@ def subset(source, ids):
     part.seed = source.seed
     part.max_image_pixels = source.max_image_pixels
     part.value_range = source.value_range
+    part.converts_profiles = source.converts_profiles
     part.quarantine = source.quarantine
     return part
 

@@ -1,7 +1,7 @@
 """Images whose values do not use the range of their type, such as 12 bits in 16-bit files.
 
-The setting `value_range` says which values become black and white. It concerns 16-bit PNGs and
-`.npy` files of uint16 or float32; images of 8 bit stay as they are.
+The setting `value_range` says which values become black and white. It concerns 16-bit PNGs, TIFFs,
+PGMs and PPMs, and `.npy` files of uint16 or float32; images of 8 bit stay as they are.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 
 from simclr_tf import names
 from simclr_tf.config import parse_value_range
-from simclr_tf.data import diagnosis, stacks
+from simclr_tf.data import diagnosis, pillow, stacks
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 
@@ -105,13 +105,14 @@ def _look(source, count, value_range):
 
 
 def _raw_values(encoded):
-    """The values of a 16-bit PNG or of a .npy of uint16 or float32; None for other images."""
+    """The values of an image of 16 bits or of a .npy of float32; None for other images."""
     if stacks.is_stack(encoded):
         values = stacks.values_of(encoded)
         return None if values.dtype == np.uint8 or not np.isfinite(values).all() else values
     if encoded[:4] == b"\x89PNG" and encoded[24:25] == b"\x10":
         return tf.io.decode_png(encoded, 3, tf.uint16).numpy()
-    return None
+    values = pillow.wide_values(encoded)
+    return None if values is None or values.dtype == np.uint8 else values
 
 
 def settled(value_range, source):

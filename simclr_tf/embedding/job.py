@@ -5,7 +5,7 @@ import typing
 
 from simclr_tf import config as settings_of
 from simclr_tf import names
-from simclr_tf.data import listing, memory
+from simclr_tf.data import listing, memory, path_list
 from simclr_tf.data.source import Source
 from simclr_tf.embedding import finished
 from simclr_tf.embedding.output import Output
@@ -60,13 +60,15 @@ class Job:
 def image_names(config, source):
     """Function (start, stop) -> names of the images with these ids.
 
-    They are paths below image_dir, DATASET/SPLIT/NUMBER, or what images in memory are called.
+    They are paths below image_dir (whole paths of several folders or a list), DATASET/SPLIT/NUMBER, or what images in memory are called.
     """
     if not config.data.is_folder:
         prefix = f"{source.name}/{config.embed.split}"
         return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]
     if memory.is_address(config.data.image_dir):
         return memory.find(config.data.image_dir).names
+    if path_list.is_collection(config.data.image_dir):
+        return source.names
     root = names.as_text(listing.join(listing.checked_folder(config.data.image_dir), ""))
     return lambda start, stop: [name[len(root) :] for name in source.names(start, stop)]
 

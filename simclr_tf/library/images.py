@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any, Dict, Optional
 
+from simclr_tf.config import places_in
 from simclr_tf.data import memory
 from simclr_tf.errors import SettingsError
 
@@ -27,8 +28,8 @@ def given_images(images: Any, labels: Any = None, settings: Any = ()) -> GivenIm
     """Finds out what images are meant.
 
     Args:
-        images: None, a folder (of that path, or os.PathLike), a name of tensorflow-datasets,
-            "digits", or what `memory.as_images` takes.
+        images: None, a folder (of that path, or os.PathLike), several folders with commas between
+            them, a text or CSV file of paths, a name of tensorflow-datasets, "digits", or what `memory.as_images` takes.
         labels: of images in memory only, see `memory.as_images`.
         settings: names of the other settings that were given.
     Raises:
@@ -52,7 +53,8 @@ def given_images(images: Any, labels: Any = None, settings: Any = ()) -> GivenIm
         )
     path = os.path.expanduser(os.fspath(images))
     looks_like_folder = path.startswith((".", os.sep)) or "://" in path
-    if isinstance(images, os.PathLike) or looks_like_folder or os.path.isdir(path):
+    is_there = all(map(os.path.exists, places_in(path)))  # a folder, several, or a list of paths
+    if isinstance(images, os.PathLike) or looks_like_folder or is_there:
         return GivenImages({"image_dir": path})
     return GivenImages({"dataset": path})
 

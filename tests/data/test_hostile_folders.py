@@ -113,7 +113,7 @@ def test_one_image_beside_the_class_folders_is_named(tmp_path):
 
 def test_what_is_left_out_is_counted_by_reason(tmp_path):
     three_classes(tmp_path)
-    for name in ("a.txt", "b.txt", "c.PSD", "README", "ant/x.webp"):
+    for name in ("a.txt", "b.txt", "c.PSD", "README", "ant/x.mp4"):
         (tmp_path / name).write_text("x")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "bee/.hidden.png"):
         (tmp_path / name).write_text("x")
@@ -123,7 +123,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     assert found.num_classes == 3 and found.num_train == 6 - found.num_eval
     formats, hidden = found.left_out
     assert formats.startswith("5 files are no images this project reads: 2 .txt, ")
-    assert "1 .psd" in formats and "1 .webp" in formats and "1 without a suffix" in formats
+    assert "1 .psd" in formats and "1 .mp4" in formats and "1 without a suffix" in formats
     assert hidden.startswith("9 hidden or system files and folders, such as ")
 
 

@@ -115,12 +115,12 @@ def test_chunks_of_a_png_are_walked_for_a_bounded_time():
 @pytest.mark.parametrize(
     "content, words",
     [
-        (b"<html>404</html>", "not a JPEG, PNG, BMP or GIF image"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "not a JPEG, PNG, BMP or GIF image"),
+        (b"<html>404</html>", "not an image of a format that is read"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "damaged image"),
         (b"\xff\xd8\xff\xdb" + b"x" * 100, "Invalid JPEG data"),
         (jpeg()[:400], "JPEG"),
         (png(header(4, 4, 8, 2)), "PNG"),
-        (gif((3, 3), (3, 3))[:20], "damaged image|not a JPEG"),
+        (gif((3, 3), (3, 3))[:20], "damaged image"),
     ],
 )
 def test_the_reason_is_what_is_wrong_with_the_image(content, words):
