@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import time
 
 from simclr_tf.distribution.stopping import KEYBOARD, StopRequest
 from simclr_tf.distribution.workers import distributed
 from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import no_autograph, tf
+from simclr_tf.training.input_wait import InputWait
 from simclr_tf.training.spacing import Spacing
 
 
@@ -31,26 +33,44 @@ class StepRunner:
             step = tf.function(step, jit_compile=True, autograph=False)
         plain = lambda batch: strategy.run(step, args=(batch,))  # noqa: E731
         self._step = plain if cache is None else cache.run
+        self.asynchronous = _computes_alone(strategy)
+        self._waited = 0.0
         self._one = tf.function(self._run_one, autograph=False)
         self._many = tf.function(self._run_many, autograph=False)
 
     def _run_one(self, iterator):
-        self._step(next(iterator))
+        batch, waited = _next_timed(iterator)
+        self._step(batch)
+        return waited
 
     def _run_many(self, iterator, count):
-        def one(done):
-            self._step(next(iterator))
-            return done + 1
+        def one(done, waited):
+            batch, seconds = _next_timed(iterator)
+            self._step(batch)
+            return done + 1, waited + seconds
 
-        tf.while_loop(lambda done: done < count, one, [0], parallel_iterations=1)
+        start = tf.constant(0), tf.constant(0.0, tf.float64)
+        _, waited = tf.while_loop(lambda done, _: done < count, one, start, parallel_iterations=1)
+        return waited
 
     def run(self, count):
         """Runs `count` steps and returns it; they may still be under way on the device."""
         if count == 1:
-            self._one(self.iterator)
+            waited = self._one(self.iterator)
         else:
-            self._many(self.iterator, tf.constant(count))
+            waited = self._many(self.iterator, tf.constant(count))
+        self._waited += float(waited)
         return count
+
+    def take_waited(self):
+        """Seconds that the host waited for batches since the last call."""
+        waited = self._waited
+        self._waited = 0.0
+        return waited
+
+    def wait(self):
+        """Waits until the device has done the steps that it was given."""
+        float(self.model.running["loss"].count.numpy())
 
     @no_autograph  # it would convert every metric's `result`, for a second of each start
     def take_metrics(self, step):
@@ -67,6 +87,27 @@ class StepRunner:
         for metric in self.model.metrics:
             metric.reset_state()
         return values
+
+
+def _computes_alone(strategy):
+    """Whether the devices of a strategy compute while the host goes on."""
+    try:
+        devices = strategy.extended.worker_devices
+    except RuntimeError:  # the default strategy, which takes a GPU where there is one
+        return bool(tf.config.list_logical_devices("GPU"))
+    return any("CPU" not in device for device in devices)
+
+
+def _next_timed(iterator):
+    """The next batch, and the seconds float64 [] that the host waited for it."""
+    with tf.device("CPU:0"):
+        began = tf.timestamp()
+    with tf.control_dependencies([began]):
+        batch = next(iterator)
+    with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+        with tf.device("CPU:0"):
+            waited = tf.timestamp() - began
+    return batch, waited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,12 +151,14 @@ def train(
     """
     step = start_step
     logs = {}
+    watch = _Watch(runner) if progress is not None else None
     with limits.stop or StopRequest() as stop:
         while step < steps.total:
             first = progress is not None and step == start_step
             if first:
                 progress.compiling()
-            step += runner.run(min(limits.steps_per_execution, _to_next_stop(step, steps)))
+            count = min(limits.steps_per_execution, _to_next_stop(step, steps))
+            step += watch.run(count, first) if watch else runner.run(count)
             if first:
                 progress.begins(step)
             reason = stop.reason(step)
@@ -128,7 +171,9 @@ def train(
             if logging or saving:
                 faults.look(step, saving)
             if logging:
-                logs = runner.take_metrics(step)
+                logs = watch.take_metrics(step) if watch else runner.take_metrics(step)
+                if watch:
+                    progress.waiting = watch.share
                 for observe in observers:
                     observe(step, logs)
             if saving:
@@ -140,6 +185,46 @@ def train(
                     "run the same command again to go on."
                 )
     return logs
+
+
+class _Watch:
+    """Runs steps and measures what part of their time goes into waiting for batches.
+
+    Attributes:
+        share: of the time up to the last look at the metrics, 0 to 1; None if it is unknown.
+    """
+
+    def __init__(self, runner):
+        self.share = None
+        self._runner = runner
+        self._wait = InputWait(runner.asynchronous)
+        self._alone = False  # whether the device has nothing else to do
+
+    def run(self, count, first):
+        """As `StepRunner.run`; the first call compiles and is not measured."""
+        began = time.perf_counter()
+        self._runner.run(count)
+        alone = self._alone and count == 1 and not first
+        if alone and self._runner.asynchronous:
+            self._runner.wait()
+        seconds = time.perf_counter() - began
+        waited = self._runner.take_waited()
+        if alone:
+            self._wait.ran_alone(seconds, waited)
+        elif not first:
+            self._wait.ran(seconds, waited, count)
+        self._alone = False
+        return count
+
+    def take_metrics(self, step):
+        """As `StepRunner.take_metrics`; here the host waits for the device."""
+        began = time.perf_counter()
+        logs = self._runner.take_metrics(step)
+        self._wait.ran(time.perf_counter() - began, 0.0, 0)
+        self.share = self._wait.share()
+        self._wait.forget()
+        self._alone = True
+        return logs
 
 
 def _save(model, checkpoints, step, last, regular):

@@ -38,6 +38,7 @@ class Progress:
         self.total = total_steps
         self.batch = global_batch_size
         self.chance = chance
+        self.waiting = None  # share of the time that goes into waiting for images
         self.live = self.stream.isatty()
         self.first_step = start_step  # of this process
         self.made = time.monotonic()
@@ -85,7 +86,7 @@ class Progress:
         rate = self.rate(step)
         text = (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"ETA {self.time_left(step)}  loss {self._loss(logs)}  "
+            f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {self._loss(logs)}  "
             f"contrastive accuracy {logs['contrastive_accuracy']:.3f}  "
             f"entropy {logs['entropy']:.3f}"
         )
@@ -94,6 +95,10 @@ class Progress:
         if "knn_top_1" in logs:
             text += f"  k-NN top-1 {logs['knn_top_1']:.3f}"
         return text
+
+    def waiting_in_words(self):
+        """ "  waiting for images 12 %", or "" where it is unknown."""
+        return "" if self.waiting is None else f"  waiting for images {self.waiting:.0%}"
 
     def _loss(self, logs):
         chance = "" if self.chance is None else f" (chance {self.chance:.4f})"

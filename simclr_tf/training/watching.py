@@ -6,6 +6,7 @@ from simclr_tf.losses.table import chance_value
 from simclr_tf.training import length
 from simclr_tf.training.faults import FaultWatch
 from simclr_tf.training.health import HealthWatch
+from simclr_tf.training.input_wait import InputAdvice, remedies
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import recorder
@@ -34,7 +35,9 @@ def observers(config, group, encoder, source, steps, start, folder):
         progress = Progress(start, steps.total, batch, chance=chance)
         health = HealthWatch(chance, steps.warmup)
         record = recorder(folder, start, length.learning_rate(steps))
-        found += [progress.show, record, health.look]
+        advice = InputAdvice(remedies(config))
+        waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731
+        found += [progress.show, record, health.look, waiting]
     return found, progress
 
 
@@ -69,5 +72,5 @@ class _SupervisedProgress(Progress):
         words = name.replace("top_1", "top-1").replace("_", " ")
         return (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"ETA {self.time_left(step)}  loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
+            f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
         )

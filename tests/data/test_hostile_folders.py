@@ -128,8 +128,8 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
 
 
 def test_no_image_at_all_is_told_with_what_is_there(tmp_path):
-    (tmp_path / "1.tif").write_text("x")
-    with pytest.raises(DataError, match="holds no images;.*left out: 1 file is no image this project reads: 1 .tif"):  # fmt: skip
+    (tmp_path / "1.mp4").write_text("x")
+    with pytest.raises(DataError, match="holds no images;.*left out: 1 file is no image this project reads: 1 .mp4"):  # fmt: skip
         sources.describe(folder(tmp_path))
 
 

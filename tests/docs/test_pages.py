@@ -88,6 +88,7 @@ def test_every_flag_that_a_sentence_names_exists(page):
             "json",
             "show",
             "record",
+            "format",
         )  # TensorBoard, benchmarks, pytest
         assert name in FLAGS | FRONT or bare in FLAGS or name in elsewhere, name
 

@@ -80,9 +80,13 @@ class Runner:
     """Counts steps of one minute."""
 
     model = None
+    asynchronous = False
 
     def __init__(self, clock):
         self.clock = clock
+
+    def take_waited(self):
+        return 0.0
 
     def run(self, count):
         self.clock[0] += 60.0 * count
