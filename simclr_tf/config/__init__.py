@@ -28,6 +28,7 @@ from simclr_tf.config.fields import (
     PLACES,
     ModeConfig,
     Section,
+    adopt_stored,
     build,
     build_stored,
     check_addresses,
@@ -66,6 +67,7 @@ from simclr_tf.config.modes import (
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
     BEST_METRICS,
+    Auto,
     FineTuneLength,
     FineTuneOptimizer,
     Length,
@@ -76,6 +78,7 @@ from simclr_tf.config.training import (
 from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, Views
 
 __all__ = [
+    "Auto",
     "BEST_METRICS",
     "CHOOSES_IMAGES",
     "Data",
@@ -125,6 +128,7 @@ __all__ = [
     "Views",
     "ViewsSheet",
     "Workers",
+    "adopt_stored",
     "build",
     "build_stored",
     "check_addresses",
