@@ -6,7 +6,7 @@ import os
 from simclr_tf import config as settings_of
 from simclr_tf.errors import DataError
 
-MUST_EXIST = ("image_dir", "checkpoint", "init", "compare", "source")
+MUST_EXIST = ("image_dir", "checkpoint", "init", "compare", "source", "teacher")
 
 
 def check_places(config, given):

@@ -18,7 +18,7 @@ from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.training.recording import bad_images_reported  # noqa: F401
 from simclr_tf.views import channels
 
-_NEXT = {"knn": "linear_eval", "probe": "linear_eval"}  # after all other evaluations: export
+_NEXT = {"knn": "linear_eval", "probe": "linear_eval", "distill": "knn"}  # else: export
 
 
 def make_strategy(config, given, checkpoint):
@@ -158,6 +158,10 @@ def next_command(results, folder):
         folder: its RunFolder.
     """
     checkpoint = results.get("checkpoint") or folder.path  # a fine-tuning is a checkpoint itself
+    if results["mode"] == "distill" and not results["num_eval"]:  # no labels to measure with
+        return plan.next_line(
+            f"embed --checkpoint={checkpoint} --output={folder.join('embeddings')}"
+        )
     return plan.next_line(f"{_NEXT.get(results['mode'], 'export')} --checkpoint={checkpoint}")
 
 

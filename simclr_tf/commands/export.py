@@ -78,19 +78,30 @@ def _signatures(trained):
     return names if _channels(trained) == 3 else names[:2]
 
 
+def converted_files(parent, step, formats):
+    """{format: path} of the converted files (of an official checkpoint: the folder).
+
+    Args:
+        parent: folder that holds saved_model.
+        step: of the exported run.
+        formats: names of `conversions.FORMATS`.
+    """
+    folder = os.path.join(parent, "converted", str(step))
+    names = {kind: kind if kind in conversions.OFFICIAL else f"{kind}.tflite" for kind in formats}
+    if "onnx" in names:
+        names["onnx"] = "onnx.onnx"
+    return {kind: os.path.join(folder, name) for kind, name in names.items()}
+
+
 def _convert(path, kind, parent, trained):
     """Writes one converted file; returns the line to print."""
-    extension = "onnx" if kind == "onnx" else "tflite"
-    folder = os.path.join(parent, "converted", str(trained.step))
+    target = converted_files(parent, trained.step, [kind])[kind]
     if kind in conversions.OFFICIAL:
-        return official.write_checkpoint(
-            os.path.join(folder, kind), conversions.OFFICIAL[kind], trained
-        )
-    target = os.path.join(folder, f"{kind}.{extension}")
+        return official.write_checkpoint(target, conversions.OFFICIAL[kind], trained)
     size = trained.settings["image_size"]
     samples = lambda: calibration.samples(trained.settings)  # noqa: E731
     content = conversions.convert(path, kind, size, samples, _channels(trained))
-    tf.io.gfile.makedirs(folder)
+    tf.io.gfile.makedirs(os.path.dirname(target))
     write_atomically(target, content)
     return f"converted to {target}: {len(content) / 1e6:.2f} MB"
 

@@ -10,6 +10,7 @@ Start reading in `fields.py` (how a setting is declared) and `modes.py` (which m
 
 from simclr_tf.config.data import CHOOSES_IMAGES, Data, parse_value_range
 from simclr_tf.config.evaluation import (
+    Distillation,
     EmbedSettings,
     ExportSettings,
     FineTuning,
@@ -28,7 +29,6 @@ from simclr_tf.config.fields import (
     PLACES,
     ModeConfig,
     Section,
-    adopt_stored,
     build,
     build_stored,
     check_addresses,
@@ -50,6 +50,7 @@ from simclr_tf.config.model import Model
 from simclr_tf.config.modes import (
     MODES,
     DataService,
+    Distill,
     Embed,
     Export,
     Finetune,
@@ -67,7 +68,6 @@ from simclr_tf.config.modes import (
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
     BEST_METRICS,
-    Auto,
     FineTuneLength,
     FineTuneOptimizer,
     Length,
@@ -78,12 +78,13 @@ from simclr_tf.config.training import (
 from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, Views
 
 __all__ = [
-    "Auto",
     "BEST_METRICS",
     "CHOOSES_IMAGES",
     "Data",
     "DataService",
     "DataServiceSettings",
+    "Distill",
+    "Distillation",
     "Embed",
     "EmbedSettings",
     "Export",
@@ -128,7 +129,6 @@ __all__ = [
     "Views",
     "ViewsSheet",
     "Workers",
-    "adopt_stored",
     "build",
     "build_stored",
     "check_addresses",

@@ -37,6 +37,22 @@ class FineTuning(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class Distillation(Section):
+    """Distillation (the third step of SimCLR v2, arXiv:2006.10029, section 2)."""
+
+    teacher: str = setting("", "What the student learns from: a run folder of --mode=finetune or of a pretraining with an online probe, a checkpoint, or a SavedModel with logits (ours, or of the official SimCLR code).", basic=True, path=PATH)  # fmt: skip
+    distill_temperature: float = setting(1.0, "Divides the logits of teacher and student before the softmax. The loss is multiplied with its square.", basic=True, above=0.0)  # fmt: skip
+    distill_label_weight: float = setting(0.0, "Weight of the labels in the loss, 1 - alpha of the paper; the teacher has the rest. 0 uses no label.", basic=True, minimum=0.0, maximum=1.0)  # fmt: skip
+    label_fraction: float = setting(1.0, "Share of the training labels that is used by --distill_label_weight and --baselines, as of --mode=finetune. The default is that of the teacher's fine-tuning.", basic=True, above=0.0, maximum=1.0)  # fmt: skip
+    label_seed: int = setting(0, "Seed that selects the labelled share. The default is that of the teacher's fine-tuning.", minimum=0, maximum=2**31 - 1)  # fmt: skip
+    ft_proj_selector: int = setting(0, "Layer below the student's classifier, for a student from --checkpoint: 0 is h, 1 the first layer of its projection head, -1 z.", minimum=-1)  # fmt: skip
+    zero_init_logits_layer: bool = setting(False, "Start the student's classifier at zero.")
+    baselines: bool = setting(True, "Also train the student on the labels alone, for as many steps from the same weights, in the subfolder labels_alone.")  # fmt: skip
+    export_formats: str = setting("tflite,tflite_int8", "What the student is converted to beside its SavedModel, as of --mode=export.", free=True)  # fmt: skip
+    eval_batch_size: int = setting(256, "Images per step of the evaluation.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
 class LinearProtocol(Section):
     """Linear evaluation (paper appendix B.6)."""
 

@@ -6,12 +6,12 @@ generated from it. A new mode is a config class and an entry here, and a file in
 """
 
 import dataclasses
-import os
 import typing
 
 from simclr_tf.config.data import Data
 from simclr_tf.config.evaluation import (
     CompareSettings,
+    Distillation,
     EmbedSettings,
     ExportSettings,
     FineTuning,
@@ -28,9 +28,9 @@ from simclr_tf.config.fields import ModeConfig, fields_of
 from simclr_tf.config.model import Model
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
-    Auto,
     FineTuneLength,
     FineTuneOptimizer,
+    Length,
     Loss,
     Optimizer,
     Training,
@@ -50,7 +50,6 @@ class Pretrain(ModeConfig):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
-    auto: Auto = Auto()
     workers: Workers = Workers()
 
 
@@ -66,6 +65,20 @@ class Finetune(ModeConfig):
     finetuning: FineTuning = FineTuning()
     optimizer: FineTuneOptimizer = FineTuneOptimizer()
     training: FineTuneLength = FineTuneLength()
+
+
+@dataclasses.dataclass(frozen=True)
+class Distill(ModeConfig):
+    """`--mode=distill`."""
+
+    run: Run = Run()
+    trained: TrainedEncoder = TrainedEncoder()
+    data: Data = Data()
+    views: Views = Views()
+    model: Model = Model()
+    distillation: Distillation = Distillation()
+    optimizer: Optimizer = Optimizer()
+    training: Length = Length()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +163,6 @@ class ViewsSheet(ModeConfig):
     data: Data = Data()
     views: Views = Views()
     multi_crop: MultiCrop = MultiCrop()
-    auto: Auto = Auto()
     sheet: Sheet = Sheet()
 
 
@@ -233,9 +245,7 @@ def preset_for_images(values: dict) -> typing.Optional[typing.Tuple[str, str]]:
         recipe) hold.
     """
     if "image_dir" in values:
-        if values.get("workers") or values.get("data_service") or "TF_CONFIG" in os.environ:
-            return "folder", "settings for your own images"
-        return "auto", "settings chosen by a look at your images and a measured step"
+        return "folder", "settings for your own images on one machine"
     if values.get("dataset", "digits") == "digits":
         return "digits", "scikit-learn's handwritten digits, no download"
     return None
@@ -259,6 +269,13 @@ MODES = {
             Finetune,
             "Train an encoder further with labels (1 %, 10 %, all), or from random weights.",
             "simclr_tf.commands.finetune:run",
+        ),
+        Mode(
+            "distill",
+            Distill,
+            "Train a small encoder on what a fine-tuned one says of images; export it.",
+            "simclr_tf.commands.distill:run",
+            required=("teacher", "model_dir"),
         ),
         Mode(
             "linear_eval",

@@ -54,7 +54,7 @@ class Views(Section):
     noise_sigma_max: float = setting(0.2, "Gaussian noise: its standard deviation is drawn between 0 and this, for pixels in [0, 1].", minimum=0.0)  # fmt: skip
     solarize_threshold: float = setting(0.5, "Solarize inverts pixels from this value up, for pixels in [0, 1].", minimum=0.0, maximum=1.0)  # fmt: skip
     asymmetric: bool = setting(False, "Crop all views alike and apply the operators to the first view only (paper section 3.1).")  # fmt: skip
-    auto_augment: str = setting("none", "Apply AutoAugment's policy to every crop before the operators. It needs tensorflow-addons (Python 3.9 to 3.11). With --operators= (empty) it is the only distortion.", allowed=("none", "imagenet", "cifar10"))  # fmt: skip
+    auto_augment: str = setting("none", "Apply AutoAugment's policy to every crop before the operators. With --operators= (empty) it is the only distortion.", allowed=("none", "imagenet", "cifar10"))  # fmt: skip
     augment_on: str = setting("auto", "Where views are finished. device: compiled in the train step; host: in the input pipeline; auto: device.", allowed=("auto", "device", "host"))  # fmt: skip
     resize_on: str = setting("host", "Where images above 64 pixels are cropped and resized. device: the host only decodes; for accelerators that wait for images.", allowed=("host", "device"))  # fmt: skip
     canvas_size: int = setting(512, "Side of the square canvas for --resize_on=device. Larger images are cropped on the host.", minimum=32)  # fmt: skip

@@ -18,6 +18,7 @@ from simclr_tf.flags.terminal import import_quietly
 FUNCTIONS = (
     "pretrain",
     "finetune",
+    "distill",
     "linear_eval",
     "knn",
     "probe",

@@ -12,9 +12,11 @@ import tempfile
 import uuid
 from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
+from simclr_tf.config import Data
 from simclr_tf.errors import SettingsError
+from simclr_tf.flags import preset_files
 from simclr_tf.library import calls
-from simclr_tf.library.images import given_images
+from simclr_tf.library.images import given_images, small_image_size
 from simclr_tf.library.signatures import function_of
 
 if TYPE_CHECKING:
@@ -59,9 +61,7 @@ def pretrain(
         quiet: print nothing and show no progress.
         **settings: every other setting of the mode; help() lists them.
 
-    Of images of your own, what no keyword gives is chosen by a look at them and a measured step
-    (preset "auto"); the choices are printed with their reasons, and budget_minutes says how long
-    the whole may take.
+    Arrays smaller than the preset's image_size keep their own size, at least 8 pixels.
 
     Returns:
         PretrainingRun: encoder, head, metrics, results, run_dir, plot(), and everything that a
@@ -76,6 +76,8 @@ def pretrain(
         calls.check_names("pretrain", settings)
         given = given_images(images, labels, settings)
     values = {**settings, **given.settings}
+    if not preset and "image_size" not in settings and given.held is not None:
+        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
     folder = "" if model_dir is None else os.path.expanduser(os.fspath(model_dir))
     note = ""
     if not folder and not settings.get("dry_run"):
@@ -120,6 +122,59 @@ def finetune(
             diverged.
     """
     return _measure("finetune", checkpoint, images, labels, preset, quiet, settings)
+
+
+@function_of("distill", without=_IMAGES)
+def distill(
+    teacher: Checkpoint,
+    images: Any = None,
+    model_dir: Optional[Path] = None,
+    *,
+    labels: Any = None,
+    checkpoint: Optional[Checkpoint] = None,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Trains a student on what a teacher says of images, and exports it (arXiv:2006.10029).
+
+        simclr_tf.distill("runs/photos/finetune/1pct", model_dir="runs/small", resnet_depth=18)
+        model = simclr_tf.load("runs/small")
+
+    Settings of images and crops that are not given come from the teacher; those of the network
+    from `checkpoint`, else from the teacher too. The same call again resumes.
+
+    Args:
+        teacher: run or run folder of a fine-tuning or of a pretraining with an online probe,
+            checkpoint prefix, or SavedModel with logits.
+        images: as of `simclr_tf.pretrain`; default: those of the teacher. They need no labels.
+        model_dir: run folder of the student.
+        labels: of images in memory: class numbers [n] from 0, or names. They measure accuracy, and
+            train with distill_label_weight.
+        checkpoint: the student's starting weights, as `teacher`; default: random ones.
+        preset: named settings; keywords win.
+        quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        the content of results.json: figures of teacher and student under rows, and where the
+        exported files are under files; {} for a dry run.
+    Raises:
+        UserError: a setting, the images, a checkpoint or the folder cannot be used, or training
+            diverged.
+    """
+    with calls.in_python_words():
+        calls.check_names("distill", settings)
+        given = given_images(images, labels, settings)
+        start = _start_of(teacher)
+        source = start.pop("checkpoint")
+        named = given.settings
+        if given.held is not None and _trained_on(source, given.held.address):
+            named = {}  # so their split into training and held-out images is the teacher's too
+        of_student = _start_of(checkpoint)
+    values = {**start, **of_student, **settings, **named}
+    values.update(teacher=source, model_dir=model_dir)
+    return calls.plain_dict(calls.run("distill", values, preset=preset, quiet=quiet))
 
 
 @function_of("linear_eval", without=_IMAGES)
@@ -355,6 +410,8 @@ def views(
         calls.check_names("views", settings)
         given = given_images(images, settings=settings)
     values = {**settings, **given.settings, "sheet": sheet}
+    if not preset and "image_size" not in settings and given.held is not None:
+        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
     path = calls.run("views", values, preset=preset, quiet=quiet)
     return {"sheet": path} if path else {}
 
@@ -492,3 +549,9 @@ def _start_of(checkpoint: Optional[Checkpoint]) -> Dict[str, Any]:
         return {"checkpoint": os.path.expanduser(os.fspath(checkpoint))}
     trusted = {"trust_code": True} if checkpoint.trust_code else {}
     return {"checkpoint": checkpoint.path, **trusted}
+
+
+def _preset_image_size(preset: str) -> int:
+    """The image_size of a preset of pretraining."""
+    lines = dict(line[2:].split("=", 1) for line in preset_files.read_preset(preset))
+    return int(lines.get("image_size", Data().image_size))

@@ -71,20 +71,43 @@ class FineTuned(StepParts, keras.Model):
         """
         before = self.snapshot()
         images = self.make_views(batch)
-        labels = batch["label"]
+        targets = self.targets_of(images, batch["label"])
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
-            loss = tf.reduce_mean(self._cross_entropies(logits, labels))
+            loss = self.mean_loss(logits, targets)
             objective = self.scaled((loss + self._penalty()) / replicas)
         self.running["loss"].update_state(loss)
-        if self._label_sets:
-            self.running["label_accuracy"].update_state(tf.equal(logits > 0, labels))
-        else:
-            hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-            self.running["top_1"].update_state(hits)
+        self.update_figures(logits, targets)
         self.apply(tape.gradient(objective, self.trainable_variables), loss, before)
         return {name: metric.result() for name, metric in self.running.items()}
+
+    def targets_of(self, images, labels):
+        """What the outputs are compared with: here the labels.
+
+        Args:
+            images: float [b, s, s, c] in [0, 1], the views of this replica.
+            labels: of the batch.
+        """
+        del images
+        return labels
+
+    def mean_loss(self, logits, targets):
+        """The mean loss of this replica's images, float32 [].
+
+        Args:
+            logits: float32 [b, num_classes].
+            targets: of `targets_of`.
+        """
+        return tf.reduce_mean(self._cross_entropies(logits, targets))
+
+    def update_figures(self, logits, targets):
+        """Adds this replica's images to the running figures; arguments as of `mean_loss`."""
+        if self._label_sets:
+            self.running["label_accuracy"].update_state(tf.equal(logits > 0, targets))
+        else:
+            hits = tf.equal(tf.argmax(logits, axis=-1, output_type=targets.dtype), targets)
+            self.running["top_1"].update_state(hits)
 
     def _cross_entropies(self, logits, labels):
         """float32 [b]; classes of several labels are learnt one by one, so their losses add up."""

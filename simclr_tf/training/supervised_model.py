@@ -29,21 +29,39 @@ def build_model(config, encoder, head, num_classes, steps, label_sets=False):
             norm.momentum = max(1.0 - 10.0 / steps.per_epoch, 0.9)
     classifier = LinearClassifier(num_classes, zero_init=settings.zero_init_logits_layer, seed=seed)
     view = make_views(config.views, size, seed, num_views=1)
-    lars = config.optimizer.optimizer == "lars"
-    decay = config.optimizer.weight_decay if lars else 0.0
     model = FineTuned(
         encoder,
         head,
         classifier,
         view,
         selector=settings.ft_proj_selector,
-        kernel_decay=decay,
+        kernel_decay=kernel_decay(config.optimizer),
         label_sets=label_sets,
     )
+    return compiled(model, config, steps)
+
+
+def kernel_decay(optimizer):
+    """Weight of the L2 penalty on the classifier's kernel, in the loss; optimizer: config.Optimizer.
+
+    As in the official code, LARS does not adapt the classifier, and its decay is in the loss.
+    """
+    return optimizer.weight_decay if optimizer.optimizer == "lars" else 0.0
+
+
+def compiled(model, config, steps):
+    """A FineTuned with its variables and its optimizer.
+
+    Args:
+        model: FineTuned.
+        config: config.Finetune or config.Distill.
+        steps: length.Steps.
+    """
+    size = config.data.image_size
     model(tf.zeros([1, size, size, config.model.image_channels]), training=False)
-    excluded = undecayed_variables(encoder, head, classifier)
-    if lars:  # as in the official code: the classifier is not adapted, its decay is in the loss
-        excluded.append(classifier.dense.kernel)
+    excluded = undecayed_variables(model.encoder, model.head, model.probe)
+    if config.optimizer.optimizer == "lars":
+        excluded.append(model.probe.dense.kernel)
     curve = length.learning_rate(steps)
     model.compile(optimizer=make_optimizer(config.optimizer, curve, excluded))
     model.optimizer.build(model.trainable_variables)

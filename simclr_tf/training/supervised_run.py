@@ -10,16 +10,17 @@ from simclr_tf.training.spacing import Spacing
 from simclr_tf.views.batches import train_batches
 
 
-def train_model(config, strategy, model, source, folder, steps):
+def train_model(config, strategy, model, source, folder, steps, prepare=with_targets):
     """Trains, or goes on with what the folder's newest checkpoint left to do.
 
     Args:
-        config: resolved config.Finetune.
+        config: resolved config.Finetune or config.Distill.
         strategy: tf.distribute.Strategy that holds the model.
         model: compiled FineTuned of `supervised_model.build_model`.
-        source: data.source.Source of the labelled images.
+        source: data.source.Source of the training images.
         folder: RunFolder.
         steps: length.Steps.
+        prepare: function (tf.data.Dataset of batches, source) -> the batches of `model.train_step`.
     Returns:
         the step that it started from.
     Raises:
@@ -31,11 +32,11 @@ def train_model(config, strategy, model, source, folder, steps):
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
     with data_service.watched(training.data_service):
-        _train(config, strategy, model, source, folder, steps, start, checkpoints)
+        _train(config, strategy, model, source, folder, steps, prepare, start, checkpoints)
     return start
 
 
-def _train(config, strategy, model, source, folder, steps, start, checkpoints):
+def _train(config, strategy, model, source, folder, steps, prepare, start, checkpoints):
     training = config.training
     seed = config.run.seed
     batch = training.train_batch_size
@@ -44,7 +45,7 @@ def _train(config, strategy, model, source, folder, steps, start, checkpoints):
     )
     if training.data_service:
         batches = data_service.prepared_by(training.data_service, batches, start, source)
-    batches = with_targets(batches, source)
+    batches = prepare(batches, source)
     runner = StepRunner(model, strategy, batches, training.jit_compile or config.run.use_tpu)
     observers, progress = watching.supervised_observers(steps, start, batch, folder)
     faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)

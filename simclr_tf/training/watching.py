@@ -12,8 +12,14 @@ from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import recorder
 from simclr_tf.training.replay import examples_of_step
 
+_TRAINING_FIGURES = {  # of a training with labels or a teacher: the first that is there is shown
+    "top_1": "training top-1",
+    "label_accuracy": "training label accuracy",
+    "agreement": "agreement with the teacher",
+}
 
-def observers(config, group, encoder, source, steps, start, folder, may_restart=False):
+
+def observers(config, group, encoder, source, steps, start, folder):
     """Observers of `loop.train`: all workers measure k-NN, the chief shows and records.
 
     Args:
@@ -24,7 +30,6 @@ def observers(config, group, encoder, source, steps, start, folder, may_restart=
         steps: length.Steps.
         start: first step.
         folder: RunFolder.
-        may_restart: views that are too strong end the training, see HealthWatch.
     Returns:
         list of callables (step, {name: float}), and the Progress of the chief, else None.
     """
@@ -34,7 +39,7 @@ def observers(config, group, encoder, source, steps, start, folder, may_restart=
         batch = config.training.global_batch_size
         chance = chance_value(config.loss, batch)
         progress = Progress(start, steps.total, batch, chance=chance)
-        health = HealthWatch(chance, steps.warmup, batch, start, may_restart)
+        health = HealthWatch(chance, steps.warmup)
         record = recorder(folder, start, length.learning_rate(steps))
         advice = InputAdvice(remedies(config))
         waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731
@@ -65,13 +70,13 @@ def supervised_observers(steps, start, batch, folder):
 
 
 class _SupervisedProgress(Progress):
-    """One line per look: loss and training accuracy."""
+    """One line per look: loss and training accuracy, or how often the teacher says the same."""
 
     def line(self, step, logs):
         rate = self.rate(step)
-        name = "top_1" if "top_1" in logs else "label_accuracy"
-        words = name.replace("top_1", "top-1").replace("_", " ")
+        name = next(name for name in _TRAINING_FIGURES if name in logs)
         return (
             f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
-            f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {logs['loss']:.4f}  training {words} {logs[name]:.3f}"
+            f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {logs['loss']:.4f}  "
+            f"{_TRAINING_FIGURES[name]} {logs[name]:.3f}"
         )

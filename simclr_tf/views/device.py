@@ -6,7 +6,7 @@ from typing import Callable, Dict, Union
 from simclr_tf import config
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry, operators, policy, products, warp
+from simclr_tf.views import forms, geometry, operators, products, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
@@ -39,10 +39,7 @@ def make_views(
         float32 [b, v, s, s, 3], views finished on the host: only their order changes.
         Shapes must be static; where 3 is written there may be any number of channels, if `views`
         are `channels.without_color`. It compiles alone and inside a compiled step.
-    Raises:
-        SettingsError: `views.auto_augment` needs tensorflow-addons, and it is not installed.
     """
-    policy.wanted(views)  # refused here, before any work, if it cannot be had
     compiled = _function(views, image_size, seed, num_views, form, jit_compile)
     names = ("images", "id", "epoch", "view", "boxes")
     return lambda batch: compiled({name: batch[name] for name in names if name in batch})

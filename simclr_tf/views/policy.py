@@ -1,6 +1,7 @@
 """AutoAugment (Cubuk et al., arXiv:1805.09501): learned policies instead of colour distortion.
 
-Works on uint8 crops on the host, one after another, with the operators of tensorflow-addons. The
+Works on uint8 crops on the host, one after another. The operators compute what those of
+tensorflow-addons compute, to which the tests compare them where it is installed. The
 policies are the tables of that paper's appendix, with its magnitudes 0 to 9. Empty borders are
 filled with grey. The flip of the recipe comes afterwards; that does not change the distribution,
 because shears, translations and rotations go in both directions equally often.
@@ -9,8 +10,8 @@ because shears, translations and rotations go in both directions equally often.
 import math
 
 from simclr_tf import config, streams
-from simclr_tf.stack import load_addons, tf
-from simclr_tf.views import draws, rng
+from simclr_tf.stack import tf
+from simclr_tf.views import draws, rng, study
 
 _GREY = 128
 NAMES = (
@@ -77,11 +78,8 @@ POLICIES = {
 
 
 def wanted(views: config.Views) -> bool:
-    """Whether config.Views asks for a policy; SettingsError where tensorflow-addons is missing."""
-    if views.auto_augment == "none":
-        return False
-    load_addons(f"--auto_augment={views.auto_augment}")
-    return True
+    """Whether config.Views asks for a policy."""
+    return views.auto_augment != "none"
 
 
 def distort(crops, views, seed, rows):
@@ -94,8 +92,6 @@ def distort(crops, views, seed, rows):
         rows: draws.Rows of the n views.
     Returns:
         uint8 [n, s, s, 3].
-    Raises:
-        SettingsError: tensorflow-addons is not installed.
     """
     drawn = _draw(views, seed, rows)
     operators = make_operators(crops.shape[1])
@@ -136,36 +132,57 @@ def make_operators(size):
     Args:
         size: int, s.
     """
-    image_ops = load_addons("--auto_augment").image
-    return {**_moves(image_ops, 150.0 / 331.0 * size), **_colors(image_ops)}
+    return {**_moves(size), **_colors()}
 
 
-def _moves(image_ops, far):
+def _moves(size):
+    far = 150.0 / 331.0 * size
+    middle = (size - 1) / 2.0
+
+    def moved(image, across, down):
+        """Pixel (x, y) of the result is the nearest one to (across, down) x (x, y, 1), or grey."""
+        row = tf.stack([*across, *down, 0.0, 0.0])
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=image[None],
+            transforms=row[None],
+            output_shape=[size, size],
+            fill_value=float(_GREY),
+            interpolation="NEAREST",
+            fill_mode="CONSTANT",
+        )[0]
+
     def shear(image, x, y):
-        transform = tf.stack([1.0, x, 0.0, y, 1.0, 0.0, 0.0, 0.0])
-        return image_ops.transform(image, transform, fill_value=_GREY)
+        return moved(image, (1.0, x, 0.0), (y, 1.0, 0.0))
 
     def translate(image, x, y):
-        whole = tf.cast(tf.cast(tf.stack([x, y]), tf.int32), tf.float32)  # towards zero
-        return image_ops.translate(image, whole, fill_value=_GREY)
+        x, y = (tf.cast(tf.cast(one, tf.int32), tf.float32) for one in (x, y))  # towards zero
+        return moved(image, (1.0, 0.0, -x), (0.0, 1.0, -y))
+
+    def rotate(image, m):
+        cos = tf.cos(m * math.pi / 6)
+        sin = tf.sin(m * math.pi / 6)
+        # about the middle of the image
+        x = middle - (cos * middle - sin * middle)
+        y = middle - (sin * middle + cos * middle)
+        return moved(image, (cos, -sin, x), (sin, cos, y))
 
     return {
         "ShearX": lambda image, m: shear(image, 0.3 * m, 0.0),
         "ShearY": lambda image, m: shear(image, 0.0, 0.3 * m),
         "TranslateX": lambda image, m: translate(image, far * m, 0.0),
         "TranslateY": lambda image, m: translate(image, 0.0, far * m),
-        "Rotate": lambda image, m: image_ops.rotate(image, m * math.pi / 6, fill_value=_GREY),
+        "Rotate": rotate,
     }
 
 
-def _colors(image_ops):
+def _colors():
     def blend(degenerate, image, m):
         plain = tf.cast(degenerate, tf.float32)
         image = tf.cast(image, tf.float32)
         return _to_uint8(plain + (1.0 + 0.9 * m) * (image - plain))
 
-    def sharpness(image, m):  # of tfa the smoothed image only: it blends in eager mode only
-        return blend(image_ops.sharpness(tf.cast(image, tf.float32), 0.0), image, m)
+    def sharpness(image, m):
+        return blend(_smoothed(image), image, m)
 
     def color(image, m):
         return blend(tf.image.rgb_to_grayscale(image), image, m)
@@ -182,9 +199,26 @@ def _colors(image_ops):
         "Posterize": _posterize,
         "Solarize": _solarize,
         "AutoContrast": lambda image, m: _auto_contrast(image),
-        "Equalize": lambda image, m: image_ops.equalize(image),
+        "Equalize": lambda image, m: _equalize(image),
         "Invert": lambda image, m: 255 - image,
     }
+
+
+def _smoothed(image):
+    """float32: the mean of a pixel (weight 5) and its eight neighbours; the border stays."""
+    levels = tf.cast(image, tf.float32)
+    weights = tf.constant([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13.0
+    kernel = tf.tile(weights[:, :, None, None], [1, 1, image.shape[-1], 1])
+    inner = tf.nn.depthwise_conv2d(levels[None], kernel, [1, 1, 1, 1], "VALID")[0]
+    inside = tf.pad(tf.ones_like(inner, tf.bool), [[1, 1], [1, 1], [0, 0]])
+    return tf.where(inside, tf.pad(inner, [[1, 1], [1, 1], [0, 0]]), levels)
+
+
+def _equalize(image):
+    """Histogram equalisation of each channel, as `PIL.ImageOps.equalize`."""
+    planes = tf.cast(tf.transpose(image, [2, 0, 1]), tf.int32)
+    equal = study.equalized_levels(tf.reshape(planes, [planes.shape[0], -1]))
+    return tf.cast(tf.transpose(tf.reshape(equal, planes.shape), [1, 2, 0]), tf.uint8)
 
 
 def _posterize(image, magnitude):

@@ -102,18 +102,24 @@ def equalize(images, drawn, views):
     levels = tf.cast(tf.round(images * 255.0), tf.int32)
     n, _, channels, size = images.shape
     lines = tf.reshape(tf.transpose(levels, [0, 2, 1, 3]), [n * channels, size * size])
-    row = tf.range(n * channels)[:, None] * _LEVELS
+    equal = tf.cast(equalized_levels(lines), tf.float32) / 255.0
+    return tf.transpose(tf.reshape(equal, [n, channels, size, size]), [0, 2, 1, 3])
+
+
+def equalized_levels(lines):
+    """Each line of levels int32 [m, pixels] from 0 to 255 with its histogram equalised."""
+    m, pixels = lines.shape
+    row = tf.range(m)[:, None] * _LEVELS
     counts = tf.math.unsorted_segment_sum(
-        tf.ones_like(lines), lines + row, num_segments=n * channels * _LEVELS
+        tf.ones_like(lines), lines + row, num_segments=m * _LEVELS
     )
-    counts = tf.reshape(counts, [n * channels, _LEVELS])
+    counts = tf.reshape(counts, [m, _LEVELS])
     brightest = tf.gather(counts, tf.reduce_max(lines, axis=1), axis=1, batch_dims=1)
-    step = (size * size - brightest)[:, None] // (_LEVELS - 1)  # [cn, 1]
+    step = (pixels - brightest)[:, None] // (_LEVELS - 1)  # [m, 1]
     below = tf.cumsum(counts, axis=1, exclusive=True)
     table = tf.minimum((step // 2 + below) // tf.maximum(step, 1), _LEVELS - 1)
     table = tf.where(step > 0, table, tf.range(_LEVELS)[None, :])
-    equal = tf.cast(tf.gather(table, lines, axis=1, batch_dims=1), tf.float32) / 255.0
-    return tf.transpose(tf.reshape(equal, [n, channels, size, size]), [0, 2, 1, 3])
+    return tf.gather(table, lines, axis=1, batch_dims=1)
 
 
 @operators.register("motion_blur", uniforms=1)

@@ -20,6 +20,7 @@ LENGTH = ["--train_steps=3", "--warmup_epochs=0", "--train_batch_size=8"]
 SMALL = {
     "pretrain": [*LENGTH, *NET, "--image_size=32"],
     "finetune": ["--train_steps=1", "--train_batch_size=8"],
+    "distill": ["--train_steps=1", "--train_batch_size=8", "--warmup_epochs=0"],
     "views": ["--sheet_images=2", "--image_size=16"],
     "selftest": ["--checks=devices"],
     "probe": ["--probe_epochs=1", "--probe_tasks=rotation,label"],

@@ -172,8 +172,9 @@ def test_the_command_line_wins_over_the_preset():
 def test_presets_parse_and_name_their_source(name):
     mode, summary = preset_files.preset_summary(name)
     place = ["--checkpoint=x"] if mode == "linear_eval" else ["--model_dir=x"]
+    place += ["--teacher=x"] if mode == "distill" else []
     found, _, given = parse([f"--preset={name}", *place])
-    assert found == mode and (len(given) > 4 or name == "auto")
+    assert found == mode and len(given) > 4
     assert len(summary) > 20
 
 
@@ -200,8 +201,7 @@ def test_presets_have_the_published_values():
     [
         ([], "digits"),
         (["--dataset=digits"], "digits"),
-        (["--image_dir=photos"], "auto"),
-        (["--image_dir=photos", "--workers=a:1,b:1", "--worker_index=0"], "folder"),
+        (["--image_dir=photos"], "folder"),
         (["--dataset=cifar10"], None),
         (["--preset=none"], None),
     ],

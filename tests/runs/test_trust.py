@@ -39,11 +39,13 @@ def foreign(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mode", ["knn", "linear_eval", "finetune", "probe", "transfer", "embed", "export", "report"]
+    "mode",
+    ["knn", "linear_eval", "finetune", "distill", "probe", "transfer", "embed", "export", "report"],
 )
 def test_no_mode_runs_code_that_a_run_folder_names(foreign, tmp_path, mode, capsys):
     run_dir, mark = foreign
-    flags = {"report": ["--model_dir=" + run_dir]}.get(mode, ["--checkpoint=" + run_dir])
+    given = {"report": "--model_dir=", "distill": "--teacher="}.get(mode, "--checkpoint=")
+    flags = [given + run_dir]
     flags += ["--output=" + str(tmp_path / "out")] * (mode == "embed")
     flags += ["--datasets=digits"] * (mode == "transfer")
     flags += ["--dry_run"] * (mode not in ("report",))

@@ -1,4 +1,4 @@
-"""AutoAugment: the operators against Pillow, the draws against the tables; refused without tfa."""
+"""AutoAugment: the operators against Pillow and tensorflow-addons, the draws against the tables."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,12 @@ PILLOW = {
 }
 
 
-@needs_addons
 @pytest.mark.parametrize("name, magnitude", PILLOW)
 def test_colours_are_those_of_pillow(name, magnitude):
     want = np.float32(PILLOW[name, magnitude](Image.fromarray(image())))
     np.testing.assert_allclose(apply(name, magnitude), want, atol=2)
 
 
-@needs_addons
 def test_shifts_shears_and_rotations_move_pixels_and_leave_grey():
     shift = int(150 / 331 * S * 7 / 9)
     moved = apply("TranslateX", 7 / 9)
@@ -72,7 +70,6 @@ def test_shifts_shears_and_rotations_move_pixels_and_leave_grey():
     assert same.mean() > 0.97 and (turned[~inside] == 128).all()
 
 
-@needs_addons
 @pytest.mark.parametrize("name", sorted(policy.POLICIES))
 def test_operators_are_drawn_as_the_tables_say(name):
     n = 20000
@@ -89,7 +86,6 @@ def test_operators_are_drawn_as_the_tables_say(name):
     assert abs(np.mean(signs)) < 0.02
 
 
-@needs_addons
 def test_batches_of_small_and_large_images_get_the_policy():
     views = config.Views(auto_augment="cifar10", operators="", flip=False)
     images = np.random.default_rng(0).integers(0, 256, (12, S, S, 3)).astype("uint8")
@@ -110,10 +106,47 @@ def test_batches_of_small_and_large_images_get_the_policy():
     assert 0.5 < changed.mean() < 1.0  # some sub-policies draw nothing
 
 
-@pytest.mark.skipif(ADDONS, reason="tensorflow-addons is here")
-def test_without_addons_one_sentence_says_so():
-    with pytest.raises(SettingsError, match="auto_augment=imagenet needs tensorflow-addons"):
-        device.make_views(config.Views(auto_augment="imagenet"), S, 0)
+@needs_addons
+def test_the_operators_are_those_of_tensorflow_addons():
+    """Bit for bit, on a picture, on noise and on flat colours, with magnitudes of both signs."""
+    tfa = stack.load_addons("the test").image
+    rng = np.random.default_rng(4)
+    noise = rng.integers(0, 256, (S, S, 3)).astype("uint8")
+    flat = np.full((S, S, 3), 7, np.uint8)
+    own = policy.make_operators(S)
+    far = 150 / 331 * S
+
+    def blend(degenerate, image, m):
+        image = np.float32(image)
+        mixed = degenerate + np.float32(1 + 0.9 * m) * (image - degenerate)
+        return np.clip(mixed, 0, 255).astype("uint8")
+
+    def shear(image, x, y):
+        transform = tf.constant([1, x, 0, y, 1, 0, 0, 0], tf.float32)
+        return tfa.transform(image, transform, fill_value=128)
+
+    def translate(image, x, y):
+        return tfa.translate(image, [float(int(x)), float(int(y))], fill_value=128)
+
+    theirs = {
+        "ShearX": lambda image, m: shear(image, 0.3 * m, 0),
+        "ShearY": lambda image, m: shear(image, 0, 0.3 * m),
+        "TranslateX": lambda image, m: translate(image, far * m, 0),
+        "TranslateY": lambda image, m: translate(image, 0, far * m),
+        "Rotate": lambda image, m: tfa.rotate(image, m * np.pi / 6, fill_value=128),
+        "Equalize": lambda image, m: tfa.equalize(image),
+        "Sharpness": lambda image, m: blend(
+            tfa.sharpness(tf.cast(image, tf.float32), 0.0).numpy(), image, m
+        ),
+    }
+    for pixels in (image(), noise, flat):
+        for name, other in theirs.items():
+            for m in (-1.0, -0.4, 0.0, 0.7):
+                found = own[name](tf.constant(pixels), tf.constant(m)).numpy()
+                # tfa's sine and cosine are of float32 radians, too
+                want = np.asarray(other(tf.constant(pixels), np.float32(m)))
+                same = (found == want).mean()
+                assert same == 1.0, (name, m, same)
 
 
 def test_a_policy_and_the_device_resize_contradict_each_other():
