@@ -84,6 +84,7 @@ class GeneralizedContrastive(NTXent):
     def chance(self, images: int) -> Optional[float]:
         """None: the value of equal embeddings depends on the width of z, or on what is drawn."""
         del images
+        return None
 
     def drawn_loss_and_figures(self, z, step, context, *, figures):
         """See `ContrastiveLoss`."""

@@ -1,6 +1,7 @@
 """NT-Xent, the loss of SimCLR (arXiv:2002.05709, eq. 1), exact in linear memory."""
 
 import math
+from typing import Optional
 
 from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import anchors, dense, replicas, rows, symmetric, tiles
@@ -40,7 +41,7 @@ class NTXent(base.ContrastiveLoss):
 
     decoupled = False
 
-    def chance(self, images: int) -> float:
+    def chance(self, images: int) -> Optional[float]:
         """log(2N - 1): every other view is as likely as the positive."""
         return math.log(2 * images - 1)
 
