@@ -175,3 +175,10 @@ def load_addons(feature):
             "or choose another setting."
         ) from error
     return tensorflow_addons
+
+
+def is_deterministic():
+    """Whether kernels are deterministic in this process, as under --deterministic."""
+    from tensorflow.python.framework import config  # no public way to ask
+
+    return config.is_op_determinism_enabled()

@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import math
 import statistics
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class InputWait:
         self._steps = 0
 
     def ran(self, seconds, waited, steps):
-        """Some steps ran: how long that took, and how much of it went into waiting."""
+        """Some steps ran: how long that took, and how much of it went into waiting (NaN: unknown)."""
         self._seconds += seconds
         self._waited += waited
         self._steps += steps
@@ -44,7 +45,7 @@ class InputWait:
 
     def share(self):
         """The share of the interval's time that went into waiting, 0 to 1; None if unknown."""
-        if self._seconds <= 0:
+        if self._seconds <= 0 or math.isnan(self._waited):
             return None
         if not self.asynchronous:
             return min(1.0, self._waited / self._seconds)

@@ -8,7 +8,7 @@ from simclr_tf.distribution.stopping import KEYBOARD, StopRequest
 from simclr_tf.distribution.workers import distributed
 from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
-from simclr_tf.stack import no_autograph, tf
+from simclr_tf.stack import is_deterministic, no_autograph, tf
 from simclr_tf.training.input_wait import InputWait
 from simclr_tf.training.spacing import Spacing
 
@@ -34,6 +34,9 @@ class StepRunner:
         plain = lambda batch: strategy.run(step, args=(batch,))  # noqa: E731
         self._step = plain if cache is None else cache.run
         self.asynchronous = _computes_alone(strategy)
+        # reading a metric on one of several workers would wait for the others
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self.can_wait = self.asynchronous and not several
         self._waited = 0.0
         self._one = tf.function(self._run_one, autograph=False)
         self._many = tf.function(self._run_many, autograph=False)
@@ -99,7 +102,12 @@ def _computes_alone(strategy):
 
 
 def _next_timed(iterator):
-    """The next batch, and the seconds float64 [] that the host waited for it."""
+    """The next batch, and the seconds float64 [] that the host waited for it.
+
+    The seconds are NaN under --deterministic, where TensorFlow allows no clock.
+    """
+    if is_deterministic():
+        return next(iterator), tf.constant(float("nan"), tf.float64)
     with tf.device("CPU:0"):
         began = tf.timestamp()
     with tf.control_dependencies([began]):
@@ -205,7 +213,7 @@ class _Watch:
         began = time.perf_counter()
         self._runner.run(count)
         alone = self._alone and count == 1 and not first
-        if alone and self._runner.asynchronous:
+        if alone:
             self._runner.wait()
         seconds = time.perf_counter() - began
         waited = self._runner.take_waited()
@@ -223,7 +231,7 @@ class _Watch:
         self._wait.ran(time.perf_counter() - began, 0.0, 0)
         self.share = self._wait.share()
         self._wait.forget()
-        self._alone = True
+        self._alone = self._runner.can_wait
         return logs
 
 

@@ -19,6 +19,8 @@ def test_waiting_is_measured_and_on_a_device_it_is_what_one_step_alone_does_not_
     assert wait.share() == pytest.approx(0.5)
     wait.forget()
     assert wait.share() is None
+    wait.ran(1.0, float("nan"), 1)  # under --deterministic
+    assert wait.share() is None
     device = input_wait.InputWait(asynchronous=True)
     device.ran(10.0, 9.9, 10)
     assert device.share() is None  # the host waited, which says nothing of the device

@@ -80,7 +80,7 @@ class Runner:
     """Counts steps of one minute."""
 
     model = None
-    asynchronous = False
+    asynchronous = can_wait = False
 
     def __init__(self, clock):
         self.clock = clock
