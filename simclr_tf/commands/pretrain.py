@@ -9,7 +9,8 @@ from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
 from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder, require_folder
-from simclr_tf.training import pretraining, pretraining_run, run_length
+from simclr_tf.training import auto, pretraining, pretraining_run, run_length
+from simclr_tf.training.health import ViewsTooStrong
 from simclr_tf.views import channels, multi_crop
 
 _LOG = logging.getLogger(__name__)
@@ -35,9 +36,11 @@ def run(config, given=frozenset()):
         UserError: a setting, the data or the run folder cannot be used, or training diverged.
     """
     require_folder(config.run, example="runs/first")
-    stored = RunFolder(config.run.model_dir).stored_settings()
-    if stored:
-        config = settings_of.keep_stored(config, given, stored)
+    before = RunFolder(config.run.model_dir).stored_settings()
+    if before and config.auto.auto:  # what was chosen then holds, without a look or a measurement
+        config = settings_of.adopt_stored(config, given, before)
+    elif before:
+        config = settings_of.keep_stored(config, given, before)
     multi_crop.check(config, config.training.cached_batch_size)
     group = strategy.make_group(config.run, config.workers, _agreed(config))
     if config.run.dry_run:
@@ -56,40 +59,72 @@ def _agreed(config):
 
 
 def _run(config, given, group):
-    per_replica = strategy.check_divisible(config.training.train_batch_size, group.replicas)
-    if group.count == 1 or not config.run.dry_run:  # the plan may be for other machines
-        strategy.check_compilable(config.training.jit_compile, group.strategy, group.replicas)
     config = dataclasses.replace(config, data=sources.with_settled_range(config.data))
+    folder = RunFolder(config.run.model_dir)
+    chooses = config.auto.auto and not folder.stored_settings()
+    if not chooses:
+        _check_devices(config, group)
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     pretraining.check_labels(config, info)
-    folder = RunFolder(config.run.model_dir)
-    config = run_length.fitted(config, given, info.num_train, folder)
-    steps, extensions = run_length.resolve(config, info.num_train, folder)
     service = config.training.data_service
     source = None
+    rows = ()
     if not config.run.dry_run:
         group.on_every_worker(lambda: data_service.check(service) if service else None)
-        source = group.on_every_worker(
-            lambda: sources.open_source(config.data, "train", config.run.seed)
-        )
+    if chooses:
+        source = sources.open_source(config.data, "train", config.run.seed)
+        chosen = auto.choose(config, given, source, group)
+        config = chosen.config
+        source = chosen.source
+        rows = chosen.rows
+        _check_devices(config, group)
+    per_replica = config.training.train_batch_size // group.replicas
+    config = run_length.fitted(config, given, info.num_train, folder)
+    steps, extensions = run_length.resolve(config, info.num_train, folder)
+    if not config.run.dry_run:
+        if source is None:
+            source = group.on_every_worker(lambda: pretraining.open_images(config))
         _claim(config, info, group, folder)
         group.on_every_worker(
             lambda: run_length.record(folder, extensions) if group.is_chief else None
         )
     with group.strategy.scope():
         model = pretraining.build_model(config, info.num_classes, steps)
-    if config.run.dry_run:
+    if source is None:
         sample = sources.look(config.data)
     else:  # images that cannot be used end all workers, not one of them
-        sample = group.on_every_worker(lambda: sources.look(config.data, source))
-    group.say(_plan(config, info, steps, group, per_replica, model, sample))
+        sample = group.on_every_worker(lambda: sources.look(config.data, source.original))
+    group.say(_plan(config, info, steps, group, per_replica, model, sample, rows))
     if config.run.dry_run:
         return None
-    with data_service.watched(service):
-        results = pretraining_run.train_model(config, group, model, source, steps, folder)
+    may_restart = config.auto.auto and not folder.restarted() and bool(auto.weaker(config, given))
+    try:
+        with data_service.watched(service):
+            results = pretraining_run.train_model(
+                config, group, model, source, steps, folder, may_restart
+            )
+    except ViewsTooStrong as error:
+        del model
+        return _run(_with_weaker_views(config, given, folder, error), given, group)
     group.say(_done(folder, results, steps, has_labels=bool(info.num_classes)))
     return results
+
+
+def _check_devices(config, group):
+    strategy.check_divisible(config.training.train_batch_size, group.replicas)
+    if group.count == 1 or not config.run.dry_run:  # the plan may be for other machines
+        strategy.check_compilable(config.training.jit_compile, group.strategy, group.replicas)
+
+
+def _with_weaker_views(config, given, folder, error):
+    """The config of the one restart of preset=auto; the folder then holds a run of these settings."""
+    changes = auto.weaker(config, given)
+    words = " ".join(f"--{name}={value}" for name, value in changes.items())
+    _LOG.warning("%s; starting again with weaker views, this once: %s", error, words)
+    config = settings_of.build(type(config), {**settings_of.flatten(config), **changes})
+    folder.restart(settings_of.flatten(config), str(error))
+    return config
 
 
 def _done(folder, results, steps, has_labels):
@@ -130,7 +165,7 @@ def _objective(config):
     return f"paper: {config.loss.loss} + probe"
 
 
-def _plan(config, info, steps, group, per_replica, model, sample):
+def _plan(config, info, steps, group, per_replica, model, sample, chosen=()):
     training = config.training
     size = config.data.image_size
     micro = f", cut into micro-batches of {training.train_batch_size}" if training.cached_batch_size else ""  # fmt: skip
@@ -144,6 +179,7 @@ def _plan(config, info, steps, group, per_replica, model, sample):
         ("data set", f"{info.name}, {info.num_train:,} training images"),
         ("labels", labels),
         *plan.image_rows(info, sample),
+        *chosen,
         ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),

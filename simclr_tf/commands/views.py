@@ -8,6 +8,7 @@ from simclr_tf.data import sources
 from simclr_tf.report.files import make_folder_of
 from simclr_tf.report.sheet import sheet_rows, write_sheet
 from simclr_tf.stack import tf
+from simclr_tf.training import auto
 from simclr_tf.views import channels, multi_crop
 
 _LOG = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ def run(config, given=frozenset()):
 
     Args:
         config: config.ViewsSheet.
-        given: names of the settings that the user gave (not needed here).
+        given: names of the settings that the user gave.
     Returns:
         the path of the picture, or None for a dry run.
     Raises:
@@ -26,9 +27,14 @@ def run(config, given=frozenset()):
     """
     multi_crop.check(config)
     info = sources.describe(config.data)
+    rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
+    source = None
+    if config.auto.auto:  # the views that a pretraining would choose
+        source = sources.open_source(config.data, "train", config.run.seed)
+        config, seen, found = auto.look(config, given, source)
+        rows += [("look", seen.words()), *(("auto", rule.words()) for rule in found)]
     config = channels.restrict(config, info.channels)
     size = config.data.image_size
-    rows = [("data set", f"{info.name}, {info.num_train:,} training images")]
     rows += [
         *plan.image_rows(info),
         ("input", f"{size} x {size} pixels"),
@@ -41,7 +47,7 @@ def run(config, given=frozenset()):
         return None
     make_folder_of(config.sheet.sheet)  # before the work
     tf.get_logger().setLevel("ERROR")  # it warns of many programs; here each row is one
-    source = sources.open_source(config.data, "train", config.run.seed)
+    source = source or sources.open_source(config.data, "train", config.run.seed)
     count = min(config.sheet.sheet_images, source.num_examples)
     path = write_sheet(sheet_rows(source, config, count), config.sheet.sheet)
     if len(source.quarantine):

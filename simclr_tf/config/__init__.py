@@ -29,6 +29,7 @@ from simclr_tf.config.fields import (
     PLACES,
     ModeConfig,
     Section,
+    adopt_stored,
     build,
     build_stored,
     check_addresses,
@@ -68,6 +69,7 @@ from simclr_tf.config.modes import (
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
     BEST_METRICS,
+    Auto,
     FineTuneLength,
     FineTuneOptimizer,
     Length,
@@ -78,6 +80,7 @@ from simclr_tf.config.training import (
 from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, Views
 
 __all__ = [
+    "Auto",
     "BEST_METRICS",
     "CHOOSES_IMAGES",
     "Data",
@@ -129,6 +132,7 @@ __all__ = [
     "Views",
     "ViewsSheet",
     "Workers",
+    "adopt_stored",
     "build",
     "build_stored",
     "check_addresses",

@@ -319,6 +319,27 @@ def keep_stored(config: _Config, given: frozenset, settings: Mapping[str, Any]) 
     return build(type(config), values)
 
 
+def adopt_stored(config: _Config, given: frozenset, settings: Mapping[str, Any]) -> _Config:
+    """The config of a command that leaves its choices to the run that it goes on with.
+
+    Args:
+        config: of the command.
+        given: names of the settings that the user gave; they keep their values, and so do those
+            that cannot change the weights.
+        settings: the settings in the run's config.json.
+    """
+    values = flatten(config)
+    fields = fields_of(type(config))
+    for name, (_, field) in fields.items():
+        if name in given or field.metadata["free"]:
+            continue
+        before = field.metadata["before"]
+        missing = field.default if before is None else before
+        values[name] = settings.get(name, missing)
+    values["auto"] = settings.get("auto", False)
+    return build(type(config), values)
+
+
 def settings_before(mode_class: type) -> dict:
     """{setting name: value} of the settings whose default is not what older runs did."""
     before = {name: field.metadata["before"] for name, (_, field) in fields_of(mode_class).items()}

@@ -16,7 +16,7 @@ class Model(Section):
     width_multiplier: float = setting(1.0, "Factor on the number of channels, such as 2 or 0.25.", basic=True, above=0.0, maximum=16.0)  # fmt: skip
     sk_ratio: float = setting(0.0, "Selective kernels (SimCLR v2): 0.0625 as published; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip
     se_ratio: float = setting(0.0, "Squeeze-and-excitation ratio; 0 is off.", minimum=0.0, maximum=1.0)  # fmt: skip
-    stem: str = setting("auto", "First layers of the ResNet. small: 3x3 convolution without pooling; imagenet: 7x7 and pooling; auto: small up to image_size 32.", allowed=("auto", "small", "imagenet"))  # fmt: skip
+    stem: str = setting("auto", "First layers of the ResNet. small: 3x3 convolution without pooling; strided: the same with stride 2, a quarter of the work; imagenet: 7x7 and pooling; auto: small up to image_size 32.", allowed=("auto", "small", "strided", "imagenet"))  # fmt: skip
     norm: str = setting("batch", "Normalization of ResNet and head. batch: as in the paper; group (32 groups) and layer see one image at a time, which suits small batches and --cached_batch_size.", allowed=("batch", "group", "layer"))  # fmt: skip
     pool_padding: str = setting("same", "Padding of the pooling in the imagenet stem. same: as in the official code; symmetric: as in torchvision.", allowed=("same", "symmetric"))  # fmt: skip
     first_shortcut: str = setting("projection", "Shortcut of the first block of a ResNet-10, 18 or 34. projection: as in the official code; identity: as in torchvision.", allowed=("projection", "identity"))  # fmt: skip

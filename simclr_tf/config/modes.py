@@ -6,6 +6,7 @@ generated from it. A new mode is a config class and an entry here, and a file in
 """
 
 import dataclasses
+import os
 import typing
 
 from simclr_tf.config.data import Data
@@ -28,6 +29,7 @@ from simclr_tf.config.fields import ModeConfig, fields_of
 from simclr_tf.config.model import Model
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
+    Auto,
     FineTuneLength,
     FineTuneOptimizer,
     Length,
@@ -50,6 +52,7 @@ class Pretrain(ModeConfig):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
+    auto: Auto = Auto()
     workers: Workers = Workers()
 
 
@@ -163,6 +166,7 @@ class ViewsSheet(ModeConfig):
     data: Data = Data()
     views: Views = Views()
     multi_crop: MultiCrop = MultiCrop()
+    auto: Auto = Auto()
     sheet: Sheet = Sheet()
 
 
@@ -245,7 +249,9 @@ def preset_for_images(values: dict) -> typing.Optional[typing.Tuple[str, str]]:
         recipe) hold.
     """
     if "image_dir" in values:
-        return "folder", "settings for your own images on one machine"
+        if values.get("workers") or values.get("data_service") or "TF_CONFIG" in os.environ:
+            return "folder", "settings for your own images"
+        return "auto", "settings chosen by a look at your images and a measured step"
     if values.get("dataset", "digits") == "digits":
         return "digits", "scikit-learn's handwritten digits, no download"
     return None

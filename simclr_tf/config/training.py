@@ -106,6 +106,7 @@ class Training(Length):
     cached_batch_size: int = setting(0, "Contrast this many images per step although only train_batch_size fit into memory (gradient caching). A multiple of train_batch_size; 0 is off.", basic=True, minimum=0)  # fmt: skip
     cached_separate_views: bool = setting(False, "With cached_batch_size: normalize the two views of an image in different micro-batches, so that BatchNormalization does not reveal the pair.")  # fmt: skip
     effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this number divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
+    store_side: int = setting(0, "Decode every image once, as its central square with this side in pixels, and keep all of them in memory. Steps on small images are much faster then. 0: decode at every step.", minimum=0, maximum=64)  # fmt: skip
     num_views: int = setting(2, "Random views of each image in a step. Above 2 the loss is the mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
     keep_best: str = setting("", "Also keep the checkpoint with the best value of this figure (the lowest loss, else the highest value) in the folder best of the run; use it as --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
@@ -118,6 +119,8 @@ class Training(Length):
         return self.cached_batch_size or self.train_batch_size
 
     def check(self):
+        if self.store_side and self.data_service:
+            raise SettingsError(f"store_side={self.store_side} keeps the images in this process, so data_service has nothing to do; leave one.")  # fmt: skip
         if self.num_views > 2 and self.cached_separate_views:
             raise SettingsError(f"num_views={self.num_views} does not work with cached_separate_views; leave one.")  # fmt: skip
         if self.cached_batch_size % self.train_batch_size:
@@ -130,6 +133,14 @@ class Training(Length):
                 "cached_separate_views=true needs at least two micro-batches; give "
                 f"--cached_batch_size={2 * self.train_batch_size} or more."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Auto(Section):
+    """Settings that are chosen by a look at the images and at the device."""
+
+    auto: bool = setting(False, "Choose every setting that is not given by a look at the images, the device and a measured step. The choices are printed with their reasons and stored, so a resumed run repeats them. --preset=auto sets it.", free=True)  # fmt: skip
+    budget_minutes: float = setting(0.0, "With --preset=auto: minutes that the whole pretraining may take on this machine. 0: 10 on a CPU, 60 with an accelerator.", basic=True, minimum=0.0, free=True)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,11 @@ class Source:
         self.channels = facts.channels
         self.quarantine = Quarantine()
 
+    @property
+    def original(self):
+        """The source of the images as they are, where this one holds them in another size."""
+        return self
+
     def arrays(self):
         """uint8 [n, h, w, 3] in the order of the ids, or None if images differ or are many."""
         return None

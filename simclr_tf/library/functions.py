@@ -12,11 +12,9 @@ import tempfile
 import uuid
 from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
-from simclr_tf.config import Data
 from simclr_tf.errors import SettingsError
-from simclr_tf.flags import preset_files
 from simclr_tf.library import calls
-from simclr_tf.library.images import given_images, small_image_size
+from simclr_tf.library.images import given_images
 from simclr_tf.library.signatures import function_of
 
 if TYPE_CHECKING:
@@ -61,7 +59,9 @@ def pretrain(
         quiet: print nothing and show no progress.
         **settings: every other setting of the mode; help() lists them.
 
-    Arrays smaller than the preset's image_size keep their own size, at least 8 pixels.
+    Of images of your own, what no keyword gives is chosen by a look at them and a measured step
+    (preset "auto"); the choices are printed with their reasons, and budget_minutes says how long
+    the whole may take.
 
     Returns:
         PretrainingRun: encoder, head, metrics, results, run_dir, plot(), and everything that a
@@ -76,8 +76,6 @@ def pretrain(
         calls.check_names("pretrain", settings)
         given = given_images(images, labels, settings)
     values = {**settings, **given.settings}
-    if not preset and "image_size" not in settings and given.held is not None:
-        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
     folder = "" if model_dir is None else os.path.expanduser(os.fspath(model_dir))
     note = ""
     if not folder and not settings.get("dry_run"):
@@ -410,8 +408,6 @@ def views(
         calls.check_names("views", settings)
         given = given_images(images, settings=settings)
     values = {**settings, **given.settings, "sheet": sheet}
-    if not preset and "image_size" not in settings and given.held is not None:
-        values["image_size"] = small_image_size(given, _preset_image_size("folder"))
     path = calls.run("views", values, preset=preset, quiet=quiet)
     return {"sheet": path} if path else {}
 
@@ -549,9 +545,3 @@ def _start_of(checkpoint: Optional[Checkpoint]) -> Dict[str, Any]:
         return {"checkpoint": os.path.expanduser(os.fspath(checkpoint))}
     trusted = {"trust_code": True} if checkpoint.trust_code else {}
     return {"checkpoint": checkpoint.path, **trusted}
-
-
-def _preset_image_size(preset: str) -> int:
-    """The image_size of a preset of pretraining."""
-    lines = dict(line[2:].split("=", 1) for line in preset_files.read_preset(preset))
-    return int(lines.get("image_size", Data().image_size))

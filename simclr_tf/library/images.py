@@ -8,8 +8,6 @@ from simclr_tf.config import places_in
 from simclr_tf.data import memory
 from simclr_tf.errors import SettingsError
 
-SMALLEST_SIDE = 8  # of the setting image_size
-
 
 @dataclasses.dataclass(frozen=True)
 class GivenImages:
@@ -57,15 +55,3 @@ def given_images(images: Any, labels: Any = None, settings: Any = ()) -> GivenIm
     if isinstance(images, os.PathLike) or looks_like_folder or is_there:
         return GivenImages({"image_dir": path})
     return GivenImages({"dataset": path})
-
-
-def small_image_size(given: GivenImages, preset_size: int) -> Optional[int]:
-    """The image_size of small arrays of one size: their own, not that of a preset; else None.
-
-    Args:
-        given: GivenImages; preset_size: side in pixels that would hold otherwise.
-    """
-    side = given.held.side if given.held is not None else None
-    if side is None or side >= preset_size:
-        return None
-    return max(side, SMALLEST_SIDE)

@@ -168,9 +168,10 @@ class Stem(keras.layers.Layer):
 
     imagenet: 7x7 stride 2, BN, ReLU, 3x3 max pooling stride 2; with selective kernels three 3x3
     convolutions instead of the 7x7 (ResNet-D). small: 3x3 stride 1, BN, ReLU, no pooling.
+    strided: as small with stride 2.
 
     Args:
-        kind: "imagenet" or "small".
+        kind: "imagenet", "small" or "strided".
         filters: output channels.
         parts: Parts.
         sk_ratio: selective kernels; 0 is off.
@@ -194,6 +195,8 @@ class Stem(keras.layers.Layer):
         self.margin = padding - 1 if kind == "small" else 0  # the convolution pads one itself
         if kind == "small":
             self.layers = [parts.convolution("conv", filters, 3)]
+        elif kind == "strided":
+            self.layers = [parts.convolution("conv", filters, 3, 2)]
         elif sk_ratio:
             half = max(1, filters // 2)
             self.layers = [

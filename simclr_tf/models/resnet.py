@@ -17,7 +17,7 @@ BLOCKS = {
     152: (Bottleneck, (3, 8, 36, 3)),
     200: (Bottleneck, (3, 24, 36, 3)),
 }
-STEMS = ("imagenet", "small")
+STEMS = ("imagenet", "small", "strided")
 SHORTCUTS = ("projection", "identity")
 INPUT_NORMS = {  # mean and deviation per channel of images in [0, 1]
     "none": None,
@@ -38,7 +38,8 @@ class ResNet(keras.Model):
         width_multiplier: factor on the number of channels; fractions are allowed.
         sk_ratio: selective kernels (SimCLR v2, with the ResNet-D stem and shortcuts); 0 is off.
         se_ratio: squeeze-and-excitation; 0 is off.
-        stem: "imagenet" (7x7 stride 2, then pooling) or "small" (3x3, no pooling, for 32x32).
+        stem: "imagenet" (7x7 stride 2, then pooling), "small" (3x3, no pooling, for 32x32) or
+            "strided" (3x3 stride 2, no pooling).
         norm: "batch", "group" (32 groups) or "layer".
         pool_padding: padding of the imagenet stem's pooling: "same" (TensorFlow) or "symmetric"
             (torchvision).

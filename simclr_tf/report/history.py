@@ -78,7 +78,8 @@ def warnings(history, settings, num_train):
     """
     batch = settings["train_batch_size"]
     warmup = warmup_steps(num_train, settings["warmup_epochs"], batch)
-    watch = HealthWatch(chance_of(settings), warmup)
+    batch = settings.get("cached_batch_size") or settings.get("train_batch_size", 512)
+    watch = HealthWatch(chance_of(settings), warmup, batch)
     needed = ("loss", "positive_similarity", "negative_similarity", "alignment", "uniformity")
     found = []
     skipped = 0

@@ -17,9 +17,18 @@ FORMAT = 1  # of config.json, checkpoints and metrics.jsonl; see docs/contributi
 UPGRADES = {}  # {format: function from a config.json of that format to one of the next}
 
 # what a run writes before it has done any work
+_RESTARTS = "restarts.json"
 _OF_A_START = {
-    "config.json", lock.NAME, "quarantine.txt", "identity.json", "extensions.json", "starts.json",
-}  # fmt: skip
+    "config.json",
+    lock.NAME,
+    "quarantine.txt",
+    "identity.json",
+    "extensions.json",
+    "starts.json",
+    _RESTARTS,
+}
+# what the steps of a run leave
+_OF_STEPS = ("checkpoints", "best", "logs", "metrics.jsonl", "results.json")
 
 
 def versions():
@@ -93,6 +102,29 @@ class RunFolder:
         if not self.path or not tf.io.gfile.exists(path):
             return {}
         return read_json(path).get("settings", {})
+
+    def restarted(self) -> bool:
+        """Whether the run in the folder was started again with other settings, see `restart`."""
+        return self.exists(_RESTARTS)
+
+    def restart(self, settings, reason):
+        """Makes a claimed folder that of a run with other settings, which has done no step.
+
+        A kill on the way leaves a run of the old settings without a step, which starts again too.
+
+        Args:
+            settings: {setting name: value}, all resolved settings.
+            reason: why, in words; it is kept in the folder.
+        """
+        for name in _OF_STEPS:
+            path = self.join(name)
+            if tf.io.gfile.isdir(path):
+                tf.io.gfile.rmtree(path)
+            elif tf.io.gfile.exists(path):
+                tf.io.gfile.remove(path)
+        write_json(self.join(_RESTARTS), {"reasons": [reason]})
+        content = read_config(self.join("config.json"))
+        write_json(self.join("config.json"), {**content, "settings": settings})
 
     def claim(self, mode, settings, free, dataset):
         """Makes the folder this run's, or checks that it already is.

@@ -83,6 +83,8 @@ class InputAdvice:
 def remedies(config):
     """What a pretraining can change to wait less, list of phrases; config: config.Pretrain."""
     found = []
+    if config.data.image_size <= 64 and not config.training.store_side:
+        found.append("keep decoded images in memory (--store_side=64)")
     if config.views.resize_on != "device":
         found.append("add --resize_on=device")
     if not config.training.data_service:

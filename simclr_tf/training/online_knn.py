@@ -36,7 +36,7 @@ def online_knn(config, encoder, source, strategy, steps):
     seed = config.run.seed
     size = config.data.image_size
     held_out = sources.open_source(config.data, "eval", seed)
-    pair = [subset.sample(one, MOST, seed) for one in (source, held_out)]
+    pair = [subset.sample(one, MOST, seed) for one in (source.original, held_out)]
     batch = 256
     extract = Extractor(encoder, batch, strategy)
     knn = settings_of.KnnSettings()

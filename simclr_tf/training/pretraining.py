@@ -1,5 +1,6 @@
 """The model of a pretraining: encoder, head, probe, views, loss and optimizer put together."""
 
+from simclr_tf.data import sources, stored
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses.many_views import OverPairs
 from simclr_tf.losses.table import make_loss
@@ -9,6 +10,20 @@ from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.training import length
 from simclr_tf.views import multi_crop
+
+
+def open_images(config):
+    """The training images of a pretraining, decoded once where `store_side` says so.
+
+    Args:
+        config: config.Pretrain.
+    Returns:
+        Source.
+    Raises:
+        DataError: they cannot be read.
+    """
+    source = sources.open_source(config.data, "train", config.run.seed)
+    return stored.stored(source, config.training.store_side)
 
 
 def build_model(config, num_classes, steps):

@@ -17,7 +17,7 @@ from simclr_tf.views import multi_crop
 _LOG = logging.getLogger(__name__)
 
 
-def train_model(config, group, model, source, steps, folder):
+def train_model(config, group, model, source, steps, folder, may_restart=False):
     """Trains, or goes on with what the folder's newest checkpoint left to do.
 
     Args:
@@ -27,9 +27,11 @@ def train_model(config, group, model, source, steps, folder):
         source: data.source.Source of the training images.
         steps: length.Steps.
         folder: RunFolder, claimed.
+        may_restart: raise ViewsTooStrong instead of a warning that says so.
     Returns:
         the content of results.json; None if the run was finished before.
     Raises:
+        ViewsTooStrong: the first steps show that the views have too little in common.
         UserError: the checkpoint or an image cannot be used, training diverged or was stopped.
     """
     training = config.training
@@ -53,7 +55,7 @@ def train_model(config, group, model, source, steps, folder):
     cache = _gradient_cache(training, model, group)
     runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers, progress = watching.observers(
-        config, group, model.encoder, source, steps, start, folder
+        config, group, model.encoder, source, steps, start, folder, may_restart
     )
     if training.keep_best:
         observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))

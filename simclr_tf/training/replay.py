@@ -4,10 +4,10 @@ import os
 from typing import Dict, Union
 
 from simclr_tf import config
-from simclr_tf.data import sources
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs.files import read_json
 from simclr_tf.stack import no_autograph, tf
+from simclr_tf.training import pretraining
 from simclr_tf.views import multi_crop
 
 
@@ -32,7 +32,7 @@ def views_of_step(run_dir: Union[str, "os.PathLike[str]"], step: int) -> Dict[st
     if stored.get("mode") != "pretrain":
         raise DataError(f"{run_dir} is not the folder of a pretraining run; give one.")
     run = config.build_stored(config.Pretrain, stored["settings"])
-    source = sources.open_source(run.data, "train", run.run.seed)
+    source = pretraining.open_images(run)
     count = run.training.num_views
     batch = run.training.global_batch_size
     found = next(iter(multi_crop.batches(source, run, count, batch, step - 1)))

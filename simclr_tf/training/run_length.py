@@ -6,6 +6,7 @@ import logging
 from simclr_tf import config as settings_of
 from simclr_tf.runs import extension
 from simclr_tf.training import length
+from simclr_tf.training.health import schedule_warning
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ def resolve(config, num_train, folder):
         SettingsError: see `length.resolve_steps` and `extension.extended`.
     """
     steps = length.resolve_steps(config.training, config.optimizer, num_train)
+    warning = schedule_warning(steps.warmup, steps.total)
+    if warning:
+        _LOG.warning("%s", warning)
     return extension.extended(folder, config.training.extend_epochs, steps)
 
 

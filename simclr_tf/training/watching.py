@@ -19,7 +19,7 @@ _TRAINING_FIGURES = {  # of a training with labels or a teacher: the first that 
 }
 
 
-def observers(config, group, encoder, source, steps, start, folder):
+def observers(config, group, encoder, source, steps, start, folder, may_restart=False):
     """Observers of `loop.train`: all workers measure k-NN, the chief shows and records.
 
     Args:
@@ -30,6 +30,7 @@ def observers(config, group, encoder, source, steps, start, folder):
         steps: length.Steps.
         start: first step.
         folder: RunFolder.
+        may_restart: views that are too strong end the training, see HealthWatch.
     Returns:
         list of callables (step, {name: float}), and the Progress of the chief, else None.
     """
@@ -39,7 +40,7 @@ def observers(config, group, encoder, source, steps, start, folder):
         batch = config.training.global_batch_size
         chance = chance_value(config.loss, batch)
         progress = Progress(start, steps.total, batch, chance=chance)
-        health = HealthWatch(chance, steps.warmup)
+        health = HealthWatch(chance, steps.warmup, batch, start, may_restart)
         record = recorder(folder, start, length.learning_rate(steps))
         advice = InputAdvice(remedies(config))
         waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731

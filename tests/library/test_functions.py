@@ -178,7 +178,7 @@ def test_views_takes_images_and_a_place(monkeypatch, tmp_path):
     path = str(tmp_path / "views.png")
     held = np.zeros([2, 9, 9, 3])
     assert simclr_tf.views(held, tmp_path / "views.png", use_blur=False) == {"sheet": path}
-    assert seen[0].data.image_size == 9 and not seen[0].views.use_blur
+    assert seen[0].auto.auto and not seen[0].views.use_blur
 
 
 def test_a_release_is_imported(tmp_path):

@@ -58,12 +58,12 @@ def test_presets_of_pretraining_give_their_views(tmp_path):
     assert config.views.color_jitter_strength == 0.5 and not config.views.use_blur
     assert config.data.image_size == 32
     assert parse(["--mode=views"])[1].views.rotate_degrees == 20  # the digits' preset
-    assert parse(["--mode=views", f"--image_dir={tmp_path}"])[1].data.image_size == 96
+    assert parse(["--mode=views", f"--image_dir={tmp_path}"])[1].auto.auto
 
 
 def test_a_preset_of_another_mode_is_refused(capsys):
     assert main(["--mode=views", "--preset=cifar10_linear"]) == 2
-    assert "presets of this mode: cifar10" in capsys.readouterr().err
+    assert "presets of this mode: auto, cifar10" in capsys.readouterr().err
 
 
 def test_a_sheet_that_cannot_be_written_is_one_sentence(photos, capsys):

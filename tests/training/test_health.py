@@ -7,7 +7,15 @@ import pytest
 from simclr_tf.distribution import stopping
 from simclr_tf.errors import PreemptedError
 from simclr_tf.training import loop
-from simclr_tf.training.health import PATIENCE, YOUNG, HealthWatch
+from simclr_tf.training.health import (
+    ABOVE,
+    EARLY,
+    PATIENCE,
+    YOUNG,
+    HealthWatch,
+    ViewsTooStrong,
+    schedule_warning,
+)
 from simclr_tf.training.length import Steps
 
 HEALTHY = {
@@ -54,13 +62,51 @@ def test_each_symptom_is_named_once(warnings_of, logs, text):
 def test_health_is_silent(warnings_of, caplog):
     assert not warnings_of({})
     assert not warnings_of({"loss": math.log(511)}, chance=None)
-    assert not warnings_of({"loss": math.log(511)}, chance=0.8)
+    assert not warnings_of({"loss": 0.5}, chance=0.8)
     watch = HealthWatch(math.log(511), 0)
     for step in range(1, 200):  # never PATIENCE times in a row
         sick = step % PATIENCE != 0
         watch.look(step, {**HEALTHY, "loss": math.log(511) if sick else 2.0})
         watch.look(step, {"non_finite_steps": 5.0})  # all skipped: nothing to look at
     assert not caplog.text
+
+
+def test_a_loss_above_chance_is_said_soon_with_the_flags_to_change(warnings_of):
+    said = warnings_of({"loss": math.log(511) + 0.4})
+    assert f"at step {YOUNG + ABOVE}: the loss 6.6" in said and said.count("views too strong") == 1
+    assert "raise --crop_area_min to 0.4, lower --color_jitter_strength" in said
+    assert not warnings_of({"loss": math.log(511) + 0.4}, count=YOUNG + ABOVE - 1)
+
+
+def test_views_that_are_hardly_told_apart_are_said_at_step_200(warnings_of):
+    assert not warnings_of({"contrastive_accuracy": 0.1}, count=EARLY - 1)
+    said = warnings_of({"contrastive_accuracy": 0.1}, count=2 * EARLY)
+    assert f"at step {EARLY}: the contrastive accuracy is 0.100" in said
+    assert said.count("views too strong") == 1
+    assert not warnings_of({"contrastive_accuracy": 0.3}, count=2 * EARLY)
+    assert not warnings_of({"contrastive_accuracy": 0.1}, count=2 * EARLY, warmup=3 * EARLY)
+
+
+def test_the_accuracy_is_not_judged_in_large_batches_or_behind_the_early_steps(caplog):
+    sick = {**HEALTHY, "contrastive_accuracy": 0.1}
+    for watch in (HealthWatch(9.0, 0, batch=4096), HealthWatch(9.0, 0, start=EARLY)):
+        for step in range(EARLY, EARLY + 50):
+            watch.look(step, sick)
+    assert not caplog.text
+
+
+def test_a_run_that_may_start_again_is_ended_instead(caplog):
+    watch = HealthWatch(9.0, 0, may_restart=True)
+    with pytest.raises(ViewsTooStrong, match=f"at step {EARLY}: the contrastive accuracy is 0.1"):
+        for step in range(1, 2 * EARLY):
+            watch.look(step, {**HEALTHY, "contrastive_accuracy": 0.1})
+    assert not caplog.text
+
+
+def test_a_schedule_that_ends_inside_its_warm_up_is_told():
+    assert "takes 325 of 326 steps" in schedule_warning(325, 326)
+    assert "lower --warmup_epochs" in schedule_warning(200, 326)
+    assert not schedule_warning(32, 326)
 
 
 class Runner:
