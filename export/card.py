@@ -52,6 +52,88 @@ _SERVED = """The serving signatures `serving_uint8` (pixels of any size) and `se
 _SERVED_ARRAYS = """The serving signature `serving_uint8` (pixels of any size) contains"""
 
 
+_KERAS_CARD = """# {title}
+
+Image encoder pretrained without labels by SimCLR (arXiv:2002.05709), step {step}, as one file of
+plain Keras layers. It loads without any code but Keras.
+
+| | |
+|---|---|
+| architecture | {architecture} |
+| input | [batch, height, width, {channels}], {kind}, {pixels}; trained at {size} x {size} |
+| output h | float32 [batch, {feature_dim}]{h_layer} |
+| outputs | {outputs} |
+| training data | {dataset} |
+| licence | {license} |
+| written with | {versions} |
+
+## Figures
+
+{figures}
+
+## Use
+
+```python
+import keras
+model = keras.models.load_model("{file}")
+h = model.predict(images)                              # {returns}
+group3 = keras.Model(model.input, model.get_layer("block_group3").output)
+model.trainable = False                                # freezes kernels and BatchNormalization
+```
+
+{input_sentence} Crop them first as in the evaluation: the central 87.5 % of the shorter side above
+32 pixels, bicubic resize. Do not subtract a mean. Weights are found by the names of their layers,
+such as `model.get_layer("initial_conv").kernel`.
+
+## Settings of the training run
+
+```
+{settings}
+```
+"""
+
+_PIXELS = {
+    "unit": ("numbers in [0, 1]", "`images` are scaled to [0, 1] before."),
+    "uint8": ("numbers from 0 to 255", "`images` are uint8, the first layer scales them."),
+}
+
+
+def write_keras_card(file, manifest):
+    """Text of the card of a .keras file.
+
+    Args:
+        file: its name.
+        manifest: what `export.keras_file` puts into it.
+    """
+    settings = manifest["settings"]
+    channels = settings.get("image_channels", 3)
+    layer = manifest["h_layer"]
+    pixels, sentence = _PIXELS[manifest["pixels"]]
+    outputs = manifest["outputs"]
+    return _KERAS_CARD.format(
+        title=f"SimCLR ResNet-{settings['resnet_depth']}",
+        file=file,
+        step=manifest["step"],
+        size=settings["image_size"],
+        channels=channels,
+        kind="RGB" if channels == 3 else f"{channels} channels",
+        pixels=pixels,
+        input_sentence=sentence,
+        architecture=_architecture(settings),
+        feature_dim=manifest["feature_dim"],
+        h_layer=f", layer {layer} of the projection head" if layer else "",
+        outputs=", ".join(outputs),
+        returns=f"[batch, {manifest['feature_dim']}]"
+        if len(outputs) == 1
+        else f"a dictionary of {', '.join(outputs)}",
+        dataset=_dataset(manifest["dataset"]),
+        license=manifest["license"] or "not stated",
+        versions=", ".join(f"{name} {v}" for name, v in manifest["versions"].items()),
+        figures=_figures(manifest["figures"]),
+        settings="\n".join(f"--{name}={value}" for name, value in sorted(settings.items())),
+    )
+
+
 def write_card(manifest):
     """Text of the card.
 

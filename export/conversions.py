@@ -15,8 +15,9 @@ from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import literal
 from simclr_tf.stack import tf
 
+KERAS = {"keras": "encoder.keras", "keras_h5": "encoder.h5"}  # kind: name of the file
 OFFICIAL = {"official_tf2": "tf2", "official_tf1": "tf1"}  # kind: layout of the names
-FORMATS = ("tflite", "tflite_float16", "tflite_int8", "onnx", *OFFICIAL)
+FORMATS = (*KERAS, "tflite", "tflite_float16", "tflite_int8", "onnx", *OFFICIAL)
 _SIGNATURE = "serving_default"
 _OPSET = 17
 
@@ -67,7 +68,7 @@ def convert(path, kind, image_size, samples=None, channels=3):
 
     Args:
         path: SavedModel folder on a local disk.
-        kind: one of FORMATS, except those of OFFICIAL, which need no SavedModel.
+        kind: one of FORMATS, except those of KERAS and OFFICIAL, which need no SavedModel.
         image_size: side in pixels; TFLite files have this input size, any batch.
         samples: for tflite_int8, a callable that returns an iterable of float32 [1, s, s, c] in
             [0, 1], a few hundred typical images: they set the ranges of the activations.

@@ -108,7 +108,7 @@ def _export_locked(trained, directory, about, options):
         mend_directory(directory)
         tf.io.gfile.makedirs(temporary)
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
-        copies, values = _rebuild(parts, about)
+        copies, values = rebuild(parts, about)
         _save(copies, temporary, about, options)
         error, seconds = _verify(temporary, _features(copies, about), about)
         _describe(temporary, _manifest(copies, values, about, options))
@@ -195,8 +195,15 @@ def folder_bytes(path):
     )
 
 
-def _rebuild(parts, about):
-    """({name: float32 copy or None}, values in the order of the exported variables)."""
+def rebuild(parts, about):
+    """Copies outside any strategy, in float32, whatever the model was trained in.
+
+    Args:
+        parts: {"encoder", "head", "probe": built model, or None to leave it out}.
+        about: About.
+    Returns:
+        ({name: copy or None}, values in the order of the exported variables).
+    """
     if tf.distribute.has_strategy():
         raise ValueError("export_saved_model is called inside a strategy scope; leave it first.")
     names = [name for name, part in parts.items() if part is not None]

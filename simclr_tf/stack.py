@@ -7,6 +7,8 @@ KerasLayer, TPUStrategy with `steps_per_execution`, and tensorflow-addons need i
 
 import contextlib
 import functools
+import importlib
+import importlib.metadata
 import os
 import weakref
 
@@ -55,6 +57,32 @@ def eager_context():
     from tensorflow.python.eager import context
 
     return context.context()
+
+
+def keras_of_files():
+    """The Keras that reads and writes files for other programs: what they get by `import keras`.
+
+    That is Keras 3 where it is installed. It is a package beside the Keras 2 API, so both live in
+    one process; its backend is the one that the user chose (KERAS_BACKEND, keras.json).
+
+    Returns:
+        the module `keras` of Keras 3, else the Keras of this module.
+    Raises:
+        SettingsError: the backend that is chosen cannot be imported.
+    """
+    try:
+        major = int(importlib.metadata.version("keras").split(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        major = 2
+    if major < 3:
+        return keras
+    try:
+        return importlib.import_module("keras")
+    except ImportError as error:
+        raise SettingsError(
+            f"Keras {major} cannot be imported with the backend that is chosen for it ({error}); "
+            "set the environment variable KERAS_BACKEND=tensorflow."
+        ) from error
 
 
 def custom_gradient(function):

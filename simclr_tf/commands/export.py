@@ -1,17 +1,22 @@
-"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP."""
+"""`--mode=export`: a trained run -> RUN_FOLDER/saved_model/STEP, and files in converted/STEP.
+
+With a --model_dir that ends in .keras or .h5 it writes this one file and nothing else.
+"""
 
 import logging
 import os
 
 from simclr_tf import config as settings_of
 from simclr_tf.commands import plan
-from simclr_tf.export import calibration, conversions, official, saved_model
+from simclr_tf.errors import SettingsError
+from simclr_tf.export import calibration, conversions, keras_file, official, saved_model
 from simclr_tf.files import PATTERN, write_atomically
 from simclr_tf.models.selection import layer_index
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import read_json
 from simclr_tf.runs.restore import load_trained
 from simclr_tf.stack import tf
+from simclr_tf.weights.keras_file import is_keras_file
 
 _LOG = logging.getLogger(__name__)
 _FIGURES = {  # folder below the run folder: what of its results.json goes into the model card
@@ -31,16 +36,51 @@ def run(config, given=frozenset()):
         config: config.Export.
         given: names of the settings that the user gave.
     Returns:
-        saved_model.Report, or None for a dry run.
+        saved_model.Report of the SavedModel, or of the one file; None for a dry run.
     Raises:
         UserError: the checkpoint or the output folder cannot be used.
     """
     saved_model.check_outputs(config.export)
     formats = conversions.check_formats(config.export.export_formats)
+    keras_file.outputs_of(config.export)
+    one_file = is_keras_file(config.run.model_dir)
+    if one_file and formats:
+        raise SettingsError(
+            f"model_dir={config.run.model_dir} asks for one file and export_formats="
+            f"{config.export.export_formats} for more; give a folder as --model_dir, or leave "
+            "export_formats out."
+        )
     chosen = {name: getattr(config.model, name) for name in given if hasattr(config.model, name)}
     trained = load_trained(config.trained.checkpoint, chosen, config.run.trust_code)
     conversions.check_official(formats, trained.settings)
     h_layer = layer_index(trained.head, config.trained.ft_proj_selector)
+    figures = _figures(trained.run_dir, trained.step)
+    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures, h_layer)
+    if one_file or set(formats) & set(conversions.KERAS):
+        keras_file.check(trained.encoder, trained.head, trained.probe, about, config.export)
+    if one_file:
+        return _export_file(config, trained, about)
+    return _export_folder(config, trained, about, formats)
+
+
+def _export_file(config, trained, about):
+    """Writes the .keras or .h5 file that --model_dir names; returns its Report."""
+    path = config.run.model_dir
+    rows = [
+        *_source_rows(config, trained),
+        ("outputs", ", ".join(keras_file.outputs_of(config.export))),
+    ]
+    print(plan.format_plan("plan: export", [*rows, ("output", path)]), flush=True)
+    if config.run.dry_run:
+        return None
+    parts = trained.encoder, trained.head, trained.probe
+    report = keras_file.write(path, *parts, about, config.export)
+    print(_keras_summary(report), flush=True)
+    return report
+
+
+def _export_folder(config, trained, about, formats):
+    """Writes the SavedModel and the converted files; returns the Report of the SavedModel."""
     parent = config.run.model_dir or trained.run_dir
     directory = os.path.join(parent, "saved_model")
     saved_model.check_directory(directory, trained.settings)
@@ -52,8 +92,6 @@ def run(config, given=frozenset()):
         )
     if config.run.dry_run:
         return None
-    figures = _figures(trained.run_dir, trained.step)
-    about = saved_model.About(trained.settings, trained.step, trained.dataset, figures, h_layer)
     report = saved_model.export_saved_model(
         trained.encoder, trained.head, trained.probe, directory, about, config.export
     )
@@ -65,8 +103,23 @@ def run(config, given=frozenset()):
             flush=True,
         )
     for kind in formats:
-        print(_convert(report.path, kind, parent, trained), flush=True)
+        if kind in conversions.KERAS:
+            place = os.path.join(parent, "converted", str(trained.step), conversions.KERAS[kind])
+            parts = trained.encoder, trained.head, trained.probe
+            print(_keras_summary(keras_file.write(place, *parts, about, config.export)), flush=True)
+        else:
+            print(_convert(report.path, kind, parent, trained), flush=True)
     return report
+
+
+def _keras_summary(report):
+    return (
+        f"exported to {report.path}: {report.total_bytes / 1e6:.2f} MB, loads in "
+        f"{report.load_seconds:.1f} s, outputs differ by {report.error:.1e} relative\n"
+        "load it with:\n"
+        "    import keras\n"
+        f'    model = keras.models.load_model("{report.path}")'
+    )
 
 
 def _channels(trained):
@@ -118,19 +171,23 @@ def _figures(run_dir, step):
     return found
 
 
-def _plan(config, trained, directory):
+def _source_rows(config, trained):
     settings = trained.settings
+    name = settings.get("encoder")
+    network = f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}"
+    return [
+        ("source", f"{config.trained.checkpoint}, step {trained.step:,}"),
+        ("encoder", name or network),
+        ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
+    ]
+
+
+def _plan(config, trained, directory):
     parts = [("h", True), ("z", config.export.export_head and trained.head is not None)]
     parts += [("logits", trained.probe is not None)]
     older = [str(version) for version in reader.versions(directory)]
     rows = [
-        ("source", f"{config.trained.checkpoint}, step {trained.step:,}"),
-        (
-            "encoder",
-            settings.get("encoder")
-            or f"ResNet-{settings['resnet_depth']}, width {settings['width_multiplier']:g}",
-        ),  # fmt: skip
-        ("parameters", f"{plan.count_parameters(trained.encoder)} trainable in the encoder"),
+        *_source_rows(config, trained),
         ("outputs", ", ".join(name for name, there in parts if there)),
         ("dictionary", config.export.export_outputs),
         ("signatures", ", ".join(_signatures(trained))),

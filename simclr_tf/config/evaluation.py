@@ -10,7 +10,7 @@ from simclr_tf.errors import SettingsError
 class TrainedEncoder(Section):
     """Which trained encoder."""
 
-    checkpoint: str = setting("", "Trained encoder: a run folder, a checkpoint, an exported SavedModel, or a SavedModel of the official SimCLR code. Its architecture is read from there.", basic=True, path=PATH)  # fmt: skip
+    checkpoint: str = setting("", "Trained encoder: a run folder, a checkpoint, an exported SavedModel or .keras file, or a SavedModel of the official SimCLR code. Its architecture is read from there.", basic=True, path=PATH)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +143,9 @@ class ExportSettings(Section):
 
     export_head: bool = setting(True, "Keep the projection head in the SavedModel.", basic=True)
     export_outputs: str = setting("all", "Entries of the output dictionary, comma-separated, such as final_avg_pool,block_group4,z; or all. h is always there.")  # fmt: skip
-    export_formats: str = setting("", "Also convert, comma-separated: tflite, tflite_float16, tflite_int8, onnx, and official_tf2 or official_tf1 (checkpoints for the official SimCLR code). The files go to the folder converted/STEP beside saved_model.", basic=True, free=True)  # fmt: skip
+    export_formats: str = setting("", "Also convert, comma-separated: keras or keras_h5 (one file of plain Keras layers), tflite, tflite_float16, tflite_int8, onnx, and official_tf2 or official_tf1 (checkpoints for the official SimCLR code). The files go to the folder converted/STEP beside saved_model.", basic=True, free=True)  # fmt: skip
+    export_keras_input: str = setting("unit", "Pixels that the .keras file takes. unit: numbers in [0, 1], as all other formats; uint8: 0 to 255, rescaled by its first layer.", allowed=("unit", "uint8"), free=True)  # fmt: skip
+    export_keras_outputs: str = setting("h", "Outputs of the .keras file, comma-separated: h; z, which adds the projection head; logits, which adds the classifier. h alone is a tensor, several are a dictionary.", free=True)  # fmt: skip
     export_license: str = setting("", "Licence of the weights for the model card, such as Apache-2.0.", basic=True, free=True)  # fmt: skip
     keep_hub_module_max: int = setting(1, "Number of exported versions kept.", minimum=1, free=True)
 

@@ -334,14 +334,15 @@ def export(
 
     Args:
         checkpoint: run, run folder, checkpoint prefix or SavedModel.
-        model_dir: the SavedModel goes to model_dir/saved_model/STEP; default: the run folder.
+        model_dir: the SavedModel goes to model_dir/saved_model/STEP; default: the run folder. A
+            name that ends in .keras or .h5 is one file of plain Keras layers, written alone.
         images: of a run on images in memory: the same ones again, for export_formats="tflite_int8".
         labels: of these images, as they were given before.
         quiet: print nothing.
         **settings: every other setting of the mode; help() lists them.
 
     Returns:
-        path of the SavedModel, weight_bytes, total_bytes, load_seconds, error (largest difference
+        path of the SavedModel or file, weight_bytes, total_bytes, load_seconds, error (largest difference
         of h, relative to its largest value) and removed (older versions); {} for a dry run.
     Raises:
         UserError: a setting, the checkpoint or the folder cannot be used.
@@ -491,8 +492,8 @@ def load(path: Path, *, trust_code: bool = False) -> TrainedModel:
         h = model.embed(images)
 
     Args:
-        path: run folder, checkpoint prefix, SavedModel of `simclr_tf.export`, or SavedModel of an
-            official SimCLR release.
+        path: run folder, checkpoint prefix, SavedModel or .keras file of `simclr_tf.export`, or
+            SavedModel of an official SimCLR release.
         trust_code: run the encoder function that the files name, if they name one.
     Returns:
         TrainedModel.

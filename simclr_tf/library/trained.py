@@ -112,10 +112,13 @@ class TrainedModel:
             return self._outputs(("logits",), scores, images, batch_size)
 
     def export(self, path: Optional[Any] = None, **settings: Any) -> Dict[str, Any]:
-        """Writes a SavedModel to path/saved_model/STEP; see `simclr_tf.export`.
+        """Writes a SavedModel to path/saved_model/STEP, or one Keras file; see `simclr_tf.export`.
+
+            model.export("encoder.keras")
 
         Args:
-            path: folder; default: the run folder.
+            path: folder; default: the run folder. A name that ends in .keras or .h5 is one file
+                of plain Keras layers, which Keras loads without simclr_tf.
             **settings: those of `simclr_tf.export`.
         """
         return calls.function("export")(self, path, **settings)

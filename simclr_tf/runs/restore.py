@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from simclr_tf import config
-from simclr_tf.errors import DataError
+from simclr_tf.errors import DataError, first_line
 from simclr_tf.files import check_regular
 from simclr_tf.models.build import build_parts
 from simclr_tf.models.selection import layer_index, select_layer
@@ -15,7 +15,7 @@ from simclr_tf.runs.checkpoints import latest_in, read_step, restore_strictly
 from simclr_tf.runs.run_folder import read_config
 from simclr_tf.runs.trust import check_code
 from simclr_tf.stack import keras, tf
-from simclr_tf.weights import importing, official
+from simclr_tf.weights import importing, keras_file, official
 
 # flags that change what variables the encoder has: a wrong one is an error, not a preference
 _ARCHITECTURE = frozenset(config.setting_names(config.Model)) | {"image_size"}
@@ -75,7 +75,8 @@ def locate(checkpoint):
     if not tf.io.gfile.isdir(path):
         raise DataError(
             f"checkpoint {checkpoint} is a single file; give a run folder, a checkpoint prefix or "
-            "a SavedModel folder, or turn weights of other code into one by --mode=import_weights."
+            "a SavedModel folder or a .keras file of ours, or turn weights of other code into one by "
+            "--mode=import_weights."
         )
     if tf.io.gfile.exists(os.path.join(path, "config.json")):
         return latest_in(os.path.join(path, "checkpoints")), path
@@ -86,8 +87,9 @@ def load_trained(checkpoint, given=None, trust_code=False):
     """Builds the encoder that a checkpoint holds and restores it strictly.
 
     Args:
-        checkpoint: run folder, checkpoint prefix, SavedModel folder of `--mode=export`, or
-            SavedModel folder of an official release, which is imported and compared.
+        checkpoint: run folder, checkpoint prefix, SavedModel folder or .keras file of
+            `--mode=export`, or SavedModel folder of an official release, which is imported and
+            compared.
         given: {setting name: value} that the user gave; architecture settings among them must
             equal the checkpoint's.
         trust_code: whether an encoder function that the files name may be imported and called,
@@ -110,6 +112,8 @@ def _load(checkpoint, given, trust_code):
         return _load_exported(exported, given, trust_code)
     if checkpoint and official.is_saved_model(checkpoint):
         return _load_official(checkpoint, given)
+    if _is_keras_file(checkpoint):
+        return _load_keras(checkpoint, given)
     prefix, run_dir = locate(checkpoint)
     pretrain, dataset, probe_layer = stored_run(run_dir)
     settings = config.flatten(pretrain)
@@ -173,6 +177,8 @@ def stored_settings(checkpoint):
         return saved_model_reader.read_manifest(exported)["settings"]
     if checkpoint and official.is_saved_model(checkpoint):
         return {}
+    if _is_keras_file(checkpoint):
+        return _load_keras(checkpoint, {}).settings
     run_dir = locate(checkpoint)[1]
     return config.flatten(stored_run(run_dir)[0])
 
@@ -217,6 +223,33 @@ def _load_official(path, given):
     return trained
 
 
+def _is_keras_file(checkpoint):
+    return (
+        bool(checkpoint)
+        and keras_file.is_keras_file(checkpoint)
+        and tf.io.gfile.exists(checkpoint)
+        and not tf.io.gfile.isdir(checkpoint)
+    )
+
+
+def _load_keras(path, given):
+    with importing.float32():
+        found = keras_file.read(path, given.get("image_size"))
+    _check_architecture(given, found.imported.settings, path)
+    stored = {**found.about.get("settings", {"dataset": ""}), **found.imported.settings}
+    stored["lineareval_while_pretraining"] = found.imported.classifier is not None
+    try:
+        pretrain = config.build_stored(config.Pretrain, stored)
+    except (TypeError, ValueError) as error:  # SettingsError is one
+        raise DataError(
+            f"{path} says settings that cannot be ({first_line(error)}); export it again."
+        ) from error
+    if not found.about:  # other weights than the run's: its folder is left alone
+        return _from_parts(found.imported, pretrain, os.path.dirname(path))
+    trained = _from_parts(found.imported, pretrain, keras_file.run_folder_of(path))
+    return dataclasses.replace(trained, dataset=found.about["dataset"], step=found.about["step"])
+
+
 def from_imported(imported, run_dir, data=None):
     """Imported weights as any other trained encoder, in the caller's strategy and precision.
 
@@ -229,6 +262,11 @@ def from_imported(imported, run_dir, data=None):
     """
     unknown = {} if data and data.get("image_dir") else {"dataset": ""}
     pretrain = config.build(config.Pretrain, {**imported.settings, **unknown, **(data or {})})
+    return _from_parts(imported, pretrain, run_dir)
+
+
+def _from_parts(imported, pretrain, run_dir):
+    """See `from_imported`; pretrain: config.Pretrain."""
     settings = {**config.flatten(pretrain), "ft_proj_selector": imported.selector}
     classes = 0 if imported.classifier is None else imported.classifier.dense.units
     dataset = {

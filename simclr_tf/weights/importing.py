@@ -31,14 +31,15 @@ def import_weights(
     if not source:
         raise DataError("no source is given; give --source=PATH of a SavedModel, a checkpoint or a PyTorch file.")  # fmt: skip
     is_file = tf.io.gfile.exists(source) and not tf.io.gfile.isdir(source)
-    with _float32():
+    with float32():
         if is_file:
             return import_torch(source, prefix, input_norm, choices)
         return import_official(source, choices)
 
 
 @contextlib.contextmanager
-def _float32():
+def float32():
+    """Networks that are built inside are float32, whatever the precision policy of the caller."""
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:

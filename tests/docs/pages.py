@@ -6,6 +6,7 @@ A comment in the line before a block says what a test may do with it:
     <!-- plan only: REASON -->    run with --dry_run, which prints the plan
     <!-- not run: REASON -->      nothing but its syntax is checked
     <!-- benchmark -->            a measurement; its flags are checked
+    <!-- needs NAME: REASON -->   run where this Python package is installed
 """
 
 import pathlib
@@ -19,7 +20,8 @@ PAGES = ["README.md", *(f"docs/{name}" for name in _PAGES if (ROOT / "docs" / na
 """All pages in reading order."""
 
 BLOCK = re.compile(r"(?:<!-- ([^>]*?) -->\n)?```(\w*)\n(.*?)^```$", re.S | re.M)
-MARKS = ("flags only", "plan only", "not run", "benchmark", "demo output")
+NEEDS = ("needs jax", "needs torch", "needs tf2onnx", "needs onnxruntime")
+MARKS = ("flags only", "plan only", "not run", "benchmark", "demo output", *NEEDS)
 
 
 class Block(typing.NamedTuple):
