@@ -60,6 +60,12 @@ def report(figures):
     print(json.dumps(figures), flush=True)
 
 
+def wait_for_turn(compile_seconds):
+    """Says that this process is ready, and waits until `gpu_session` writes a line to its stdin."""
+    print(json.dumps({"ready": compile_seconds}), flush=True)
+    sys.stdin.readline()
+
+
 def cpu_seconds(function, repetitions):
     """CPU seconds of each of several calls of `function`, which must wait for its result."""
     times = []

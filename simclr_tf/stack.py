@@ -52,6 +52,11 @@ from tensorflow.python.eager import cancellation  # noqa: E402, F401
 no_autograph = tf.autograph.experimental.do_not_convert
 
 
+def accelerated():
+    """Whether there is a GPU or TPU."""
+    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
 def eager_context():
     """TensorFlow's runtime context, for settings of it that have no public name."""
     from tensorflow.python.eager import context

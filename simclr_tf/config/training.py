@@ -23,7 +23,7 @@ class Loss(Section):
     semi_hard: bool = setting(False, "For nt_logistic and margin: use only the closest negative that is farther away than the positive.")  # fmt: skip
     prior: str = setting("log_sum_exp", "What --loss=generalized spreads z over. log_sum_exp: away from each other, as decoupled does; hypersphere: uniformly over directions; hypercube: uniform in [-1, 1]; normal: independent unit normals. The last three compare distributions by the sliced Wasserstein distance.", allowed=PRIORS)  # fmt: skip
     distribution_weight: float = setting(1.0, "Weight of the distribution term of --loss=generalized (lambda in arXiv:2011.02803).", above=0.0)  # fmt: skip
-    loss_block_size: int = setting(0, "Rows per block of the blockwise loss. 0: chosen by the batch size; -1: the whole matrix at once.", minimum=-1)  # fmt: skip
+    loss_block_size: int = setting(0, "Rows per block of the blockwise loss. 0: chosen by the batch size and the device; -1: the whole matrix at once.", minimum=-1)  # fmt: skip
 
     def check(self):
         if self.semi_hard and self.loss not in ("nt_logistic", "margin"):

@@ -3,10 +3,19 @@
 import functools
 from typing import Any, Dict, Optional, Tuple, Union
 
+from simclr_tf import stack
 from simclr_tf.errors import SettingsError
 from simclr_tf.losses import metrics
 from simclr_tf.losses.kernels import norms, replicas
 from simclr_tf.stack import tf
+
+BLOCK_ROWS = 512  # a float32 tile of 1 MiB stays in the cache of a core
+WIDE_BLOCK_ROWS = 4096  # a tile of 64 MiB: its kernels take longer than it takes to launch them
+
+
+def block_rows() -> int:
+    """Rows of the tiles of similarities, if the settings do not say."""
+    return WIDE_BLOCK_ROWS if stack.accelerated() else BLOCK_ROWS
 
 
 def check_temperature(temperature: float):
@@ -153,7 +162,7 @@ class ContrastiveLoss:
         if self.block_size > 0:
             return self.block_size, 2 * self.block_size
         if self.block_size == 0:
-            return 512, 1024
+            return (512, 1024) if block_rows() == BLOCK_ROWS else (block_rows(), block_rows())
         if isinstance(anchors, int) and isinstance(keys, int):
             return anchors, keys
         raise SettingsError("loss_block_size=-1 needs a static batch size; give 0.")

@@ -7,9 +7,6 @@ from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import anchors, dense, replicas, rows, symmetric, tiles
 from simclr_tf.stack import tf
 
-DENSE_ROWS = 512  # up to here one dense block is fastest
-BLOCK_ROWS = 512  # a float32 tile of 1 MiB stays in the cache of a core
-
 
 @table.register("nt_xent")
 class NTXent(base.ContrastiveLoss):
@@ -22,7 +19,8 @@ class NTXent(base.ContrastiveLoss):
     Call it with z float [2b, p] of this replica, all first views, then all second views; it
     returns float32 []. On several replicas each gets the mean over its own anchors: divide by
     the number of replicas and sum the gradients. Memory is O(N * p); with block_size=-1, or 2N
-    up to 512, the similarity matrix is formed at once.
+    up to one block (512 rows on a CPU, 4096 on a GPU or TPU), the similarity matrix is formed at
+    once.
 
     Args:
         temperature: divides the cosines, > 0.
@@ -87,10 +85,10 @@ class NTXent(base.ContrastiveLoss):
     def _choose_kernel(self, rows_of_z):
         """Forward and backward kernel, and their options that follow from the batch size."""
         static = isinstance(rows_of_z, int)
-        small = self.block_size == 0 and static and rows_of_z <= DENSE_ROWS
+        small = self.block_size == 0 and static and rows_of_z <= base.block_rows()
         if self.block_size == -1 or small:
             return dense.forward, dense.backward, {}
-        half = (self.block_size or BLOCK_ROWS) // 2
+        half = (self.block_size or base.block_rows()) // 2
         if self.block_size == 0:
             half = tiles.balanced_block(rows_of_z // 2, half)
         return symmetric.forward, symmetric.backward, {"half": half}

@@ -3,10 +3,10 @@
 import functools
 from typing import Callable, Dict, Union
 
-from simclr_tf import config
+from simclr_tf import config, stack
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry, operators, products, warp
+from simclr_tf.views import forms, geometry, operators, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
@@ -98,7 +98,7 @@ def _recipe(batch, rows, views, image_size, seed, form):
 
 def preferred_form():
     """select where there is a GPU or TPU, else switch."""
-    return "select" if products.accelerated() else "switch"
+    return "select" if stack.accelerated() else "switch"
 
 
 def _in_chunks(finish, images, drawn, image_size):

@@ -1,16 +1,12 @@
 """Matrix products in float32 on devices whose fast products are not."""
 
+from simclr_tf import stack
 from simclr_tf.stack import tf
-
-
-def accelerated():
-    """Whether there is a GPU or TPU."""
-    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
 def matmul(a, b, transpose_b=False):
     """`tf.matmul` of float32, on accelerators by parts that their fast products keep."""
-    if not accelerated():
+    if not stack.accelerated():
         return tf.matmul(a, b, transpose_b=transpose_b)
     return in_parts(a, b, transpose_b)
 

@@ -5,13 +5,12 @@ import contextlib
 import numpy as np
 import pytest
 
-from simclr_tf import config
+from simclr_tf import config, stack
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer
 from simclr_tf.runs import restore
 from simclr_tf.stack import keras, tf
 from simclr_tf.training import length, pretraining, supervised_model
-from simclr_tf.views import products
 from simclr_tf.views.device import make_views
 from tests.graph_walk import function_graphs, hlo_of, of_step, troubles
 
@@ -32,9 +31,9 @@ STEPS = length.Steps(total=4, warmup=0, per_epoch=4, checkpoint=4, log=4, peak_l
 
 @pytest.fixture(autouse=True, scope="module")
 def accelerator():
-    """The forms of the views and products that are chosen where there is a TPU."""
+    """The forms of views, products and loss that are chosen where there is a TPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "accelerated", lambda: True)
+        patch.setattr(stack, "accelerated", lambda: True)
         yield
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from simclr_tf import stack
 from simclr_tf.errors import SettingsError
+from simclr_tf.losses import base
 from simclr_tf.losses.nt_xent import NTXent
 from simclr_tf.stack import keras, tf
 from tests import loss_reference
@@ -184,3 +186,13 @@ def test_mistakes_are_one_sentence(build):
     with pytest.raises(SettingsError) as caught:
         build()
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_large_tiles_of_accelerators_give_the_same_loss(monkeypatch):
+    z = np.random.default_rng(3).normal(size=[48, 8]).astype(np.float32)
+    want = value_and_gradient(NTXent(0.1, block_size=-1), z)
+    monkeypatch.setattr(stack, "accelerated", lambda: True)
+    monkeypatch.setattr(base, "WIDE_BLOCK_ROWS", 16)
+    assert NTXent(0.1).row_blocks(48, 48) == (16, 16)
+    for mine, plain in zip(value_and_gradient(NTXent(0.1), z), want):
+        np.testing.assert_allclose(mine, plain, rtol=1e-4, atol=1e-6)
