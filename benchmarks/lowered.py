@@ -28,9 +28,12 @@ def read_manifest(folder):
     """The content of a folder's manifest.
 
     Raises:
-        SystemExit: it is of another format.
+        SystemExit: there is none, or it is of another format.
     """
-    with open(os.path.join(folder, MANIFEST)) as file:
+    path = os.path.join(folder, MANIFEST)
+    if not os.path.exists(path):
+        raise SystemExit(f"{path} is missing; write the folder by benchmarks.lowered_step.")
+    with open(path) as file:
         content = json.load(file)
     if content["format"] != FORMAT:
         raise SystemExit(

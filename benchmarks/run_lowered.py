@@ -14,6 +14,7 @@ loss its products), and its share is that of the chip's peak for dense products 
 import argparse
 import collections
 import gzip
+import importlib.util
 import json
 import os
 import pathlib
@@ -245,6 +246,10 @@ def main():
     if arguments.case:
         timing.report(run_program(arguments.folder, arguments.case, wait=arguments.wait, **how))
         return
+    if importlib.util.find_spec("jax") is None:
+        raise SystemExit(
+            "jax is not installed; run: pip install jax==0.11.2 (Python 3.12 or newer)."
+        )
     known = lowered.read_manifest(arguments.folder)["programs"]
     names = arguments.programs.split(",") if arguments.programs else list(known)
     unknown = sorted(set(names) - set(known))
