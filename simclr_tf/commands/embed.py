@@ -31,6 +31,7 @@ def run(config, given=frozenset()):
     with strategy.scope():
         trained = evaluation_run.load(config, given)
     config = restore.inherit(config, given, trained.settings)
+    evaluation_run.check_place(config, given)
     if config.embed.embed_head and trained.head is None:
         raise SettingsError(
             f"embed_head=True, but {config.trained.checkpoint} holds no projection head; leave out "
@@ -58,6 +59,7 @@ def _plan(job):
     rows = [
         ("encoder", f"{job.config.trained.checkpoint}, step {job.trained.step}"),
         ("images", f"{job.source.num_examples:,} of {job.source.name}"),
+        *plan.sample_rows(sources.look(job.config.data, job.source)),
         ("columns", f"path, {wanted}; {job.trained.encoder.feature_dim} numbers per h"),
         evaluation_run.strategy_row(job.strategy),
         ("precision", job.config.run.precision),

@@ -3,10 +3,13 @@
 import os
 
 from simclr_tf import config as settings_of
+from simclr_tf import names
 from simclr_tf.commands import plan
-from simclr_tf.data import sources
+from simclr_tf.data import listing, memory, sources
 from simclr_tf.data.info import require_labels
+from simclr_tf.data.path_list import places_of
 from simclr_tf.distribution import strategy
+from simclr_tf.errors import DataError
 from simclr_tf.evaluation.predictions import NAME as PREDICTIONS
 from simclr_tf.evaluation.predictions import predictions_csv
 from simclr_tf.evaluation.results import confusion_csv
@@ -15,6 +18,7 @@ from simclr_tf.runs import restore
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.lock import releases  # noqa: F401 (of every evaluation command)
 from simclr_tf.runs.run_folder import RunFolder
+from simclr_tf.stack import tf
 from simclr_tf.training.recording import bad_images_reported  # noqa: F401
 from simclr_tf.views import channels
 
@@ -70,11 +74,40 @@ def resolve(config, given, trained, subfolder, also=()):
     """
     settings = trained.settings
     values = settings_of.flatten(restore.inherit(config, given, settings))
-    names = {"seed", *also} - set(given)
-    values.update({name: settings[name] for name in names if name in settings})
+    inherited = {"seed", *also} - set(given)
+    values.update({name: settings[name] for name in inherited if name in settings})
     if not config.run.model_dir:
         values["model_dir"] = os.path.join(trained.run_dir, *subfolder.split("/"))
-    return settings_of.build(type(config), values)
+    resolved = settings_of.build(type(config), values)
+    if subfolder != "transfer":  # its data sets are its own
+        check_place(resolved, given)
+    return resolved
+
+
+def check_place(config, given):
+    """Refuses a folder of images that is not here, if the checkpoint named it and not the user.
+
+    Args:
+        config: a mode's config, resolved.
+        given: names that the user gave.
+    Raises:
+        DataError: the stored folder does not exist.
+    """
+    name = "image_dir" if config.data.image_dir else "data_dir"
+    path = getattr(config.data, name)
+    if {"image_dir", "dataset", name} & set(given) or not path:
+        return
+    if name == "data_dir" and (config.data.dataset == "digits" or config.data.download):
+        return  # made there
+    places = places_of(path) if name == "image_dir" else [path]
+    local = [one for one in places if not (memory.is_address(one) or listing.is_remote(one))]
+    gone = [one for one in local if not tf.io.gfile.exists(one)]
+    if not gone:
+        return
+    raise DataError(
+        f"{config.trained.checkpoint} was trained with --{name}={names.shown(gone[0])}, which its "
+        f"config.json names and which is not here; give --{name} with the place of the images now."
+    )
 
 
 def describe(config, mode):
@@ -165,11 +198,18 @@ def next_command(results, folder):
     return plan.next_line(f"{_NEXT.get(results['mode'], 'export')} --checkpoint={checkpoint}")
 
 
-def data_rows(info):
-    """The rows of a plan that say which images are used."""
+def data_rows(info, data):
+    """The rows of a plan that say which images are used; decodes a few of a folder.
+
+    Args:
+        info: SourceInfo.
+        data: config.Data.
+    Raises:
+        DataError: none of many images can be used.
+    """
     images = f"{info.name}, {info.num_train:,} training, {info.num_eval:,} evaluation images"
     labels = [("labels", plan.classes_in_words(info))] if info.num_classes else []
-    return [("data set", images), *labels, *plan.image_rows(info)]
+    return [("data set", images), *labels, *plan.image_rows(info, sources.look(data))]
 
 
 def finished(folder, encoder_sha256, tables):
@@ -182,8 +222,7 @@ def finished(folder, encoder_sha256, tables):
         encoder_sha256: of the encoder now.
         tables: names of the tables that the evaluation writes.
     """
-    names = ("results.json", "results.md", *tables)
-    if not all(folder.exists(name) for name in names):
+    if not all(folder.exists(name) for name in ("results.json", "results.md", *tables)):
         return None
     results = read_json(folder.join("results.json"))
     if results.get("encoder_sha256") != encoder_sha256:

@@ -55,7 +55,7 @@ def run(config, given=frozenset()):
     train.quarantine.attach(folder.join("quarantine.txt"))
     labelled = finetune_images.labelled_share(train, config.finetuning)
     print(finetune_text.plan_text(start, info, labelled.num_examples, strategy), flush=True)
-    with evaluation_run.bad_images_reported(train.quarantine):
+    with evaluation_run.bad_images_reported(train.quarantine, train, held_out):
         return _run(Job(config, strategy, labelled, held_out, folder), start, train)
 
 

@@ -27,7 +27,7 @@ def plan_text(start, info, labels, strategy):
     of = "all images, with several labels each" if info.label_sets else "each class"
     rows = [
         ("start", start.origin),
-        *evaluation_run.data_rows(info),
+        *evaluation_run.data_rows(info, config.data),
         ("labels used", f"{labels:,} ({settings.label_fraction:g} of {of})"),
         ("classifier on", layer),
         ("frozen", frozen),

@@ -37,7 +37,7 @@ def run(config, given=frozenset()):
     done = evaluation_run.finished(folder, sha256, ["confusion.csv"])
     if done is not None:
         return done
-    with evaluation_run.bad_images_reported(pair[0].quarantine):
+    with evaluation_run.bad_images_reported(pair[0].quarantine, *pair):
         results, main = knn_protocol.evaluate(config, trained, strategy, *pair)
     markdown = _markdown(results)
     evaluation_run.write_results(folder, results, markdown, evaluation_run.tables_of(*main, pair))
@@ -47,7 +47,7 @@ def run(config, given=frozenset()):
 def _plan(config, trained, info, strategy):
     rows = [
         ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
-        *evaluation_run.data_rows(info),
+        *evaluation_run.data_rows(info, config.data),
         ("neighbours", f"{config.knn.knn_k}, temperature {config.knn.knn_temperature:g}"),
         evaluation_run.strategy_row(strategy),
         ("precision", config.run.precision),

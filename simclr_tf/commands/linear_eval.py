@@ -45,7 +45,7 @@ def run(config, given=frozenset()):
     if done is not None:
         return done
     evaluation = linear_protocol.Evaluation(config, views, encoder, strategy, *pair)
-    with evaluation_run.bad_images_reported(pair[0].quarantine):
+    with evaluation_run.bad_images_reported(pair[0].quarantine, *pair):
         results, main = _evaluate(evaluation, trained.step)
     markdown = results_markdown(results)
     evaluation_run.write_results(folder, results, markdown, evaluation_run.tables_of(*main, pair))
@@ -82,7 +82,7 @@ def _plan(config, trained, info, strategy):
     steps = linear_protocol.total_steps(protocol, info.num_train)
     rows = [
         ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
-        *evaluation_run.data_rows(info),
+        *evaluation_run.data_rows(info, config.data),
         ("classes", f"{info.num_classes}"),
         ("form", protocol.linear_form),
     ]

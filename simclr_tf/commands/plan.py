@@ -32,14 +32,21 @@ def image_rows(info, sample=None):
     """
     rows = [("held out", info.held_out)] if info.held_out else []
     rows += [("left out", phrase) for phrase in info.left_out]
-    rows += [("sample", sample.words())] if sample is not None else []
-    sentences = [
-        sample.advice() if sample is not None else "",
-        info.no_labels,
-        info.unlabelled_eval,
-        *info.notes,
-    ]
+    rows += sample_rows(sample)
+    sentences = [info.no_labels, info.unlabelled_eval, *info.notes]
     return rows + [("note", sentence) for sentence in sentences if sentence]
+
+
+def sample_rows(sample):
+    """Rows of a plan about some images that were decoded.
+
+    Args:
+        sample: data.value_range.Look, or None.
+    """
+    if sample is None:
+        return []
+    advice = sample.advice()
+    return [("sample", sample.words()), *([("note", advice)] if advice else [])]
 
 
 def count_parameters(*models):

@@ -51,7 +51,7 @@ def run(config, given=frozenset()):
     done = evaluation_run.finished(folder, sha256, tables)
     if done is not None:
         return done
-    with evaluation_run.bad_images_reported(pair[0].quarantine):
+    with evaluation_run.bad_images_reported(pair[0].quarantine, *pair):
         results, confusions = _measure(config, trained, strategy, tasks, pair)
     text = _markdown(results, config.probe)
     evaluation_run.write_results(folder, results, text, confusions)
@@ -117,7 +117,7 @@ def _plan(config, trained, info, tasks, strategy):
     network = f"one hidden layer of {settings.probe_hidden}" if settings.probe_hidden else "linear"
     rows = [
         ("encoder", f"{config.trained.checkpoint}, step {trained.step}, frozen"),
-        *evaluation_run.data_rows(info),
+        *evaluation_run.data_rows(info, config.data),
         ("tasks", ", ".join(tasks)),
         ("probe", f"{network}, {settings.probe_epochs} epochs; class label: L-BFGS, linear"),
         evaluation_run.strategy_row(strategy),

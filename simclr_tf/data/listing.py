@@ -197,7 +197,20 @@ def look_below(folder, follow_links=False, image_formats="all"):
     else:
         _look_locally(folder, follow_links, found, suffixes)
     found.images.sort()
+    _leave_out_old_sheets(found)
     return found
+
+
+def _leave_out_old_sheets(found):
+    """Earlier versions wrote sheets without a mark into the working folder.
+
+    Under their names, beside folders that hold every other image, they are nobody's class.
+    """
+    beside = [path for path in found.images if "/" not in path]
+    if beside and len(beside) < len(found.images) and set(beside) <= set(_SHEETS):
+        for path in beside:
+            found.images.remove(path)
+            found.leave_out(WRITTEN, path)
 
 
 def _look_remotely(folder, found, suffixes):

@@ -2,12 +2,36 @@
 
 import threading
 
+import numpy as np
+
 from simclr_tf import names
 from simclr_tf.errors import DataError
 from simclr_tf.files import write_atomically
 from simclr_tf.stack import tf
 
 _WRITE_EACH = 64  # up to here every image is listed at once, then every 64th time and by save()
+
+
+def lost_classes(source):
+    """Classes none of whose images can be used.
+
+    Args:
+        source: Source of a folder, read to its end.
+    Returns:
+        list of (class, name of one image, why it cannot be used), sorted.
+    """
+    reasons = source.quarantine.reasons
+    labels = source.labels
+    if labels is None or labels.ndim != 1 or not source.class_names or not reasons:
+        return []
+    counts = np.bincount(labels[labels >= 0], minlength=len(source.class_names))
+    possible = np.flatnonzero((counts > 0) & (counts <= len(reasons)))
+    found = []
+    for number in possible:
+        named = [source.name_of(one) for one in np.flatnonzero(labels == number)]
+        if all(name in reasons for name in named):
+            found.append((source.class_names[number], named[0], reasons[named[0]]))
+    return found
 
 
 class Quarantine:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 
@@ -14,6 +15,7 @@ from simclr_tf.files import check_regular, write_atomically
 from simclr_tf.stack import tf
 
 _CHECKSUM = "file_checksum"
+_LOG = logging.getLogger(__name__)
 
 
 def write_json(path, content):
@@ -22,8 +24,16 @@ def write_json(path, content):
     Args:
         path: of the file.
         content: dict; the file also holds its checksum, so that a digit that a bad disk changed
-            is not taken for a setting or a result. NaN and infinity become null.
+            is not taken for a setting or a result. NaN and infinity become null, and a warning
+            names them.
     """
+    wrong = _non_finite(content)
+    if wrong:
+        _LOG.warning(
+            "%s: %s not finite, the file says null",
+            path,
+            ", ".join(wrong[:5]) + (" is" if len(wrong) == 1 else " are"),
+        )
     content = without_non_finite(content)
     whole = {**content, _CHECKSUM: _checksum(content)}
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
@@ -39,6 +49,22 @@ def without_non_finite(content):
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content
+
+
+def _non_finite(content, name=""):
+    """Names of the NaN and infinite numbers in JSON content, such as rows.h.top_1."""
+    if isinstance(content, dict):
+        pairs = content.items()
+    elif isinstance(content, (list, tuple)):
+        pairs = enumerate(content)
+    else:
+        wrong = isinstance(content, float) and not math.isfinite(content)
+        return [name] if wrong else []
+    return [
+        one
+        for key, value in pairs
+        for one in _non_finite(value, f"{name}.{key}" if name else str(key))
+    ]
 
 
 def read_json(path):

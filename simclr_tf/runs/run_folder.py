@@ -1,5 +1,6 @@
 """The run folder: a folder that belongs to one mode with one set of settings."""
 
+import logging
 import os
 import platform
 
@@ -13,6 +14,8 @@ from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import keras, tf
 
 FORMAT = 1  # of config.json, checkpoints and metrics.jsonl; see docs/contributing.md
+
+_LOG = logging.getLogger(__name__)
 
 UPGRADES = {}  # {format: function from a config.json of that format to one of the next}
 
@@ -253,7 +256,14 @@ class RunFolder:
             return False
         places = [one.get("image_dir") for one in (stored.get("settings", {}), settings)]
         sizes = [one.get("sizes", "") for one in (before, dataset)]
-        if places[0] != places[1] and all(sizes) and sizes[0] != sizes[1]:
+        others = all(sizes) and sizes[0] != sizes[1]
+        if others and places[0] == places[1]:
+            _LOG.warning(
+                "images of %s have other sizes than when %s was started: some were replaced",
+                names.shown(places[1]),
+                self.path,
+            )
+        elif others:
             raise SettingsError(
                 f"the images of --image_dir={names.shown(places[1])} have the names of those that "
                 f"{self.path} was started with ({names.shown(places[0])}), but other sizes; give "

@@ -67,7 +67,7 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
         Spacing(training.checkpoint_minutes, group),
     )
     began = time.monotonic()
-    with bad_images_reported(source.quarantine):
+    with bad_images_reported(source.quarantine, source):
         logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
     seconds = time.monotonic() - began
     images = (steps.total - start) * batch

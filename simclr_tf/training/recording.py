@@ -5,6 +5,8 @@ import json
 import logging
 import math
 
+from simclr_tf import names
+from simclr_tf.data.quarantine import lost_classes
 from simclr_tf.runs.metrics_log import MetricsLog, metrics_lines
 from simclr_tf.stack import tf
 
@@ -60,11 +62,13 @@ def repeat_lines(folder, after, observe):
 
 
 @contextlib.contextmanager
-def bad_images_reported(quarantine):
+def bad_images_reported(quarantine, *sources):
     """Around all work on images: bad ones end it in the user's words, or are summed up after it.
 
     Args:
         quarantine: of the Sources; its list is complete afterwards, whatever happened.
+        *sources: the Sources that the work reads to their ends; a class of theirs without any
+            usable image is named.
     Raises:
         DataError: the input pipeline failed because of an image.
     """
@@ -77,3 +81,11 @@ def bad_images_reported(quarantine):
         quarantine.save()
     if len(quarantine):
         _LOG.warning("%s", quarantine.summary())
+    for name, example, reason in (lost for source in sources for lost in lost_classes(source)):
+        _LOG.warning(
+            "no image of the class %s can be used, such as %s (%s), so figures of this class mean "
+            "nothing; mend its images, or remove the class",
+            names.shown(name),
+            example,
+            reason,
+        )

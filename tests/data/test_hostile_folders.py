@@ -200,6 +200,16 @@ def test_what_this_project_wrote_is_no_image_and_no_class(tmp_path):
     assert any(phrase.startswith("3 files and folders that simclr_tf wrote") for phrase in info.left_out)  # fmt: skip
 
 
+def test_a_sheet_without_the_mark_beside_classes_is_left_out(tmp_path):
+    three_classes(tmp_path)
+    write(tmp_path / "views.png")  # as earlier versions wrote it
+    info = sources.describe(folder(tmp_path))
+    assert info.num_classes == 3
+    assert "1 file or folder that simclr_tf wrote (views.png)" in info.left_out
+    write(tmp_path / "mine.png")  # images beside the folders: then it may be anybody's
+    assert listing.list_images(str(tmp_path))[-1] == "views.png"
+
+
 def test_class_names_that_are_no_text_are_shown_as_escapes(tmp_path):
     three_classes(tmp_path)
     place = os.path.join(os.fsencode(tmp_path), b"caf\xe9\n=x")

@@ -12,6 +12,7 @@ from simclr_tf.data import batches, decoding, diagnosis, sources
 from simclr_tf.data.quarantine import Quarantine
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
+from simclr_tf.training import recording
 
 
 def jpeg(value, size=(48, 40)):
@@ -53,6 +54,20 @@ def mean(example):
 def collect(dataset):
     found = list(dataset.as_numpy_iterator())
     return {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+
+
+def test_a_class_without_a_usable_image_is_named(tmp_path, caplog):
+    for name in ("ant", "bee", "cat"):
+        (tmp_path / name).mkdir()
+        folder_of(tmp_path / name, good=3)
+    for number in range(3):
+        (tmp_path / "bee" / f"{number}.jpg").write_bytes(b"no image")
+    (tmp_path / "cat" / "0.jpg").write_bytes(b"no image")
+    source = sources.open_source(config.Data(image_dir=str(tmp_path), eval_fraction=0.0))
+    with recording.bad_images_reported(source.quarantine, source):
+        collect(batches.mapped_batches(source, mean, 3))
+    assert "no image of the class bee can be used" in caplog.text
+    assert "class cat" not in caplog.text and "bee/0.jpg" in caplog.text
 
 
 BAD = {

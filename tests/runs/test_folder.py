@@ -156,3 +156,27 @@ def test_a_folder_of_a_later_format_is_refused(tmp_path):
     write_json(folder.join("config.json"), {"format": 99, "mode": "knn"})
     with pytest.raises(DataError, match="has format 99, this version of simclr_tf reads 1 to 1"):
         folder.claim("knn", {}, (), {"name": "a", "fingerprint": "b"})
+
+
+def test_figures_that_become_null_are_named(tmp_path, caplog):
+    path = str(tmp_path / "results.json")
+    write_json(
+        path, {"rows": {"h": {"top_1": float("nan")}}, "list": [1.0, float("inf")], "ok": 2.0}
+    )
+    assert "rows.h.top_1, list.1 are not finite, the file says null" in caplog.text
+    assert read_json(path) == {"rows": {"h": {"top_1": None}}, "list": [1.0, None], "ok": 2.0}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_images_replaced_under_their_names_are_noticed(tmp_path, caplog, moved):
+    folder = RunFolder(str(tmp_path / "run"))
+    dataset = {"name": "a", "fingerprint": "b", "sizes": "1"}
+    folder.claim("pretrain", {"image_dir": "/a"}, (), dataset)
+    (tmp_path / "run" / "metrics.jsonl").write_text("")  # it began to work
+    now = {**dataset, "sizes": "2"}
+    if moved:
+        with pytest.raises(SettingsError, match="but other sizes"):
+            folder.claim("pretrain", {"image_dir": "/b"}, (), now)
+    else:
+        assert folder.claim("pretrain", {"image_dir": "/a"}, (), now)
+        assert "images of /a have other sizes" in caplog.text
