@@ -8,7 +8,7 @@ from simclr_tf import phases
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.distribution.strategy import check_divisible
 from simclr_tf.evaluation import linear_protocol
-from simclr_tf.evaluation.baselines import PIXEL_SIDE
+from simclr_tf.evaluation.baselines import COLOR_LEVELS, HOG_FEATURES, PIXEL_SIDE
 from simclr_tf.evaluation.few_shot import few_shot, possible_shots
 from simclr_tf.evaluation.frozen import proved_frozen, weights_hash
 from simclr_tf.evaluation.metrics import classification_report
@@ -96,7 +96,7 @@ def _plan(config, trained, info, strategy):
             ("augmentation", "random crop" + (" and flip" if protocol.flip else "")),
         ]
     rows += [
-        ("baselines", "raw pixels, untrained encoder" if protocol.baselines else "none"),
+        ("baselines", _baselines(config)),
         ("features", f"{_gigabytes(config, trained, info):.3g} GB of main memory"),
         evaluation_run.strategy_row(strategy),
         ("precision", config.run.precision),
@@ -105,12 +105,22 @@ def _plan(config, trained, info, strategy):
     return plan.format_plan("plan: linear_eval", rows)
 
 
+def _baselines(config):
+    if not config.protocol.baselines:
+        return "none"
+    titles = {"color": "colour histogram", "hog": "HOG"}
+    found = [titles[name] for name in linear_protocol.handmade_features(config)]
+    return ", ".join(["raw pixels", *found, "untrained encoder"])
+
+
 def _gigabytes(config, trained, info):
     """Size of the features of all images and feature spaces, which are kept in main memory."""
     dims = trained.encoder.feature_dim
     if config.protocol.baselines:
         side = min(config.data.image_size, PIXEL_SIDE)
         dims += trained.encoder.feature_dim + config.model.image_channels * side**2
+        handmade = linear_protocol.handmade_features(config)
+        dims += COLOR_LEVELS**3 * ("color" in handmade) + HOG_FEATURES * ("hog" in handmade)
     return 4e-9 * dims * (info.num_train + info.num_eval)
 
 

@@ -1,11 +1,16 @@
 """What SimCLR has to beat on the same splits: raw pixels, and the encoder before training."""
 
+import importlib.util
+
 import numpy as np
 
 from simclr_tf.models.build import build_encoder
 from simclr_tf.stack import tf
 
 PIXEL_SIDE = 16
+COLOR_LEVELS = 8  # of each channel, in the histogram of colours
+HOG_SIDE = 64
+HOG_FEATURES = 7 * 7 * 4 * 9
 MOST_AXES = 256  # principal axes of raw pixels that the linear classifier sees
 
 
@@ -21,6 +26,56 @@ def pixel_features(images):
     if images.shape[1] > PIXEL_SIDE:
         images = tf.image.resize(images, [PIXEL_SIDE, PIXEL_SIDE], method="area")
     return tf.reshape(images, [-1, images.shape[1] * images.shape[2] * images.shape[3]])
+
+
+def color_histogram(images):
+    """Shares of the pixels in 8 x 8 x 8 boxes of colours, as their square roots.
+
+    Args:
+        images: float [b, s, s, 3] in [0, 1].
+    Returns:
+        float32 [b, 512], rows of length 1.
+    """
+    level = tf.cast(tf.clip_by_value(images * COLOR_LEVELS, 0, COLOR_LEVELS - 1), tf.int32)
+    box = (level[..., 0] * COLOR_LEVELS + level[..., 1]) * COLOR_LEVELS + level[..., 2]
+    box = tf.reshape(box, [-1, images.shape[1] * images.shape[2]])
+    rows = tf.shape(box)[0]
+    boxes = COLOR_LEVELS**3
+    places = tf.reshape(tf.range(rows)[:, None] * boxes + box, [-1])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(places, tf.float32), places, rows * boxes)
+    shares = tf.reshape(counts, [rows, boxes]) / tf.cast(tf.shape(box)[1], tf.float32)
+    return tf.ensure_shape(tf.sqrt(shares), [None, boxes])
+
+
+def has_hog():
+    """Whether scikit-image is installed, which computes the histograms of oriented gradients."""
+    return importlib.util.find_spec("skimage") is not None
+
+
+def hog_features(images):
+    """Histograms of oriented gradients (Dalal and Triggs, 2005), by scikit-image.
+
+    Images are resized to 64 x 64: 8 x 8 cells of 9 directions, blocks of 2 x 2 cells.
+
+    Args:
+        images: float [b, s, s, 3] in [0, 1].
+    Returns:
+        float32 [b, 1764].
+    """
+    images = tf.image.resize(tf.cast(images, tf.float32), [HOG_SIDE, HOG_SIDE], "area" if images.shape[1] > HOG_SIDE else "bilinear")  # fmt: skip
+    found = tf.numpy_function(_hog, [images], tf.float32)
+    return tf.ensure_shape(found, [images.shape[0], HOG_FEATURES])
+
+
+def _hog(images):
+    from skimage.feature import hog
+
+    cell = HOG_SIDE // 8
+    rows = [
+        hog(image, pixels_per_cell=(cell, cell), cells_per_block=(2, 2), channel_axis=-1)
+        for image in images
+    ]
+    return np.asarray(rows, np.float32)
 
 
 def untrained_encoder(model, image_size, seed):

@@ -1,5 +1,7 @@
 """Accuracy with a handful of labels per class: logistic regression on standardised features."""
 
+import warnings
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -149,7 +151,9 @@ class _InRowSpace:
 def _fit(features, labels):
     """A fitted classifier; problems this small are an order of magnitude slower on many threads."""
     features = np.asarray(features)
-    with threadpool_limits(1 if features.size < 10**6 else None):
+    with threadpool_limits(1 if features.size < 10**6 else None), warnings.catch_warnings():
+        # one label per class is what is asked for here
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         if len(features) >= features.shape[1]:
             return LogisticRegression(max_iter=1000).fit(features, labels)
         axes, _ = np.linalg.qr(features.T)  # [d, rows]

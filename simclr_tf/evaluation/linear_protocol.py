@@ -9,6 +9,9 @@ from simclr_tf.data.source import Source
 from simclr_tf.evaluation.baselines import (
     PrincipalAxes,
     Standardiser,
+    color_histogram,
+    has_hog,
+    hog_features,
     pixel_features,
     untrained_encoder,
 )
@@ -80,7 +83,25 @@ def feature_functions(evaluation):
             untrained = untrained_encoder(config.model, config.data.image_size, config.run.seed)
         functions["untrained"] = lambda images: untrained(images, training=False)
         functions["pixels"] = pixel_features
+        functions.update(handmade_features(config))
     return functions
+
+
+def handmade_features(config):
+    """{feature space: function} of features that people thought of, for images of one's own.
+
+    Only in the fast form, which computes features once, and only of RGB images.
+
+    Args:
+        config: resolved config.LinearEval.
+    """
+    rgb = config.model.image_channels == 3
+    if not rgb or not config.data.is_folder or config.protocol.linear_form != "fast":
+        return {}
+    found = {"color": color_histogram}
+    if has_hog() and not config.run.use_tpu:
+        found["hog"] = hog_features
+    return found
 
 
 def features(evaluation, functions, source, name):
@@ -120,7 +141,7 @@ def fast_form(evaluation, train, held_out):
         scale = Standardiser(h)
         rows = scale(h)
         held_out_rows = scale(held_out.h[name])
-        if name == "pixels":
+        if name in ("pixels", "color", "hog"):
             axes = PrincipalAxes(rows)
             rows = axes(rows)
             held_out_rows = axes(held_out_rows)

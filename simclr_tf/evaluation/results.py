@@ -8,7 +8,14 @@ import numpy as np
 from simclr_tf import names as texts
 from simclr_tf.evaluation.metrics import confusion_matrix
 
-ROWS = (("pixels", "raw pixels"), ("untrained", "untrained encoder"), ("simclr", "SimCLR"))
+ROWS = (
+    ("pixels", "raw pixels"),
+    ("color", "colour histogram"),
+    ("hog", "HOG"),
+    ("untrained", "untrained encoder"),
+    ("simclr", "SimCLR"),
+)
+_JUDGED_AT = "5"  # labels per class
 
 
 def markdown_table(header, rows):
@@ -128,6 +135,35 @@ def results_table(results):
     return ["labels and figure", *titles], rows
 
 
+def verdict(results):
+    """A sentence that says which baselines SimCLR is not above with few labels, and what to try.
+
+    Args:
+        results: content of the results.json of a linear evaluation.
+    Returns:
+        str, "" if SimCLR is above all of them.
+    """
+    shots = results.get("few_shot", {})
+    baselines = results.get("baselines", {})
+    if not shots or not baselines:
+        return ""
+    at = _JUDGED_AT if _JUDGED_AT in shots else max(shots, key=int)
+    own = shots[at]
+    above = [
+        f"{title} ({baselines[name]['few_shot'][at]:.3f})"
+        for name, title in ROWS
+        if name in baselines and baselines[name]["few_shot"][at] >= own
+    ]
+    if not above:
+        return ""
+    return (
+        f"With {at} label{'s' * (at != '1')} per class SimCLR ({own:.3f}) is not above "
+        f"{', '.join(above)}. Train longer (--budget_minutes, --train_epochs), and look at the "
+        "views (--mode=views): weaker crops (--crop_area_min) and colours "
+        "(--color_jitter_strength) keep more of an image."
+    )
+
+
 def _few_shot(figures, shots):
     return with_interval(figures["few_shot"][shots], figures["few_shot_interval"][shots])
 
@@ -159,6 +195,7 @@ def results_markdown(results):
     text += f"{results['dataset']}: {results['num_train']} training images, "
     text += f"{results['num_eval']} evaluation images, {results['num_classes']} classes.\n\n"
     text += markdown_table(*results_table(results)) + "\n"
+    text += f"{verdict(results)}\n\n" if verdict(results) else ""
     text += (
         "All columns use the same images, draws and protocol. Labels per class: top-1 of logistic "
         "regression on features standardised with the unlabelled training images, mean over "
@@ -170,5 +207,9 @@ def results_markdown(results):
         "statistics, its strongest form. "
         "Raw pixels above 16x16 are averaged down to 16x16; the classifier with all labels sees their 256 main axes.\n"
     )
+    if "color" in results.get("baselines", {}):
+        text += "The colour histogram has 512 boxes; "
+        hog = "hog" in results["baselines"]
+        text += "HOG is that of scikit-image on 64 x 64 pixels.\n" if hog else "pip install scikit-image adds a column for HOG.\n"  # fmt: skip
     proof = f"(sha256 {results['encoder_sha256']} before and after)"
     return text + f"\nThe encoder was not changed {proof}.\n"
