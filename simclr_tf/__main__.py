@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 
+from simclr_tf import names
 from simclr_tf.config import MODES
 from simclr_tf.distribution import stopping
 from simclr_tf.errors import InterruptedRunError, PreemptedError
@@ -55,9 +56,13 @@ def runner_of(mode):
 
 
 def say(sentence, exit_code):
-    """Prints the sentence on stderr, if there is one, and hands the exit code on."""
+    """Prints the sentence on stderr, if there is one, and hands the exit code on.
+
+    It may hold words out of a file, which must not reach the terminal as commands.
+    """
     if sentence:
-        print(f"simclr_tf: {sentence}", file=sys.stderr, flush=True)
+        lines = [names.shown(line) for line in sentence.split("\n")]
+        print("simclr_tf: " + "\n".join(lines), file=sys.stderr, flush=True)
     return exit_code
 
 

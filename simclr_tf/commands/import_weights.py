@@ -1,6 +1,7 @@
 """`--mode=import_weights`: weights of other code -> a run folder that every other mode accepts."""
 
 from simclr_tf import config as settings_of
+from simclr_tf import names
 from simclr_tf.commands import plan
 from simclr_tf.runs import restore
 from simclr_tf.runs.checkpoints import save_parts
@@ -30,8 +31,8 @@ def run(config, given=frozenset()):
     imported = import_weights(
         options.source, options.source_prefix, options.source_input_norm, _choices(config, given)
     )
-    names = set(settings_of.setting_names(settings_of.Data)) & set(given)
-    data = {name: getattr(config.data, name) for name in names}
+    chosen = set(settings_of.setting_names(settings_of.Data)) & set(given)
+    data = {name: getattr(config.data, name) for name in chosen}
     trained = restore.from_imported(imported, config.run.model_dir, data)
     results = _results(options.source, imported)
     print(_summary(results, imported), flush=True)
@@ -79,17 +80,17 @@ def _results(source, imported):
 
 def _summary(results, imported):
     unused = results["unused"]
-    names = ", ".join(unused[:SHOWN]) + (", ..." if len(unused) > SHOWN else "")
+    few = ", ".join(unused[:SHOWN]) + (", ..." if len(unused) > SHOWN else "")
     network = ", ".join(f"{name}={value}" for name, value in imported.settings.items())
     lines = [
         f"source: {results['source']}",
         f"network: {network}, h has {imported.encoder.feature_dim} features",
         f"variables: {results['matched']} matched, 0 missing, {len(unused)} unused"
-        + (f" ({names})" if unused else ""),
+        + (f" ({few})" if unused else ""),
     ]
     if imported.skipped:
-        names = ", ".join(imported.skipped[:SHOWN]) + (", ..." if len(imported.skipped) > SHOWN else "")  # fmt: skip
-        lines.append(f"Python objects: {len(imported.skipped)} left out and not run ({names})")
+        few = names.listing(imported.skipped, SHOWN)
+        lines.append(f"Python objects: {len(imported.skipped)} left out and not run ({few})")
     if imported.classifier is not None:
         reads = f"layer {imported.selector} of the projection head" if imported.selector else "h"
         sure = "measured" if imported.differences else "by its width or --ft_proj_selector"
@@ -101,4 +102,4 @@ def _summary(results, imported):
         lines.append(f"largest difference: {max(imported.differences.values()):.1e}")
     else:
         lines.append("outputs: not compared, only a SavedModel holds something to compare with")
-    return "\n".join(lines)
+    return "\n".join(names.shown(line) for line in lines)  # names of variables are anybody's

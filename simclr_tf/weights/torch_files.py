@@ -17,6 +17,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
+from simclr_tf import names
 from simclr_tf.errors import DataError
 from simclr_tf.files import check_regular
 from simclr_tf.stack import tf
@@ -110,7 +111,7 @@ def _read_safetensors(content):
         if end - begin != kind.itemsize * int(np.prod(entry["shape"])) or end > len(body):
             raise ValueError(f"{name} is cut off")
         values = np.frombuffer(body[begin:end], kind).reshape(entry["shape"])
-        found[name] = _widen(values, entry["dtype"] == "BF16")
+        found[names.shown(name)] = _widen(values, entry["dtype"] == "BF16")
     return TorchFile(found, ())
 
 
@@ -137,7 +138,8 @@ def _flatten(value, name, tensors, skipped):
         tensors[name] = value
     elif isinstance(value, dict):
         for key, item in value.items():
-            _flatten(item, f"{name}.{key}" if name else str(key), tensors, skipped)
+            inner = names.shown(str(key))  # whoever wrote the file chose it
+            _flatten(item, f"{name}.{inner}" if name else inner, tensors, skipped)
     elif isinstance(value, _Skipped):
         skipped.append(f"{name or 'the file'} ({value.kind})")
     elif isinstance(value, type) and issubclass(value, _Skipped):
@@ -178,7 +180,7 @@ class _Skipped:
 
 
 def _place_holder(module, name):
-    return type("Skipped", (_Skipped,), {"kind": f"{module}.{name}"})
+    return type("Skipped", (_Skipped,), {"kind": names.shown(f"{module}.{name}")})
 
 
 class _Unpickler(pickle.Unpickler):
@@ -205,7 +207,8 @@ class _Unpickler(pickle.Unpickler):
         calls = module in _BUILTINS and name in _BUILTINS_RUN_CODE
         if calls or module.split(".")[0] in _RUNS_CODE:
             raise DataError(
-                f"would make PyTorch call {module}.{name} while it is loaded, which could run code; "
+                f"would make PyTorch call {names.shown(f'{module}.{name}')} while it is loaded, which "
+                "could run code; "
                 "do not load it anywhere, and ask for a file of tensors: "
                 "torch.save(model.state_dict(), PATH), or safetensors."
             )

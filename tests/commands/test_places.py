@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simclr_tf import config
+from simclr_tf.__main__ import say
 from simclr_tf.commands import evaluation_run, plan
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError
@@ -66,3 +67,8 @@ def test_remote_folders_have_a_digest_of_sizes():
     write("a/1.png", b"123456789")
     again = sources.describe(data)
     assert again.sizes != first.sizes and again.fingerprint == first.fingerprint
+
+
+def test_the_door_prints_no_command_of_a_terminal(capsys):
+    assert say("odd \x1b[31mname\nnext line", 3) == 3
+    assert capsys.readouterr().err == "simclr_tf: odd \\x1b[31mname\nnext line\n"

@@ -307,6 +307,17 @@ def test_a_pickled_model_is_not_made(tmp_path):
         import_weights(path)
 
 
+def test_names_in_a_file_cannot_reach_the_terminal(tmp_path):
+    odd = "a\n\x1b[31m"
+    found = read_file(write_pickle(tmp_path / "odd.pth", {odd: Unknown()}))
+    assert found.skipped[0].startswith(r"a\n\x1b[31m (")
+    path = write_safetensors(tmp_path / "odd.safetensors", {odd: np.zeros([1], "float32")})
+    assert list(read_file(path).tensors) == [r"a\n\x1b[31m"]
+    with pytest.raises(DataError) as caught:
+        import_weights(path)
+    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_file_that_unpacks_to_more_than_it_has_is_refused(tmp_path):
     path = write_pickle(tmp_path / "bomb.pth", {}, size=1 << 20)
     with pytest.raises(DataError, match="compressed entries"):
