@@ -181,7 +181,7 @@ def preset_values(mode, preset, values):
     settings = [line for line in arguments if not line.startswith("--mode=")]
     found = parse_settings(made_for, settings)
     found = {name: found[name] for name in found if name in MODES[mode].settings}
-    if "image_dir" in values:
+    if "image_dir" in values or "shards" in values:
         for name in ("dataset", "train_split", "eval_split"):
             found.pop(name, None)
     return found
@@ -203,8 +203,9 @@ def check_required(mode, module, values):
                 f"--mode={mode} needs --{name}=PATH ({help_words.rstrip('.')}); "
                 f"add it, such as --{name}=runs/first."
             )
-    if "dataset" in values and values.get("image_dir"):
+    named = [name for name in ("image_dir", "shards", "dataset") if values.get(name)]
+    if len(named) > 1:
         raise SettingsError(
-            f"--image_dir={values['image_dir']} and --dataset={values['dataset']} contradict each "
+            f"--{named[0]}={values[named[0]]} and --{named[1]}={values[named[1]]} contradict each "
             "other: leave one out."
         )

@@ -90,6 +90,17 @@ def keras_of_files():
         ) from error
 
 
+def record_reader(path):
+    """TensorFlow's reader of TFRecord files by offset, which has no public name.
+
+    Its `read(offset)` gives (the record, the next offset) and raises tf.errors.DataLossError where
+    a checksum is wrong.
+    """
+    from tensorflow.python.lib.io import tf_record
+
+    return tf_record.tf_record_random_reader(path)
+
+
 def custom_gradient(function):
     """`tf.custom_gradient` whose gradient lives as long as the graph in which it was called.
 

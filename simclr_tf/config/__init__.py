@@ -8,7 +8,7 @@ those have the setting. Only the standard library is imported here.
 Start reading in `fields.py` (how a setting is declared) and `modes.py` (which modes there are).
 """
 
-from simclr_tf.config.data import CHOOSES_IMAGES, Data, parse_value_range
+from simclr_tf.config.data import CHOOSES_IMAGES, Data, PackSettings, parse_value_range
 from simclr_tf.config.evaluation import (
     Distillation,
     EmbedSettings,
@@ -27,6 +27,7 @@ from simclr_tf.config.fields import (
     FOLDERS,
     PATH,
     PLACES,
+    PATTERNS,
     ModeConfig,
     Section,
     adopt_stored,
@@ -59,6 +60,7 @@ from simclr_tf.config.modes import (
     Knn,
     LinearEval,
     Mode,
+    Pack,
     Pretrain,
     Probe,
     Report,
@@ -115,6 +117,9 @@ __all__ = [
     "Optimizer",
     "PATH",
     "PLACES",
+    "Pack",
+    "PackSettings",
+    "PATTERNS",
     "Pretrain",
     "Probe",
     "ProbeSettings",

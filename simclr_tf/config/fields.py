@@ -12,6 +12,7 @@ _Section = TypeVar("_Section", bound="Section")
 PATH = "path"
 FOLDERS = "folders"
 PLACES = "places"
+PATTERNS = "patterns"
 FOREIGN_SCHEMES = (
     "abfs", "az", "ftp", "har", "hdfs", "http", "https", "oss", "s3", "s3a", "sftp", "viewfs",
 )  # fmt: skip
@@ -43,7 +44,7 @@ def setting(
         free: True if a resumed run may change it (it cannot change the weights).
         path: PATH if it is a file or folder (or the word scratch), FOLDERS if it is a
             comma-separated list in which NAME=FOLDER may stand, PLACES if it is a comma-separated
-            list of files and folders.
+            list of files and folders, PATTERNS if their names may also have globs and braces.
         allowed: tuple of the permitted values.
         each_of: for a comma-separated list, the names it may hold, each at most once.
         minimum: least value.
@@ -104,6 +105,8 @@ class Section:
             settled = settled_path(field.name, value)
         elif field.metadata["path"] == PLACES:
             settled = ",".join(settled_path(field.name, one) for one in places_in(value))
+        elif field.metadata["path"] == PATTERNS:
+            settled = ",".join(settled_path(field.name, part.strip()) for part in value.split(","))
         else:
             parts = [part.strip().rpartition("=") for part in value.split(",")]
             settled = ",".join(
@@ -153,6 +156,7 @@ class ModeConfig:
 
     def __post_init__(self):
         values = flatten(self)
+        self._place_shard_index(values)
         tpu = values.get("tpu_name", "local")
         if not values.get("use_tpu") or tpu in ("", "local"):
             return
@@ -169,6 +173,17 @@ class ModeConfig:
                 f"the folder of tensorflow-datasets is local, where the workers of the Cloud TPU "
                 f"{tpu} cannot reach {values['dataset']}; give its gs:// folder as --data_dir."
             )
+
+    def _place_shard_index(self, values):
+        """The index of shards lies beside what the command writes, unless the user names a place."""
+        beside = next((values[name] for name in _BESIDE if values.get(name)), "").rstrip("/")
+        if not values.get("shards") or values["shard_index"] or beside in ("", "scratch"):
+            return
+        folder = os.path.join(os.path.dirname(beside), "shard_index")
+        object.__setattr__(self, "data", dataclasses.replace(self.data, shard_index=folder))
+
+
+_BESIDE = ("model_dir", "output", "checkpoint")
 
 
 def settled_path(name, path):
@@ -197,9 +212,11 @@ def places_in(value):
 
 
 def local_path(value, kind):
-    """The first local path that a value names, "" if none; kind: PATH, FOLDERS, PLACES or None."""
+    """The first local path that a value names, "" if none; kind: as `path` of `setting`."""
     if kind is None:
         return ""
+    if kind == PATTERNS:
+        return "" if "://" in value else value
     if kind == PLACES:
         paths = places_in(value)
     else:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import typing
 
-from simclr_tf.config.data import Data
+from simclr_tf.config.data import Data, PackSettings
 from simclr_tf.config.evaluation import (
     CompareSettings,
     Distillation,
@@ -194,6 +194,15 @@ class Selftest(ModeConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class Pack(ModeConfig):
+    """`--mode=pack`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    pack: PackSettings = PackSettings()
+
+
+@dataclasses.dataclass(frozen=True)
 class DataService(ModeConfig):
     """`--mode=data_service`."""
 
@@ -252,6 +261,8 @@ def preset_for_images(values: dict) -> typing.Optional[typing.Tuple[str, str]]:
         if values.get("workers") or values.get("data_service") or "TF_CONFIG" in os.environ:
             return "folder", "settings for your own images"
         return "auto", "settings chosen by a look at your images and a measured step"
+    if "shards" in values:
+        return "folder", "settings for your own images"
     if values.get("dataset", "digits") == "digits":
         return "digits", "scikit-learn's handwritten digits, no download"
     return None
@@ -309,7 +320,10 @@ MODES = {
             Transfer,
             "Measure an encoder on other data sets: those of the paper, or any others.",
             "simclr_tf.commands.transfer:run",
-            without=("dataset", "image_dir", "train_split", "eval_split"),
+            without=(
+                *("dataset", "image_dir", "train_split", "eval_split", "shards", "eval_shards"),
+                *("shard_image_key", "shard_label_key", "shard_label_offset", "shard_index"),
+            ),
             required=("checkpoint",),
         ),
         Mode(
@@ -318,7 +332,10 @@ MODES = {
             "Write h of every image to .npz and .parquet; draw neighbours and a projector.",
             "simclr_tf.commands.embed:run",
             # every image is taken, so nothing is held out, and --output is the place
-            without=("model_dir", "train_split", "eval_split", "eval_fraction", "split_seed"),
+            without=(
+                *("model_dir", "train_split", "eval_split", "eval_fraction", "split_seed"),
+                "eval_shards",
+            ),
             required=("checkpoint", "output"),
         ),
         Mode(
@@ -377,6 +394,17 @@ MODES = {
             "Check this machine: devices, replicas, precisions, XLA, resume, speed.",
             "simclr_tf.commands.selftest:run",
             only=("checks", "scratch_dir", "seed", *_DEVICES),
+        ),
+        Mode(
+            "pack",
+            Pack,
+            "Write a folder of images into TFRecord shards, for TPUs and network disks.",
+            "simclr_tf.commands.pack:run",
+            only=(
+                *("image_dir", "output", "images_per_shard", "seed", "dry_run", "follow_links"),
+                *("train_split", "eval_split"),
+            ),
+            required=("image_dir", "output"),
         ),
         Mode(
             "data_service",

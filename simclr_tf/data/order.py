@@ -59,6 +59,7 @@ class Share:
         worker, workers: index of the worker, and how many there are.
         replicas: of this worker.
         start: global position at which the first batch begins.
+        stride: only every so many-th batch is read, from that of `start` on.
     """
 
     batch: int
@@ -66,6 +67,12 @@ class Share:
     workers: int = 1
     replicas: int = 1
     start: int = 0
+    stride: int = 1
+
+    @property
+    def is_whole(self):
+        """Whether every position from `start` on is read."""
+        return self.workers == 1 and self.stride == 1
 
     @property
     def rows(self):
@@ -87,11 +94,11 @@ class Share:
         """
         number = tf.cast(number, tf.int64)
         first = self.start + self.worker * self.rows
-        return first + number // self.rows * self.batch + number % self.rows
+        return first + number // self.rows * self.batch * self.stride + number % self.rows
 
     def holds(self, position):
         """bool, the shape of `position` (int64, at least `start`): whether it is read here."""
-        return (position - self.start) % self.batch // self.rows == self.worker
+        return (position - self.start) % (self.batch * self.stride) // self.rows == self.worker
 
     def at(self, step):
         """The same from global batch number `step` on."""

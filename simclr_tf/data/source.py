@@ -54,6 +54,14 @@ class Source:
         """uint8 [n, h, w, 3] in the order of the ids, or None if images differ or are many."""
         return None
 
+    def part(self, ids, facts):
+        """Some of the examples as a source of its own, of sources that are streamed; else None.
+
+        Args:
+            ids: int64 [m], ascending; facts: `Facts` of them.
+        """
+        return None
+
     def stream(self, seed, start=0):
         """The endless shuffled stream from global position `start`.
 
@@ -173,7 +181,7 @@ class RandomAccessSource(Source):
             position = share.positions(number)
             return self._example(*order.shuffled_ids(position, self.num_examples, seed))
 
-        return tf.data.Dataset.range(tf.int64.max // share.workers).map(at)
+        return tf.data.Dataset.range(tf.int64.max // (share.workers * share.stride)).map(at)
 
     def references_in_order(self):
         ids = tf.data.Dataset.range(self.num_examples)

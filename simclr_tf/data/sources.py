@@ -20,7 +20,7 @@ see `describe` and `open_source`."""
 
 def _registered(data):
     """The "module:class" of a data set such as squares or squares/small, or None."""
-    return None if data.image_dir else SOURCES.get(data.dataset.partition("/")[0])
+    return None if data.image_dir or data.shards else SOURCES.get(data.dataset.partition("/")[0])
 
 
 def _set_of(data):
@@ -34,10 +34,14 @@ def _set_of(data):
         from simclr_tf.data.path_list import CollectionSet, is_collection
 
         return CollectionSet(data) if is_collection(data.image_dir) else FolderSet(data)
+    if data.shards:
+        from simclr_tf.data.shards.shard_set import ShardSet
+
+        return ShardSet(data)
     if not data.dataset:
         raise SettingsError(
             "no images are known, because the weights were imported without them; give "
-            "--dataset=NAME or --image_dir=DIR."
+            "--dataset=NAME, --image_dir=DIR or --shards=PATTERN."
         )
     from simclr_tf.data.tfds_sets import TfdsSet
 
@@ -86,7 +90,7 @@ def open_source(data, which="train", seed=0):
 
 
 def open_whole(data, split):
-    """Opens every image of a folder, sorted by path, or of a split; nothing is held out.
+    """Opens every image of a folder, sorted by path, of shards or of a split; none is held out.
 
     Args:
         data: config.Data.
@@ -106,6 +110,8 @@ def open_whole(data, split):
             whole = dataclasses.replace(data, train_split="train", eval_split="")
             return _guarded(CollectionSet(whole).whole(), data)
         return _guarded(open_folder(data.image_dir, data.follow_links, data.image_formats), data)
+    if data.shards:
+        return _guarded(_set_of(data).whole(), data)
     # An evaluation split of its own is what keeps a share from being held out.
     return open_source(dataclasses.replace(data, train_split=split, eval_split=split))
 
@@ -128,7 +134,7 @@ def _guarded(source, data, seed=0):
 
 def with_settled_range(data):
     """`data` with value_range=auto replaced by what some training images hold; others unchanged."""
-    if data.value_range != "auto" or not data.image_dir:
+    if data.value_range != "auto" or not (data.image_dir or data.shards):
         return data
     from simclr_tf.data import value_range
 
@@ -138,17 +144,17 @@ def with_settled_range(data):
 
 
 def look(data, source=None):
-    """Decodes a few training images of a folder before the work.
+    """Decodes a few training images of a folder or of shards before the work.
 
     Args:
         data: config.Data.
         source: the opened training images, if they are open already.
     Returns:
-        value_range.Look, or None for images that do not come from a folder.
+        value_range.Look, or None for images of a data set with a name or in memory.
     Raises:
         DataError: none of many images can be used.
     """
-    if not data.image_dir or memory.is_address(data.image_dir):
+    if not (data.image_dir or data.shards) or memory.is_address(data.image_dir):
         return None
     from simclr_tf.data import value_range
 
@@ -162,7 +168,7 @@ def label_set_names(data):
     Args:
         data: config.Data.
     """
-    if data.image_dir or data.dataset == "digits" or _registered(data):
+    if data.image_dir or data.shards or data.dataset == "digits" or _registered(data):
         return ()
     # tensorflow-datasets takes seconds to import: only where a data set of it has no label
     from simclr_tf.data.multi_label import class_names

@@ -6,7 +6,6 @@ from simclr_tf import streams
 from simclr_tf.data.info import Facts, fingerprint_of
 from simclr_tf.data.label_sets import LabelSets
 from simclr_tf.data.source import RandomAccessSource
-from simclr_tf.data.windows import WindowSource
 from simclr_tf.stack import tf
 
 
@@ -81,8 +80,8 @@ def subset(source, ids):
         image_shape=source.image_shape,
         channels=source.channels,
     )
-    streamed = isinstance(source, WindowSource)
-    part = source.part(ids, facts) if streamed else _Subset(source, ids, facts)
+    part = source.part(ids, facts)
+    part = part if part is not None else _Subset(source, ids, facts)
     part.seed = source.seed
     part.max_image_pixels = source.max_image_pixels
     part.value_range = source.value_range

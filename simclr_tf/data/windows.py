@@ -143,7 +143,7 @@ class WindowSource(Source):
         windows = tf.data.Dataset.range(window, tf.int64.max)
         windows = windows.map(lambda number: self._read_window(seed, number)).prefetch(1)
         examples = windows.flat_map(tf.data.Dataset.from_tensor_slices).skip(inside)
-        if share.workers == 1:
+        if share.is_whole:
             return examples
         # a window is permuted as a whole, so its bytes are read everywhere, but decoded once
         mine = examples.enumerate(share.start).filter(lambda position, _: share.holds(position))

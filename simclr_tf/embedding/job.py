@@ -42,8 +42,10 @@ class Job:
         return found
 
     def image_files(self):
-        """Paths of the images, [] where they are no files of their own."""
+        """Paths of the images or of their shards, [] where they are no files of their own."""
         folder = self.config.data.image_dir
+        if self.config.data.shards:
+            return self.source.shard_paths
         if not folder or memory.is_address(folder):
             return []
         return self.source.names(0, self.source.num_examples)
@@ -60,8 +62,11 @@ class Job:
 def image_names(config, source):
     """Function (start, stop) -> names of the images with these ids.
 
-    They are paths below image_dir (whole paths of several folders or a list), DATASET/SPLIT/NUMBER, or what images in memory are called.
+    They are paths below image_dir (whole paths of several folders or a list), SHARD/RECORD,
+    DATASET/SPLIT/NUMBER, or what images in memory are called.
     """
+    if config.data.shards:
+        return source.names
     if not config.data.is_folder:
         prefix = f"{source.name}/{config.embed.split}"
         return lambda start, stop: [f"{prefix}/{number}" for number in range(start, stop)]

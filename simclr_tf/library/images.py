@@ -38,7 +38,7 @@ def given_images(images: Any, labels: Any = None, settings: Any = ()) -> GivenIm
         if labels is not None:
             raise SettingsError("labels are given without images; give both.")
         return GivenImages({})
-    twice = [name for name in ("image_dir", "dataset") if name in settings]
+    twice = [name for name in ("image_dir", "dataset", "shards") if name in settings]
     if twice:
         raise SettingsError(f"images and {twice[0]} are both given; leave one of them out.")
     if not isinstance(images, (str, os.PathLike)):

@@ -22,7 +22,7 @@ _ARCHITECTURE = frozenset(config.setting_names(config.Model)) | {"image_size"}
 
 _ROTATIONS = 5  # checkpoints that may go while one is read
 # what a command does to the machine is asked for by that command, never by a stored one
-_ASKED_EACH_TIME = frozenset({"download"})
+_ASKED_EACH_TIME = frozenset({"download", "shard_index"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +260,7 @@ def from_imported(imported, run_dir, data=None):
     Returns:
         Trained, of step 0.
     """
-    unknown = {} if data and data.get("image_dir") else {"dataset": ""}
+    unknown = {} if data and (data.get("image_dir") or data.get("shards")) else {"dataset": ""}
     pretrain = config.build(config.Pretrain, {**imported.settings, **unknown, **(data or {})})
     return _from_parts(imported, pretrain, run_dir)
 
@@ -298,7 +298,7 @@ def inherit(mode_config, given, settings):
     Returns:
         the same kind of config; only its `data` and `model` sections inherit.
     """
-    if "image_dir" in given or "dataset" in given:
+    if given & {"image_dir", "dataset", "shards"}:
         # another data set: its splits are its own, only the input size is the encoder's
         names = {"image_size", "value_range"}
     else:

@@ -102,7 +102,7 @@ def _whole_batches(source, share, seed):
         example = {"id": ids, "epoch": epochs, "label": tf.gather(labels, ids)}
         return _batch_of(tf.ensure_shape(source.load(ids), shape), example)
 
-    pieces = tf.data.Dataset.range(tf.int64.max // share.batch)
+    pieces = tf.data.Dataset.range(tf.int64.max // (share.batch * share.stride))
     return pieces.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
