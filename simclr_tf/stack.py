@@ -44,9 +44,6 @@ _check_keras()
 # somebody's ~/.keras/keras.json may say channels_first; every image here is [height, width, channels]
 keras.backend.set_image_data_format("channels_last")
 
-# How TensorFlow's cluster coordinator ends a call that waits for another machine.
-from tensorflow.python.eager import cancellation  # noqa: E402, F401
-
 # For functions that build tf.data pipelines or graphs: their control flow is spelled out (tf.cond,
 # tf.while_loop), so AutoGraph has nothing to convert, and its search took a third of every start.
 no_autograph = tf.autograph.experimental.do_not_convert

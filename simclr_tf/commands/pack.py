@@ -7,6 +7,7 @@ import os
 from simclr_tf.commands import plan
 from simclr_tf.data import sources
 from simclr_tf.data.shards import packing
+from simclr_tf.errors import SettingsError
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ def run(config, given=frozenset()):
         UserError: the images cannot be read, or the folder cannot be written.
     """
     del given
+    if not config.data.image_dir:
+        raise SettingsError(
+            "image_dir is not given; name the folder of images, such as --image_dir=photos."
+        )
     data = dataclasses.replace(config.data, eval_fraction=0.0)  # own split folders only
     settings = config.pack
     info = sources.describe(data)

@@ -67,11 +67,17 @@ def _run(config, given, group):
     info = sources.describe(config.data)
     config = channels.adopt(config, given, info)
     pretraining.check_labels(config, info)
-    service = config.training.data_service
+    training = config.training
     source = None
     rows = ()
     if not config.run.dry_run:
-        group.on_every_worker(lambda: data_service.check(service) if service else None)
+        group.on_every_worker(
+            lambda: (
+                data_service.check(training.data_service, training.service_key)
+                if training.data_service
+                else None
+            )
+        )
     if chooses:
         source = sources.open_source(config.data, "train", config.run.seed)
         chosen = auto.choose(config, given, source, group)
@@ -100,10 +106,9 @@ def _run(config, given, group):
         return None
     may_restart = config.auto.auto and not folder.restarted() and bool(auto.weaker(config, given))
     try:
-        with data_service.watched(service):
-            results = pretraining_run.train_model(
-                config, group, model, source, steps, folder, may_restart
-            )
+        results = pretraining_run.train_model(
+            config, group, model, source, steps, folder, may_restart
+        )
     except ViewsTooStrong as error:
         del model
         return _run(_with_weaker_views(config, given, folder, error), given, group)

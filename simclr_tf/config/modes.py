@@ -207,6 +207,7 @@ class DataService(ModeConfig):
     """`--mode=data_service`."""
 
     data_service: DataServiceSettings = DataServiceSettings()
+    data: Data = Data()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -404,13 +405,18 @@ MODES = {
                 *("image_dir", "output", "images_per_shard", "seed", "dry_run", "follow_links"),
                 *("train_split", "eval_split"),
             ),
-            required=("image_dir", "output"),
+            required=("output",),
         ),
         Mode(
             "data_service",
             DataService,
             "Prepare the batches of a training that is started with --data_service.",
             "simclr_tf.commands.data_service:run",
+            # of the images, those settings that say which; the others come from the training
+            without=(
+                *("image_size", "cache_dataset", "value_range", "strict_data"),
+                "max_image_pixels",
+            ),
         ),
     )
 }

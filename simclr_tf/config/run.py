@@ -48,14 +48,8 @@ class Workers(Section):
 
 @dataclasses.dataclass(frozen=True)
 class DataServiceSettings(Section):
-    """A tf.data service: a dispatcher, and workers that read the images of the training."""
+    """A worker that prepares the batches of trainings elsewhere."""
 
-    role: str = setting("dispatcher", "dispatcher: the process that trainings connect to; worker: a process that prepares batches for one dispatcher.", basic=True, allowed=("dispatcher", "worker"))  # fmt: skip
     port: int = setting(5050, "Port to listen on; 0 takes a free port and prints it.", basic=True, minimum=0, maximum=65535)  # fmt: skip
-    dispatcher: str = setting("", "For a worker: the address of its dispatcher, such as grpc://host:5050.", basic=True)  # fmt: skip
-    worker_address: str = setting("", "For a worker: host:port at which the training reaches it. Empty: localhost, for a training on this machine.", basic=True)  # fmt: skip
-    bind: str = setting("", "0.0.0.0 starts the server. It listens on every network of this machine, without a password, and runs any graph that it is sent; a firewall must protect --port.", allowed=("", "0.0.0.0"))  # fmt: skip
-
-    def check(self):
-        if self.role == "worker" and not self.dispatcher:
-            raise SettingsError("role=worker needs the address of its dispatcher; give --dispatcher=grpc://host:5050.")  # fmt: skip
+    bind: str = setting("127.0.0.1", "Address to listen on. The default is open to this machine only; 0.0.0.0 is all networks.", basic=True)  # fmt: skip
+    service_key: str = setting("", "File with a secret that trainings must have. Empty: the usual file of this user, which is written if it is missing.", basic=True, path=PATH)  # fmt: skip

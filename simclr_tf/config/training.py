@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from simclr_tf.config.fields import Section, setting
+from simclr_tf.config.fields import PATH, Section, setting
 from simclr_tf.errors import SettingsError
 
 # a loss is in the file of its name in simclr_tf/losses/
@@ -90,7 +90,8 @@ class Length(Section):
     max_wall_minutes: float = setting(0.0, "Save the state and stop with exit code 75 after this many minutes of training; the same command resumes. 0 is no limit.", minimum=0.0, free=True)  # fmt: skip
     on_nan: str = setting("stop", "When the loss or a gradient is NaN or infinite. stop: end with exit code 4; skip: discard the update (the schedule still advances), and stop after 20 skipped steps in a row. Checked at every log line and checkpoint.", allowed=("stop", "skip"), free=True)  # fmt: skip
     steps_per_execution: int = setting(1, "Steps per call to the device; raise it on a TPU.", minimum=1, free=True)  # fmt: skip
-    data_service: str = setting("", "Address of a tf.data service that prepares the batches, such as grpc://host:5050 (see mode data_service). Batches and their order stay the same.", free=True)  # fmt: skip
+    data_service: str = setting("", "host:port of one or several processes that prepare the batches, comma-separated (see mode data_service). Batch i comes from the (i mod n)-th. Batches and their order stay the same.", free=True)  # fmt: skip
+    service_key: str = setting("", "File with the secret of --data_service. Empty: the usual file of this user.", free=True, path=PATH)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on a TPU).")  # fmt: skip
 
     @property

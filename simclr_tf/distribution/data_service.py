@@ -1,205 +1,351 @@
-"""Batches that another process prepares: a tf.data service with one dispatcher and one worker.
+"""Batches that other processes prepare: batch i comes from worker i mod n.
 
-The worker runs the same input pipeline, in which every batch is a function of its step, and sends
-the batches in order; their numbers are checked, so a training gets what it would make itself or
-stops. A second worker would send every batch twice, so it is refused. A job belongs to one
-training: a resumed one begins a new job at its step.
+A worker (`--mode=data_service`) runs the input pipeline of the training on images that its own
+command names. Every batch is a function of its number, so a training gets from n workers what it
+would make itself, in the same order. The workers know nothing of each other: each makes every n-th
+batch, from the step on at which the training begins or goes on.
+
+`serve` is the worker's side, `served` the training's. `wire` says how they talk.
 """
 
 import contextlib
+import logging
 import queue
 import re
 import socket
 import threading
 
+import numpy as np
+
+from simclr_tf import names
+from simclr_tf.distribution import wire
+from simclr_tf.distribution.service_key import read_key
 from simclr_tf.errors import DataError, SettingsError, UserError, first_line
-from simclr_tf.stack import cancellation, tf
+from simclr_tf.stack import tf
+from simclr_tf.version import __version__
 
-SECONDS = 30.0  # for a first answer of a service that can be reached
+_LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
-_LOOK_SECONDS = 10.0  # between two looks at the service of a running training
-_AHEAD = 2
-_ADDRESS = re.compile(r"grpc://([^/:\s]+):(\d+)")
-_EVERY_ELEMENT = "parallel_epochs"  # each worker sends all elements
-_OUT_OF_ORDER = "left out or repeated a batch"
-_MEANINGS = {
-    _OUT_OF_ORDER: f"{_OUT_OF_ORDER}, as a worker that was replaced does; run the same command "
-    "again.",
-    "Could not find callback": "met an image that cannot be used, or one that Python decodes (GIF, "
-    "some BMP, grey PNG below 8 bit); mend it, or leave out --data_service, then it is replaced "
-    "and named in quarantine.txt.",
-}
+_GREETING_SECONDS = 10.0
+_ALIVE_SECONDS = 5.0  # between two signs of life of a worker that prepares a batch
+SILENCE_SECONDS = 60.0  # without a sign of life a worker is given up
+_AHEAD = 2  # batches of each worker that wait in the training
+_MOST_VISITORS = 64  # connections of a worker at a time
+_ADDRESS = re.compile(r"(?:grpc://)?(\[[^\]/\s]+\]|[^/:\s]+):(\d+)")
 
 
-def host_and_port(address):
-    """(host, port) of grpc://host:port.
+def addresses_of(text):
+    """[(host, port)] of comma-separated host:port, which may begin with grpc://.
 
     Raises:
-        SettingsError: the address has another form.
+        SettingsError: an address has another form, or stands there twice.
     """
-    found = _ADDRESS.fullmatch(address)
-    if not found or int(found[2]) > 65535:
-        raise SettingsError(f"the address {address} is not of the form grpc://host:port; give one such as grpc://localhost:5050.")  # fmt: skip
-    return found[1], int(found[2])
+    found = []
+    for address in (part.strip() for part in text.split(",") if part.strip()):
+        match = _ADDRESS.fullmatch(address)
+        if not match or not 0 < int(match[2]) <= 65535:
+            raise SettingsError(f"data_service={address} is not of the form host:port; give one such as localhost:5050, or several with commas.")  # fmt: skip
+        place = match[1].strip("[]"), int(match[2])
+        if place in found:
+            raise SettingsError(f"data_service names {address} twice; give each worker once.")
+        found.append(place)
+    return found
 
 
-def prepared_by(address, batches, start_step, source):
-    """The same batches in the same order, prepared by the worker of a service that `check` found.
+def _shown(place):
+    return f"{place[0]}:{place[1]}"
+
+
+def check(text, key_path=""):
+    """Greets every worker of the setting `data_service`.
 
     Args:
-        address: grpc://host:port of the dispatcher.
-        batches: endless tf.data.Dataset of `input.train_batches`.
-        start_step: number of the first batch.
-        source: data.source.Source of the images.
-    Returns:
-        tf.data.Dataset; it raises tf.errors.InvalidArgumentError if a batch is missing.
+        text: the setting; key_path: the setting `service_key`.
     Raises:
-        SettingsError: the images need Python to be decoded.
+        SettingsError: an address or the key cannot be used; DataError: a worker does not answer.
     """
-    if source.needs_python:
-        raise SettingsError(f"data_service={address} cannot decode .npy files, which Python reads in this process; leave it out.")  # fmt: skip
-    numbered = batches.enumerate(start_step).apply(_distribute(address))
-    start = tf.constant(start_step, tf.int64)
-    return numbered.scan(start, _next_in_order).prefetch(_AHEAD)
+    key = read_key(key_path)
+    for place in addresses_of(text):
+        _connected(place, key).close()
 
 
-def _distribute(address):
-    return tf.data.experimental.service.distribute(_EVERY_ELEMENT, address)
+def _connected(place, key):
+    """A greeted wire.Connection to a worker.
 
-
-def _next_in_order(expected, numbered):
-    number, batch = numbered
-    with tf.control_dependencies([tf.debugging.assert_equal(number, expected, _OUT_OF_ORDER)]):
-        return expected + 1, tf.nest.map_structure(tf.identity, batch)
-
-
-def check(address, seconds=None):
-    """Sends one number through the service.
-
-    Args:
-        address: grpc://host:port of the dispatcher.
-        seconds: to wait for the answer of a worker; SECONDS by default.
     Raises:
-        DataError: nothing answers; SettingsError: there are several workers.
+        DataError: nothing answers, or something else.
     """
-    place = host_and_port(address)
-    seconds = SECONDS if seconds is None else seconds
     try:
-        socket.create_connection(place, _CONNECT_SECONDS).close()
+        opened = socket.create_connection(place, _CONNECT_SECONDS)
     except OSError as error:
         raise DataError(
-            f"no tf.data service answers at {address} ({error.strerror or error}); start it by "
+            f"no data service answers at {_shown(place)} ({error.strerror or error}); start it by "
             "--mode=data_service, then run the same command again."
         ) from error
-    answers = queue.SimpleQueue()
-    threading.Thread(target=_ask, args=(address, answers), daemon=True).start()
+    connection = wire.Connection(opened)
     try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
+        connection.patience(_GREETING_SECONDS)
+        connection.greet_as_training(key)
+    except (OSError, wire.Refused) as error:
+        connection.close()
+        reason = str(error) or "it is silent"
         raise DataError(
-            f"the tf.data service at {address} has no worker that answers within {seconds:g} "
-            "seconds; start one by --mode=data_service --role=worker, then run the same command "
-            "again."
-        ) from None
-    if answer != [0]:
-        raise SettingsError(
-            f"the tf.data service at {address} has {len(answer)} workers, each of which would send "
-            "every batch; leave one."
-        )
+            f"what answers at {_shown(place)} cannot serve this training ({reason}); give both the "
+            "same --service_key and version, then run the same command again."
+        ) from error
+    return connection
 
 
-def _ask(address, answers):
-    """Puts the numbers that come back for one zero: one from each worker."""
-    answers.put([int(n) for n in tf.data.Dataset.range(1).apply(_distribute(address))])
+def request_of(mode, settings, source):
+    """What a worker needs to make the batches of a training.
+
+    Args:
+        mode: its name, such as "pretrain".
+        settings: {setting name: value} of the training, without those that are places.
+        source: data.source.Source of the training images.
+    """
+    return {
+        "versions": {"simclr_tf": __version__, "tensorflow": tf.__version__},
+        "mode": mode,
+        "settings": settings,
+        "fingerprint": source.fingerprint,
+    }
+
+
+def served(text, key_path, request, batches, share, start_step, source):
+    """The batches of a training, prepared by the workers of a service.
+
+    Args:
+        text, key_path: the settings `data_service` and `service_key`.
+        request: of `request_of`.
+        batches: endless tf.data.Dataset that the training would make itself; not read, it says
+            what types and shapes the batches have.
+        share: data.order.Share of this training.
+        start_step: number of the first batch.
+        source: data.source.Source of the images; its quarantine gets the bad ones that the workers
+            met, and the sentence that ends the run when a worker is lost.
+    Returns:
+        tf.data.Dataset with the elements of `batches`.
+    """
+    places = addresses_of(text)
+    key = read_key(key_path)
+    shape = {name: getattr(share, name) for name in ("batch", "worker", "workers", "replicas")}
+    asked = {**request, "share": {**shape, "stride": len(places)}, "ahead": _AHEAD}
+
+    def generate():
+        workers = []
+        try:
+            for number in range(min(len(places), 2**31)):
+                step = start_step + number
+                place = places[step % len(places)]
+                workers.append(_Worker(place, key, {**asked, "start": step}, batches.element_spec))
+            step = start_step
+            while True:
+                worker = workers[(step - start_step) % len(places)]
+                for _ in range(share.replicas):
+                    batch, bad = worker.next(step)
+                    for name, reason in bad:
+                        source.quarantine.add(name, reason)
+                    yield batch
+                step += 1
+        except UserError as error:
+            source.quarantine.fail(str(error))
+        finally:
+            for worker in workers:
+                worker.close()
+
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=batches.element_spec)
+    return dataset.prefetch(_AHEAD)
+
+
+class _Worker:
+    """One worker, seen from the training: a thread reads ahead what it sends."""
+
+    def __init__(self, place, key, request, spec):
+        self._place = place
+        self._spec = spec
+        self._closed = False
+        self._found = queue.Queue(maxsize=_AHEAD)
+        self._connection = _connected(place, key)
+        self._connection.patience(SILENCE_SECONDS)
+        self._connection.send(request)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self, step):
+        """(batch of a step, [(name, reason)] of images that could not be used until then).
+
+        Raises:
+            DataError: the worker is lost, or says why it cannot go on.
+        """
+        found = self._found.get()
+        if isinstance(found, UserError):
+            raise found
+        number, batch, bad = found
+        if number != step:
+            raise DataError(f"the data service at {_shown(self._place)} sent batch {number} instead of {step}; start it again, then run the same command again.")  # fmt: skip
+        return batch, bad
+
+    def _read(self):
+        try:
+            while not self._closed:
+                said = self._connection.receive()
+                if "alive" not in said:
+                    self._put(self._batch_of(said))
+        except UserError as error:
+            self._put(error)
+        except (OSError, wire.Refused, ValueError, TypeError, KeyError) as error:
+            silent = isinstance(error, socket.timeout)
+            reason = f"silent for {SILENCE_SECONDS:g} s" if silent else first_line(error)
+            self._put(
+                DataError(
+                    f"the data service at {_shown(self._place)} is lost ({reason}); start it again, "
+                    "then run the same command again to go on from the last checkpoint."
+                )
+            )
+
+    def _put(self, found):
+        while not self._closed:
+            with contextlib.suppress(queue.Full):
+                self._found.put(found, timeout=1.0)
+                return
+
+    def _batch_of(self, said):
+        """(step, batch, bad images) of a message and the tensors behind it."""
+        if "error" in said:
+            raise DataError(f"the data service at {_shown(self._place)} says: {names.shown(str(said['error']))[:1000]}")  # fmt: skip
+        shapes = said["shapes"]
+        if set(shapes) != set(self._spec):
+            raise wire.Refused("it sends other tensors")
+        for name, spec in self._spec.items():
+            shape = shapes[name]
+            size = float(np.prod(shape, dtype=np.float64)) * spec.dtype.size
+            if min(shape, default=0) < 0 or not spec.shape.is_compatible_with(shape) or size > wire.MOST_TENSOR:  # fmt: skip
+                raise wire.Refused(f"it sends {name} of shape {shape}")
+        batch = {
+            name: self._connection.receive_tensor(
+                self._spec[name].dtype.as_numpy_dtype, shapes[name]
+            )
+            for name in sorted(self._spec)
+        }
+        bad = [(str(name), str(reason)) for name, reason in said["bad"]]
+        return int(said["step"]), batch, bad
+
+    def close(self):
+        self._closed = True
+        self._connection.close()
+
+
+class Service:
+    """A worker: listens, and sends batches to every training that has the key.
+
+    Args:
+        bind: address to listen on; port: 0 takes a free one.
+        key: bytes of `service_key.read_key`.
+        make: function(request dict) -> (data.order.Share, tf.data.Dataset of batches, Source); may
+            raise UserError, which the training is told.
+    Raises:
+        SettingsError: the port cannot be used.
+    """
+
+    def __init__(self, bind, port, key, make):
+        try:
+            found = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM)[0]
+            self._server = socket.create_server(found[4][:2], family=found[0], backlog=_MOST_VISITORS)  # fmt: skip
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen at {bind}:{port} ({error.strerror}); choose another --port, 0 for any "
+                "free one, or another --bind."
+            ) from error
+        self.address = _shown(self._server.getsockname()[:2])
+        self._key = key
+        self._make = make
+        self._free = threading.Semaphore(_MOST_VISITORS)
+
+    def serve(self):
+        """Answers until `close`; each training has a thread of its own."""
+        while True:
+            try:
+                opened, peer = self._server.accept()
+            except OSError:
+                return
+            if not self._free.acquire(blocking=False):
+                opened.close()
+                continue
+            threading.Thread(target=self._answer, args=(opened, peer), daemon=True).start()
+
+    def close(self):
+        """Stops listening; trainings that are served lose this worker when the process ends."""
+        self._server.close()
+
+    def _answer(self, opened, peer):
+        connection = wire.Connection(opened)
+        try:
+            with _within(_GREETING_SECONDS, connection):
+                connection.greet_as_worker(self._key)
+            request = connection.receive()
+            connection.patience(None)  # a training may take its time between two batches
+            _LOG.info("serving a training at %s", _shown(peer[:2]))
+            with _signs_of_life(connection):
+                self._send_batches(connection, request)
+        except UserError as error:
+            with contextlib.suppress(OSError):
+                connection.send({"error": str(error)})
+        except (OSError, wire.Refused):
+            pass  # the training ended, or it was none
+        except Exception as error:  # a mistake of ours ends one training, not the worker
+            _LOG.exception("a training could not be served")
+            with contextlib.suppress(OSError):
+                connection.send({"error": f"it met an error of the program ({first_line(error)}); its own output says more."})  # fmt: skip
+        finally:
+            connection.close()
+            self._free.release()
+
+    def _send_batches(self, connection, request):
+        share, batches, source = self._make(request)
+        told = 0
+        try:
+            for number, batch in enumerate(batches.as_numpy_iterator()):
+                bad = list(source.quarantine.reasons.items())
+                connection.send(
+                    {
+                        "step": request["start"] + number // share.replicas * share.stride,
+                        "shapes": {name: batch[name].shape for name in batch},
+                        "bad": bad[told:],
+                    },
+                    [batch[name] for name in sorted(batch)],
+                )
+                told = len(bad)
+        except tf.errors.OpError:
+            source.quarantine.check()
+            raise
 
 
 @contextlib.contextmanager
-def watched(address):
-    """Around a training: ends it in one sentence when its service is gone or sends no batches.
-
-    TensorFlow itself would wait an hour for a lost worker. What the main thread waits for is
-    cancelled, as TensorFlow's own cluster coordinator does.
-
-    Args:
-        address: grpc://host:port of the dispatcher, or "" for none.
-    Raises:
-        DataError, SettingsError: see `check`; also an image that cannot be used, and a batch that
-            is missing.
-    """
-    if not address:
-        yield
-        return
-    manager = cancellation.CancellationManager()
-    done = threading.Event()
-    troubles = []
-
-    def look():
-        while not done.wait(_LOOK_SECONDS):
-            try:
-                check(address)
-            except UserError as error:
-                troubles.append(error)
-                return manager.start_cancel()
-
-    threading.Thread(target=look, daemon=True).start()
+def _within(seconds, connection):
+    """Around a greeting: closes a connection that takes longer, also one that says byte after byte."""
+    timer = threading.Timer(seconds, connection.close)
+    timer.daemon = True
+    timer.start()
     try:
-        with cancellation.CancellationManagerContext(manager):
-            yield
-    except tf.errors.OpError as error:
-        if troubles:
-            raise troubles[0] from error
-        for words, meaning in _MEANINGS.items():
-            if words in str(error):
-                raise DataError(f"the tf.data service at {address} {meaning}") from error
-        raise
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def _signs_of_life(connection):
+    """Around the work for a training, which may wait long for its first batch."""
+    done = threading.Event()
+
+    def tell():
+        while not done.wait(_ALIVE_SECONDS):
+            try:
+                connection.send({"alive": True})
+            except OSError:
+                return
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
     finally:
         done.set()
-
-
-def start_server(settings):
-    """Starts a server.
-
-    Args:
-        settings: config.DataServiceSettings.
-    Returns:
-        (server, which lives as long as it is held; its address grpc://host:port).
-    Raises:
-        SettingsError: `bind` is not given, the dispatcher cannot be reached, or the port is in use.
-    """
-    if not settings.bind:
-        raise SettingsError(
-            "a tf.data server listens on every network of this machine, without a password, and "
-            "runs any graph that it is sent, with access to your files; TensorFlow cannot limit it "
-            f"to this machine. Close port {settings.port} to others by a firewall or a private "
-            "network, then add --bind=0.0.0.0."
-        )
-    _check_free(settings.port)
-    service = tf.data.experimental.service
-    try:
-        if settings.role == "dispatcher":
-            server = service.DispatchServer(service.DispatcherConfig(port=settings.port))
-            return server, server.target
-        host, port = host_and_port(settings.dispatcher)
-        place = settings.worker_address or f"localhost:{settings.port or '%port%'}"
-        server = service.WorkerServer(
-            service.WorkerConfig(
-                dispatcher_address=f"{host}:{port}", worker_address=place, port=settings.port
-            )
-        )
-        return server, f"grpc://{server._address}"
-    except tf.errors.OpError as error:
-        raise SettingsError(
-            f"the {settings.role} cannot serve ({first_line(error)}); check --port and --dispatcher."
-        ) from error
-
-
-def _check_free(port):
-    """Refuses a port in use; gRPC would share it with the other process."""
-    try:
-        with socket.socket() as probe:
-            probe.bind(("", port))
-    except OSError as error:
-        raise SettingsError(
-            f"port={port} cannot be used ({error.strerror}); choose another --port, or 0 for any "
-            "free one."
-        ) from error

@@ -62,7 +62,7 @@ def distill(teaching, encoder, head, observe):
     config = teaching.config
     source = teaching.train
     if config.training.data_service:
-        data_service.check(config.training.data_service)
+        data_service.check(config.training.data_service, config.training.service_key)
     steps = length.resolve_steps(
         config.training, config.optimizer, source.num_examples, whole=False
     )

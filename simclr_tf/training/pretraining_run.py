@@ -3,7 +3,6 @@
 import logging
 import time
 
-from simclr_tf.distribution import data_service
 from simclr_tf.distribution.stopping import stop_request
 from simclr_tf.runs.checkpoints import Checkpoints
 from simclr_tf.runs.files import read_json, write_json
@@ -11,6 +10,7 @@ from simclr_tf.stack import tf
 from simclr_tf.training import gradient_cache, watching
 from simclr_tf.training.loop import Limits, StepRunner, train
 from simclr_tf.training.recording import bad_images_reported, last_line, repeat_lines
+from simclr_tf.training.served import service_batches
 from simclr_tf.training.spacing import Spacing
 from simclr_tf.views import multi_crop
 
@@ -49,9 +49,10 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
     source.quarantine.attach(folder.join(bad_images))
     if start:
         group.say(f"resuming at step {start} of {steps.total}")
-    batches = multi_crop.batches(source, config, training.num_views, group.share(batch), start)
+    share = group.share(batch)
+    batches = multi_crop.batches(source, config, training.num_views, share, start)
     if training.data_service:
-        batches = data_service.prepared_by(training.data_service, batches, start, source)
+        batches = service_batches(config, batches, share, start, source)
     cache = _gradient_cache(training, model, group)
     runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
     observers, progress = watching.observers(

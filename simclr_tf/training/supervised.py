@@ -66,7 +66,7 @@ def fine_tune(job, encoder, head):
     config = job.config
     source = job.labelled
     if config.training.data_service:
-        data_service.check(config.training.data_service)
+        data_service.check(config.training.data_service, config.training.service_key)
     steps = length.resolve_steps(
         config.training, config.optimizer, source.num_examples, whole=False
     )

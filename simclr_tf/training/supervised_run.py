@@ -1,11 +1,12 @@
 """A training with labels from its newest checkpoint to its end."""
 
+from simclr_tf.data import order
 from simclr_tf.data.label_sets import with_targets
-from simclr_tf.distribution import data_service
 from simclr_tf.distribution.stopping import StopRequest
 from simclr_tf.runs.checkpoints import Checkpoints
 from simclr_tf.training import watching
 from simclr_tf.training.loop import Limits, StepRunner, train
+from simclr_tf.training.served import service_batches
 from simclr_tf.training.spacing import Spacing
 from simclr_tf.views.batches import train_batches
 
@@ -31,8 +32,7 @@ def train_model(config, strategy, model, source, folder, steps, prepare=with_tar
     start = checkpoints.resume()
     if start:
         print(f"resuming at step {start} of {steps.total}", flush=True)
-    with data_service.watched(training.data_service):
-        _train(config, strategy, model, source, folder, steps, prepare, start, checkpoints)
+    _train(config, strategy, model, source, folder, steps, prepare, start, checkpoints)
     return start
 
 
@@ -44,7 +44,8 @@ def _train(config, strategy, model, source, folder, steps, prepare, start, check
         source, config.views, config.data.image_size, batch, seed, start, num_views=1
     )
     if training.data_service:
-        batches = data_service.prepared_by(training.data_service, batches, start, source)
+        share = order.share_of(batch)
+        batches = service_batches(config, batches, share, start, source)
     batches = prepare(batches, source)
     runner = StepRunner(model, strategy, batches, training.jit_compile or config.run.use_tpu)
     observers, progress = watching.supervised_observers(steps, start, batch, folder)
