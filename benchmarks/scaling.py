@@ -1,12 +1,13 @@
 """What replicas exchange, how fast two processes are, and a model on paper of large machines.
 
-    python -m benchmarks.scaling [--parts=bytes,speed,paper] [--rounds=3] [--output=FILE]
+    python -m benchmarks.scaling [--parts=bytes,speed,paper,input] [--rounds=3] [--output=FILE]
 
 bytes: per step and replica, counted from the traced step (`benchmarks.collectives`), against the
 floor: every replica receives the z of all others once, and per BatchNormalization layer one mean
 and variance forward and two sums backward. speed: steps per second of the same global batch on one
 process and on two, one core each, over loopback, in turns. paper: no measurement; step times from
-the counted bytes and the stated rates and bandwidths.
+the counted bytes and the stated rates and bandwidths. input: how many workers of a data service an
+accelerator needs, and 1,000 shards over 64 readers, see `benchmarks.input_scaling`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from benchmarks import timing
+from benchmarks import input_scaling, timing
 from benchmarks.local_workers import LocalWorkers, free_addresses
 
 WIDTH_OF_Z = 128
@@ -266,6 +267,7 @@ def main():
         return
     parts = {
         "bytes": bytes_part, "speed": lambda: speed_part(arguments.rounds), "paper": paper_part,
+        "input": input_scaling.input_part,
     }  # fmt: skip
     figures = {name: parts[name]() for name in arguments.parts.split(",")}
     if arguments.output:

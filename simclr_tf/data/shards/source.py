@@ -1,8 +1,8 @@
 """`ShardSource`: the images of shards, streamed window by window.
 
 In memory: about 40 bytes for each image, and up to four windows while one is emitted, one waits and
-one is read and permuted. A reader of a part of every batch reads its own images only, so n readers
-hold an n-th of a window each (of Parquet whole row groups are read one after the other).
+one is read and permuted. A reader of some of the positions reads and holds their images only (of
+Parquet whole row groups are read one after the other).
 """
 
 import concurrent.futures
