@@ -26,7 +26,7 @@ from simclr_tf.version import __version__
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
-_GREETING_SECONDS = 10.0
+_GREETING_SECONDS = 60.0  # a worker may be busy with another training
 _ALIVE_SECONDS = 5.0  # between two signs of life of a worker that prepares a batch
 SILENCE_SECONDS = 60.0  # without a sign of life a worker is given up
 _AHEAD = 2  # batches of each worker that wait in the training
@@ -155,7 +155,11 @@ def served(text, key_path, request, batches, share, start_step, source):
                 worker.close()
 
     dataset = tf.data.Dataset.from_generator(generate, output_signature=batches.element_spec)
-    return dataset.prefetch(_AHEAD)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = (
+        2  # it waits for others, so it takes no shared thread
+    )
+    return dataset.prefetch(_AHEAD).with_options(options)
 
 
 class _Worker:
