@@ -91,7 +91,7 @@ def take(case):
     share = order.Share(BATCH)
     batches = multi_crop.batches(source, settings, 2, share)
     if settings.training.data_service:
-        batches = service_batches("pretrain", settings, batches, share, 0, source)
+        batches = service_batches(settings, batches, share, 0, source)
     stream = iter(batches)
     for _ in range(8 + 8 * (settings.training.data_service.count(",") + 1)):
         next(stream)

@@ -131,7 +131,7 @@ def _resolved(config, given, teacher, student):
     values = settings_of.flatten(config)
     names = _KEPT_VIEWS - set(given)
     values.update({name: teacher.settings[name] for name in names if name in teacher.settings})
-    if not {"image_dir", "dataset"} & set(given):
+    if not {"image_dir", "dataset", "shards"} & set(given):
         stored = RunFolder(teacher.run_dir).stored_settings()
         values.update({n: stored[n] for n in _LABELS if n in stored and n not in given})
     if student is not None:

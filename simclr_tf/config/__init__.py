@@ -26,8 +26,8 @@ from simclr_tf.config.evaluation import (
 from simclr_tf.config.fields import (
     FOLDERS,
     PATH,
-    PLACES,
     PATTERNS,
+    PLACES,
     ModeConfig,
     Section,
     adopt_stored,

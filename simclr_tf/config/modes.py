@@ -403,7 +403,7 @@ MODES = {
             "simclr_tf.commands.pack:run",
             only=(
                 *("image_dir", "output", "images_per_shard", "seed", "dry_run", "follow_links"),
-                *("train_split", "eval_split"),
+                *("train_split", "eval_split", "image_formats"),
             ),
             required=("output",),
         ),
