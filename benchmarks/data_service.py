@@ -4,8 +4,9 @@
 
 Every training and every worker is a process of its own on this machine. Tiny PNG images are drawn. The
 column `same` compares `metrics.jsonl` byte by byte with that of the training without a service. Input
-is timed without a model: batches a second that a process takes, after a few that warm up. Workers
-share the cores of this machine with the process that takes the batches.
+is timed without a model: images a second that a process takes, after a few batches that warm up, and
+the CPU time that this process spends on them. Workers share the cores of this machine with it, so on few
+cores the rate says little; the CPU time is what the service takes off the machine of the training.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def train(images, folder, addresses, key, steps):
 
 
 def take(case):
-    """{"batches_per_second"} of the input of a training, without the training."""
+    """Images per second and CPU seconds per image of the input of a training, without a model."""
     from simclr_tf import config
     from simclr_tf.data import order, sources
     from simclr_tf.training.served import service_batches
@@ -95,10 +96,14 @@ def take(case):
     stream = iter(batches)
     for _ in range(8 + 8 * (settings.training.data_service.count(",") + 1)):
         next(stream)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     for _ in range(case["batches"]):
         next(stream)
-    return {"batches_per_second": case["batches"] / (time.perf_counter() - began)}
+    images = case["batches"] * BATCH
+    return {
+        "images_per_second": images / (time.perf_counter() - began[0]),
+        "cpu_seconds_per_image": (time.process_time() - began[1]) / images,
+    }
 
 
 def main():
@@ -124,7 +129,7 @@ def main():
                 run = os.path.join(folder, f"run{count}")
                 metrics = train(images, run, addresses, key, arguments.steps)
                 settings = {"image_dir": images, "data_service": addresses, "service_key": key}
-                case = {"settings": settings, "batches": 2 * arguments.steps}
+                case = {"settings": settings, "batches": 5 * arguments.steps}
                 command = [
                     sys.executable,
                     "-m",
@@ -133,14 +138,20 @@ def main():
                     json.dumps(case),
                 ]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                rate = json.loads(done.stdout.splitlines()[-1])["batches_per_second"]
-            own = own or (metrics, rate)
-            figures[count] = {"same": metrics == own[0], "batches_per_second": rate}
+                taken = json.loads(done.stdout.splitlines()[-1])
+            own = own or (metrics, taken)
+            figures[count] = {"same": metrics == own[0], **taken}
             lines = metrics.count(b"\n")
             same = f"{lines} of {lines} lines" if metrics == own[0] else "no"
-            rows.append([str(count), same, f"{rate * BATCH:,.0f}", f"{rate / own[1]:.2f}"])
+            cells = [
+                f"{taken['images_per_second']:,.0f}",
+                f"{1e6 * taken['cpu_seconds_per_image']:,.0f}",
+            ]
+            ratios = [taken[name] / own[1][name] for name in taken]
+            rows.append([str(count), same, *cells, *(f"{ratio:.2f}" for ratio in ratios)])
     print(f"{os.cpu_count()} cores, batches of {BATCH} PNG images of {arguments.side} pixels")
-    timing.print_table(["workers", "same metrics.jsonl", "images/s of input", "x none"], rows)
+    header = ["workers", "same metrics.jsonl", "images/s", "CPU us/image", "x images/s", "x CPU"]
+    timing.print_table(header, rows)
     if arguments.output:
         timing.write_json(arguments.output, figures)
 

@@ -102,7 +102,7 @@ def check_equal(own, served, count):
             np.testing.assert_array_equal(got[name], want[name])
 
 
-@pytest.mark.parametrize("count, start", [(1, 0), (3, 2)])
+@pytest.mark.parametrize("count, start", [pytest.param(1, 0, marks=pytest.mark.slow), (3, 2)])
 def test_any_number_of_workers_gives_the_same_batches_in_the_same_order(count, start, key_file, images):  # fmt: skip
     with workers(count, key_file, images) as addresses:
         settings = tiny("unused", images, data_service=addresses, service_key=key_file)
@@ -110,6 +110,7 @@ def test_any_number_of_workers_gives_the_same_batches_in_the_same_order(count, s
         check_equal(own, served, 7)  # beyond an epoch of three batches
 
 
+@pytest.mark.slow
 def test_each_process_of_a_training_gets_its_share_for_each_replica(key_file, images):
     with workers(2, key_file, images) as addresses:
         settings = tiny("unused", images, data_service="grpc://" + addresses, service_key=key_file)
@@ -117,6 +118,7 @@ def test_each_process_of_a_training_gets_its_share_for_each_replica(key_file, im
         check_equal(own, served, 8)
 
 
+@pytest.mark.slow
 def test_local_views_and_another_seed_reach_the_workers(key_file, images):
     with workers(2, key_file, images) as addresses:
         changes = {"local_views": 1, "seed": 3, "operators": "blur", "crop_area_min": 0.5}
@@ -140,6 +142,7 @@ def test_formats_that_python_decodes_and_bad_images_come_as_without_a_service(ke
     assert second.quarantine.reasons == first.quarantine.reasons
 
 
+@pytest.mark.slow
 def test_the_first_bad_image_ends_a_strict_training_in_one_sentence(key_file, tmp_path):
     draw_images(str(tmp_path))
     (tmp_path / "05.png").write_bytes(b"\x89PNG and no more")
