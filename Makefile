@@ -1,13 +1,15 @@
 # `make demo` and `make test` do all set-up themselves; see `make help`.
 VENV = .venv
 RUN = runs/demo
+STUDIES = runs/studies
 RUN_PYTHON = $(VENV)/bin/python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-all docs clean
+.PHONY: help setup demo studies test test-all docs clean
 
 help:
 	@echo 'make demo    pretrain on handwritten digits, evaluate, export, report: into $(RUN)'
+	@echo 'make studies  repeat the studies of the paper on the digits, three seeds: into $(STUDIES)'
 	@echo 'make test    run the tests, all but the slow ones'
 	@echo 'make test-all  run every test'
 	@echo 'make docs    build the site of docs/ into site/; a warning is an error'
@@ -23,6 +25,10 @@ demo: setup
 	$(RUN_PYTHON) -m simclr_tf --mode=linear_eval --checkpoint=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=export --checkpoint=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
+
+# About an hour on two free cores. Stopped? The same command goes on.
+studies: setup
+	$(RUN_PYTHON) -m simclr_tf study --study=all --scale=tiny --seeds=3 --processes=2 --model_dir=$(STUDIES)
 
 # A file stays in one process, which has built what its tests share; the longest files start first.
 # A process that crashes ends the run, and its test is named.

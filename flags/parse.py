@@ -198,10 +198,11 @@ def check_required(mode, module, values):
     """Refuses a command without the settings that its mode cannot guess."""
     for name in module.required:
         if not values.get(name) and not (name == "model_dir" and values.get("dry_run")):
-            help_words = config.fields_of(module.config)[name][1].metadata["help"]
+            meta = config.fields_of(module.config)[name][1].metadata
+            kind, example = ("PATH", "runs/first") if meta["path"] else ("NAME", meta["each_of"][0])
             raise SettingsError(
-                f"--mode={mode} needs --{name}=PATH ({help_words.rstrip('.')}); "
-                f"add it, such as --{name}=runs/first."
+                f"--mode={mode} needs --{name}={kind} ({meta['help'].rstrip('.')}); "
+                f"add it, such as --{name}={example}."
             )
     named = [name for name in ("image_dir", "shards", "dataset") if values.get(name)]
     if len(named) > 1:

@@ -22,7 +22,7 @@ LAYERS = (
     ("runs",),
     ("evaluation",),
     ("training",),
-    ("embedding", "report", "selftest", "export"),
+    ("embedding", "report", "selftest", "export", "studies"),
     ("commands",),
     ("flags",),
     ("library",),

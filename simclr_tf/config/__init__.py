@@ -20,6 +20,7 @@ from simclr_tf.config.evaluation import (
     ProbeSettings,
     SelectedEncoder,
     SelftestSettings,
+    StudySettings,
     TrainedEncoder,
     TransferSettings,
 )
@@ -65,6 +66,7 @@ from simclr_tf.config.modes import (
     Probe,
     Report,
     Selftest,
+    Study,
     Transfer,
     ViewsSheet,
 )
@@ -129,6 +131,8 @@ __all__ = [
     "SelectedEncoder",
     "Selftest",
     "SelftestSettings",
+    "Study",
+    "StudySettings",
     "Sheet",
     "TrainedEncoder",
     "Training",

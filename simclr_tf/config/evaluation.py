@@ -5,6 +5,12 @@ import dataclasses
 from simclr_tf.config.fields import FOLDERS, PATH, Section, listed, setting
 from simclr_tf.errors import SettingsError
 
+# `simclr_tf.studies.registry` holds their plans
+STUDIES = (
+    "augmentation_pairs", "color_strength", "model_size", "projection_head", "what_to_predict",
+    "losses", "temperature", "batch_epochs", "semi_supervised", "transfer", "broader_augmentation",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainedEncoder(Section):
@@ -148,6 +154,30 @@ class ExportSettings(Section):
     export_keras_outputs: str = setting("h", "Outputs of the .keras file, comma-separated: h; z, which adds the projection head; logits, which adds the classifier. h alone is a tensor, several are a dictionary.", free=True)  # fmt: skip
     export_license: str = setting("", "Licence of the weights for the model card, such as Apache-2.0.", basic=True, free=True)  # fmt: skip
     keep_hub_module_max: int = setting(1, "Number of exported versions kept.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings(Section):
+    """A study of the paper: a set of runs, their evaluations and one table."""
+
+    study: str = setting("", "Studies, comma-separated, or all.", basic=True, each_of=(*STUDIES, "all"))  # fmt: skip
+    scale: str = setting("tiny", "Budget. tiny: minutes on two cores, on the digits or any images; small: ResNet-18 at 32 pixels, for one GPU; paper: the paper's settings.", basic=True, allowed=("tiny", "small", "paper"))  # fmt: skip
+    seeds: int = setting(1, "Runs of each row with seeds from --seed up; from 2 on the table has intervals.", basic=True, minimum=1, maximum=100, free=True)  # fmt: skip
+    shard: str = setting("1/1", "Share i/n of the runs, for n machines that write to the same --model_dir: 1/4 to 4/4.", basic=True, free=True)  # fmt: skip
+    processes: int = setting(1, "Processes of this machine that share the runs.", basic=True, minimum=1, maximum=256, free=True)  # fmt: skip
+    study_datasets: str = setting("", "Data sets of the study transfer, as --datasets of --mode=transfer. Empty: those of the scale.", path=FOLDERS)  # fmt: skip
+
+    @property
+    def part(self):
+        """(index from 0, number of shards)."""
+        index, _, count = self.shard.partition("/")
+        return int(index) - 1, int(count)
+
+    def check(self):
+        index, _, count = self.shard.partition("/")
+        numbers = index.isascii() and index.isdigit() and count.isascii() and count.isdigit()
+        if not numbers or not 1 <= int(index) <= int(count) <= 10_000:
+            raise SettingsError(f"shard={self.shard} is not allowed: give i/n with i from 1 to n, such as 2/4.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

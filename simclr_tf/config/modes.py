@@ -22,6 +22,7 @@ from simclr_tf.config.evaluation import (
     ProbeSettings,
     SelectedEncoder,
     SelftestSettings,
+    StudySettings,
     TrainedEncoder,
     TransferSettings,
 )
@@ -126,6 +127,15 @@ class Transfer(ModeConfig):
     data: Data = Data()
     model: Model = Model()
     transfer: TransferSettings = TransferSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(ModeConfig):
+    """`--mode=study`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    study: StudySettings = StudySettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,6 +336,14 @@ MODES = {
                 *("shard_image_key", "shard_label_key", "shard_label_offset", "shard_index"),
             ),
             required=("checkpoint",),
+        ),
+        Mode(
+            "study",
+            Study,
+            "Repeat a study of the paper: many runs, their evaluations, one table.",
+            "simclr_tf.commands.study:run",
+            required=("study", "model_dir"),
+            without=("image_size",),  # the scale's
         ),
         Mode(
             "embed",

@@ -23,6 +23,7 @@ FUNCTIONS = (
     "knn",
     "probe",
     "transfer",
+    "study",
     "embed",
     "export",
     "import_weights",

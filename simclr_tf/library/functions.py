@@ -287,6 +287,43 @@ def transfer(
     return calls.plain_dict(calls.run("transfer", values, quiet=quiet))
 
 
+@function_of("study", without=_IMAGES)
+def study(
+    study: Any,
+    images: Any = None,
+    model_dir: Optional[Path] = None,
+    *,
+    labels: Any = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Repeats studies of the paper: runs of several settings, their evaluations and a table each.
+
+    The same call again goes on where it was stopped.
+
+    Args:
+        study: names of studies, as a list or comma-separated, or "all".
+        images: as of `simclr_tf.pretrain`; default: the digits. They need labels.
+        model_dir: folder of all runs and tables.
+        labels: of images in memory: class numbers [n] from 0, or names.
+        quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        {name of a study: content of its results.json, such as figures and findings}; {} for a dry
+        run.
+    Raises:
+        UserError: a setting, the images or the folder cannot be used.
+    """
+    with calls.in_python_words():
+        calls.check_names("study", settings)
+        given = given_images(images, labels, settings)
+    values = {**settings, **given.settings, "study": study, "model_dir": model_dir}
+    results = calls.run("study", values, quiet=quiet)
+    del given  # alive until here
+    return calls.plain_dict(results)
+
+
 @function_of("embed", without=_IMAGES)
 def embed(
     checkpoint: Checkpoint,
