@@ -36,7 +36,7 @@ def plan_text(config, start, info, labelled, strategy):
         ("teacher", f"{settings.teacher}, step {teacher.step}, {start.num_classes} classes"),
         ("student", start.origin),
         ("parameters", f"{sizes[1]:,} in the student's encoder, {sizes[0]:,} in the teacher's"),
-        *evaluation_run.data_rows(info),
+        *evaluation_run.data_rows(info, config.data),
         ("labels used", _labels_used(settings, info, labelled)),
         ("temperature", f"{settings.distill_temperature:g}"),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
