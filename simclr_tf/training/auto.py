@@ -187,8 +187,8 @@ def _view_rules(seen):
         yield Rule({"flip": True}, "things in colour keep their meaning in a mirror")
     if grey:
         yield Rule(
-            {"color_jitter_strength": 0.5, "saturation": 0.0, "hue": 0.0, "grayscale_prob": 0.0},
-            "the images are grey: brightness and contrast alone are changed",
+            {"color_jitter_strength": 0.25, "saturation": 0.0, "hue": 0.0, "grayscale_prob": 0.0},
+            "the images are grey: brightness and contrast alone are changed, a little",
         )
     elif seen.channels == stacks.RGB:
         yield Rule(
