@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.errors import SettingsError as SettingsError
     from simclr_tf.errors import UserError as UserError
     from simclr_tf.library.functions import compare as compare
+    from simclr_tf.library.functions import data_check as data_check
     from simclr_tf.library.functions import distill as distill
     from simclr_tf.library.functions import embed as embed
     from simclr_tf.library.functions import export as export
@@ -87,6 +88,7 @@ _HOMES = {
     "UserError": "simclr_tf.errors",
     "WarmUpCosine": "simclr_tf.optimizers.schedule",
     "compare": _FUNCTIONS,
+    "data_check": _FUNCTIONS,
     "distill": _FUNCTIONS,
     "embed": _FUNCTIONS,
     "export": _FUNCTIONS,

@@ -10,6 +10,7 @@ Start reading in `fields.py` (how a setting is declared) and `modes.py` (which m
 
 from simclr_tf.config.data import CHOOSES_IMAGES, Data, PackSettings, parse_value_range
 from simclr_tf.config.evaluation import (
+    DataCheckSettings,
     Distillation,
     EmbedSettings,
     ExportSettings,
@@ -52,6 +53,7 @@ from simclr_tf.config.fields import (
 from simclr_tf.config.model import Model
 from simclr_tf.config.modes import (
     MODES,
+    DataCheck,
     DataService,
     Distill,
     Embed,
@@ -88,6 +90,8 @@ __all__ = [
     "BEST_METRICS",
     "CHOOSES_IMAGES",
     "Data",
+    "DataCheck",
+    "DataCheckSettings",
     "DataService",
     "DataServiceSettings",
     "Distill",

@@ -119,6 +119,15 @@ class TransferSettings(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class DataCheckSettings(Section):
+    """A look at images before anything is trained on them."""
+
+    check_dir: str = setting("data_check", "Folder for data_check.json, data_check.md and the contact sheet.", basic=True, free=True, path=PATH)  # fmt: skip
+    check_images: int = setting(20_000, "Images that are decoded, drawn by --seed; 0 for all.", basic=True, minimum=0)  # fmt: skip
+    check_speed: bool = setting(True, "Measure decoding, the input of a training and a step of ResNet-18 on this machine.", basic=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class EmbedSettings(Section):
     """Embeddings of many images, and what is drawn from them."""
 

@@ -12,6 +12,7 @@ import typing
 from simclr_tf.config.data import Data, PackSettings
 from simclr_tf.config.evaluation import (
     CompareSettings,
+    DataCheckSettings,
     Distillation,
     EmbedSettings,
     ExportSettings,
@@ -26,7 +27,7 @@ from simclr_tf.config.evaluation import (
     TrainedEncoder,
     TransferSettings,
 )
-from simclr_tf.config.fields import ModeConfig, fields_of
+from simclr_tf.config.fields import ModeConfig, fields_of, setting_names
 from simclr_tf.config.model import Model
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
 from simclr_tf.config.training import (
@@ -213,6 +214,16 @@ class Pack(ModeConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class DataCheck(ModeConfig):
+    """`--mode=data_check`."""
+
+    run: Run = Run()
+    data: Data = Data()
+    auto: Auto = Auto()
+    data_check: DataCheckSettings = DataCheckSettings()
+
+
+@dataclasses.dataclass(frozen=True)
 class DataService(ModeConfig):
     """`--mode=data_service`."""
 
@@ -387,6 +398,22 @@ MODES = {
                 "seed",
                 "dry_run",
                 *(name for name, (section, _) in fields_of(ViewsSheet).items() if section != "run"),
+            ),
+            presets_of="pretrain",
+            default_preset=preset_for_images,
+        ),
+        Mode(
+            "data_check",
+            DataCheck,
+            "Look at images before training: broken, duplicate, uniform ones, speed, advice.",
+            "simclr_tf.commands.data_check:run",
+            only=(
+                *("seed", "dry_run"),
+                *(
+                    name
+                    for section in (Data, Auto, DataCheckSettings)
+                    for name in setting_names(section)
+                ),
             ),
             presets_of="pretrain",
             default_preset=preset_for_images,

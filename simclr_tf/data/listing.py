@@ -26,7 +26,7 @@ _SYSTEM = frozenset(
     + ["system volume information", "network trash folder", "temporary items", "icon\r"]
 )
 MARK = "simclr_tf"  # in the first bytes of a picture that this project wrote
-_SHEETS = ("views.png", "overview.png")
+_SHEETS = ("views.png", "overview.png", "contact_sheet.png")
 _FEW = 64  # images beside class folders that are looked into for the mark
 _CONFIG_KEYS = ("mode", "settings", "dataset", "versions")
 _MOST_CONFIG = 2**20  # bytes of a config.json that are read

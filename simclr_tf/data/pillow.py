@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from simclr_tf.data import formats, tiff
+from simclr_tf.data import avif, formats, tiff
 
 _WHITE = 255
 _MOST_PROFILE = 2**22  # bytes of a colour profile
@@ -30,7 +30,8 @@ def pixels(encoded):
     """Width times height as the decoder will use them, int64; see `decoding.pixels`.
 
     A GIF has the size of its screen or, if that is larger, of the frame; of two headers in a PNG
-    the last one counts; of a TIFF whose tiles are larger than the page, the tile counts.
+    the last one counts; of a TIFF whose tiles are larger than the page, the tile counts; of an AVIF the largest picture in
+    it, whatever its container says.
 
     Args:
         encoded: bytes.
@@ -44,8 +45,9 @@ def pixels(encoded):
         size = _webp_size(encoded)
         if size > 2**28:
             return np.int64(size)
+    coded = avif.coded_pixels(encoded) if kind == "AVIF" else 0
     with _opened(encoded, kind) as image:
-        return np.int64(image.width) * np.int64(image.height)
+        return max(np.int64(image.width) * np.int64(image.height), np.int64(min(coded, 2**62)))
 
 
 def decode(encoded):

@@ -450,6 +450,43 @@ def views(
     return {"sheet": path} if path else {}
 
 
+@function_of("data_check", without=_IMAGES)
+def data_check(
+    images: Any = None,
+    check_dir: Path = "data_check",
+    *,
+    labels: Any = None,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Looks at images before anything is trained on them.
+
+        found = simclr_tf.data_check("photos")
+        print("\\n".join(found["advice"]))
+
+    Args:
+        images: as of `simclr_tf.pretrain`.
+        check_dir: folder for data_check.json, data_check.md and contact_sheet.png.
+        labels: of images in memory, as of `simclr_tf.pretrain`.
+        preset: as of `simclr_tf.pretrain`; it gives or chooses image_size.
+        quiet: print nothing.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        the content of data_check.json: "images", "formats", "broken_images", "exact_duplicates",
+        "near_duplicates", "nearly_uniform", "class_sizes", "speed", "advice" and others; {} for a
+        dry run.
+    Raises:
+        UserError: a setting or the images cannot be used, or a file cannot be written.
+    """
+    with calls.in_python_words():
+        calls.check_names("data_check", settings)
+        given = given_images(images, labels, settings)
+    values = {**settings, **given.settings, "check_dir": check_dir}
+    return calls.plain_dict(calls.run("data_check", values, preset=preset, quiet=quiet))
+
+
 @function_of("report")
 def report(
     model_dir: Checkpoint,

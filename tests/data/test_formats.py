@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from simclr_tf import config
-from simclr_tf.data import batches, decoding, diagnosis, formats, pillow, sources, stacks
+from simclr_tf.data import avif, batches, decoding, diagnosis, formats, pillow, sources, stacks
 from simclr_tf.errors import DataError
 from simclr_tf.stack import tf
 from tests.data.test_decoding import TOLERANCE, decoded, encoded, over_white, picture
@@ -269,6 +269,21 @@ def test_the_size_that_the_decoder_uses_decides_for_every_format():
     place = small.index(b"ihdr") + 4
     lying = small[:place] + struct.pack(">II", 9, 9) + small[place + 8 :]
     assert "cannot be decoded" in diagnosis.why_unusable(lying, limit)
+
+
+def test_the_coded_size_of_an_avif_decides_whatever_its_container_says():
+    if not has("AVIF"):
+        pytest.skip("this Pillow reads no AVIF; it needs 11.3")
+    for size, options in [((400, 300), {}), ((64, 48), {"quality": 100, "subsampling": "4:4:4"})]:
+        for mode in ("RGB", "RGBA"):
+            data = encoded(Image.new(mode, size, (1, 2, 3, 4)[: len(mode)]), "AVIF", **options)
+            assert avif.coded_pixels(data) == size[0] * size[1]
+            lying = changed(data, struct.pack(">II", *size), struct.pack(">II", 10, 10))
+            assert int(pillow.pixels(lying)) == size[0] * size[1]
+    frames = [picture(seed=i) for i in range(3)]
+    moving = encoded(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    assert avif.coded_pixels(moving) == 11 * 14
+    assert avif.coded_pixels(b"\0\0\0\x18ftypavif" + b"x" * 60) == 0
 
 
 def test_damaged_files_of_every_format_give_one_reason_and_never_a_mistake():
