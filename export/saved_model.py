@@ -18,7 +18,7 @@ from simclr_tf.export import card
 from simclr_tf.export.module import ENDPOINTS, HEAD_OUTPUTS, LOGITS_OUTPUTS, make_module
 from simclr_tf.export.signatures import make_signatures
 
-from simclr_tf import config
+from simclr_tf import config, phases
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import is_remote, literal, write_atomically
 from simclr_tf.models.selection import select_layer
@@ -110,7 +110,8 @@ def _export_locked(trained, directory, about, options):
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
         copies, values = rebuild(parts, about)
         _save(copies, temporary, about, options)
-        error, seconds = _verify(temporary, _features(copies, about), about)
+        with phases.phase("verifying the export", unit=""):
+            error, seconds = _verify(temporary, _features(copies, about), about)
         _describe(temporary, _manifest(copies, values, about, options))
         _publish(temporary, final)
     except tf.errors.OpError as cause:

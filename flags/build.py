@@ -61,6 +61,7 @@ def front_flags():
     values.set_gnu_getopt(True)
     define(values, "mode", "", "What to do.")
     define(values, "preset", "", "A named group of flags; flags on the command line win.")
+    define(values, "quiet", False, "Print nothing but warnings and errors.")
     define(values, "version", False, "Print the versions of this package and of TensorFlow.")
     for name in ("help", "helpshort", "helpfull", "h"):
         define(values, name, False, "Print the flags that most people need, or all (helpfull).")

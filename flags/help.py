@@ -52,6 +52,7 @@ def overview() -> str:
             "more:",
             "  MODE --help        the flags of a mode that most people need, and its presets",
             "  MODE --helpfull    every flag of a mode; without MODE: of every mode",
+            "  --quiet            print nothing but warnings and errors",
             "  --version          versions of simclr_tf and TensorFlow",
         ]
     )

@@ -58,9 +58,16 @@ def parse(argv):
         sys.exit(0)
     find_mode(mode)
     settled = settle(mode, preset, parse_settings(mode, rest))
-    if settled.note:
+    if settled.note and not front["quiet"].value:
         print(settled.note, flush=True)
     return mode, settled.config, settled.given
+
+
+def wants_quiet(argv) -> bool:
+    """Whether a command line that `parse` has accepted asks for `--quiet`."""
+    front = build.front_flags()
+    call_absl(front, argv, known_only=True)
+    return front["quiet"].value
 
 
 @dataclasses.dataclass(frozen=True)

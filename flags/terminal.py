@@ -11,6 +11,8 @@ import os
 import sys
 import tempfile
 
+from simclr_tf import phases
+
 LOGGER = logging.getLogger("simclr_tf")
 
 
@@ -44,6 +46,13 @@ def notices_on_stderr():
         tensorflow.removeFilter(_worth_reading)
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
+
+
+@contextlib.contextmanager
+def quiet():
+    """While it lasts, plans, results and progress are not shown; warnings and errors are."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), phases.quiet():
+        yield
 
 
 def import_quietly(module):

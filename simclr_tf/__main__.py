@@ -5,6 +5,7 @@ sentence on stderr and an exit code; a mistake of this program keeps its traceba
 """
 
 import atexit
+import contextlib
 import importlib
 import os
 import sys
@@ -15,7 +16,7 @@ from simclr_tf.config import MODES
 from simclr_tf.distribution import stopping
 from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.flags import failures, terminal
-from simclr_tf.flags.parse import parse
+from simclr_tf.flags.parse import parse, wants_quiet
 from simclr_tf.flags.places import check_places
 
 # what TensorFlow's C++ side prints at start is about absent GPUs; its exceptions still reach us
@@ -37,9 +38,11 @@ def main(argv=None):
     config = None
     with terminal.notices_on_stderr():
         try:
-            mode, config, given = parse(sys.argv[1:] if argv is None else argv)
+            argv = sys.argv[1:] if argv is None else argv
+            mode, config, given = parse(argv)
             check_places(config, given)
-            runner_of(mode)(config, given)
+            with terminal.quiet() if wants_quiet(argv) else contextlib.nullcontext():
+                runner_of(mode)(config, given)
         except (Exception, KeyboardInterrupt) as error:
             explained = failures.explain(error, config)
             if explained is None:

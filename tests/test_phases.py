@@ -55,6 +55,49 @@ def test_a_terminal_shows_one_line(clock):
     assert "2.1" not in said and said.endswith("penalties: 3 penalties in 3 s\n")
 
 
+def test_a_phase_that_counts_nothing_is_named_while_it_lasts(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(phases.sys, "stderr", stream)
+    monkeypatch.setattr(phases, "_SILENT_SECONDS", 0.05)
+    with phases.phase("building", unit=""):
+        deadline = phases.time.monotonic() + 10
+        while not stream.getvalue() and phases.time.monotonic() < deadline:
+            phases.time.sleep(0.01)
+        assert stream.getvalue() == "building ...\n"
+    assert stream.getvalue() == "building ...\nbuilding in 0 s\n"
+
+
+def test_what_an_earlier_call_did_counts_for_the_state_and_not_for_the_pace(clock):
+    stream = io.StringIO()
+    one = phases.Phase("embed", 1000, stream=stream, start=800)
+    clock[0] = 10.0
+    one.reach(900)
+    clock[0] = 20.0
+    one.reach(1000)
+    one.close()
+    assert stream.getvalue().splitlines() == [
+        "embed: 900/1,000 images, about 10 s left",
+        "embed: 1,000/1,000 images, about 0 s left",
+        "embed: 200 images in 20 s",
+    ]
+
+
+def test_a_line_is_cut_to_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Terminal()
+    phases.rewrite(stream, "x" * 30)
+    assert stream.getvalue() == "\r\x1b[K" + "x" * 18 + "…"
+
+
+def test_quiet_says_nothing(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(phases.sys, "stderr", stream)
+    monkeypatch.setattr(phases, "_SILENT_SECONDS", 0.0)
+    with phases.quiet(), phases.phase("features", 2) as one:
+        one.advance()
+    assert stream.getvalue() == "" and phases.said_to() is stream
+
+
 def test_rows_of_batches_are_counted(monkeypatch):
     seen = []
     monkeypatch.setattr(phases.Phase, "advance", lambda self, count: seen.append(count))

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 from simclr_tf import config as settings_of
+from simclr_tf import phases
 from simclr_tf.commands import plan
 from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
@@ -95,7 +96,7 @@ def _run(config, given, group):
         group.on_every_worker(
             lambda: run_length.record(folder, extensions) if group.is_chief else None
         )
-    with group.strategy.scope():
+    with group.strategy.scope(), phases.phase("building the model", unit=""):
         model = pretraining.build_model(config, info.num_classes, steps)
     if source is None:
         sample = sources.look(config.data)

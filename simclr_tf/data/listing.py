@@ -13,7 +13,7 @@ import json
 import os
 import stat
 
-from simclr_tf import names
+from simclr_tf import names, phases
 from simclr_tf.data import formats
 from simclr_tf.errors import DataError
 
@@ -192,11 +192,12 @@ def look_below(folder, follow_links=False, image_formats="all"):
     """
     found = Listing()
     suffixes = formats.suffixes_of(image_formats)
-    if is_remote(folder):
-        _look_remotely(folder, found, suffixes)
-    else:
-        _look_locally(folder, follow_links, found, suffixes)
-    found.images.sort()
+    with phases.phase("listing files", unit=""):
+        if is_remote(folder):
+            _look_remotely(folder, found, suffixes)
+        else:
+            _look_locally(folder, follow_links, found, suffixes)
+        found.images.sort()
     _leave_out_old_sheets(found)
     return found
 

@@ -5,9 +5,9 @@ import tempfile
 
 import numpy as np
 
+from simclr_tf import phases
 from simclr_tf.data import listing
 from simclr_tf.embedding import duplicates, projector, sheet, tables
-from simclr_tf.embedding.bar import Bar
 from simclr_tf.stack import tf
 
 
@@ -29,9 +29,9 @@ def draw(job, parts):
         ids = np.concatenate([columns["id"] for _, columns in parts if "id" in columns])
         sheet.draw_neighbours(folder.join("neighbours.png"), job.source, h, ids, paths)
         if embed.duplicate_similarity:
-            with Bar("compare", len(h), 0) as bar:
+            with phases.phase("compare", len(h)) as phase:
                 *pairs, found["near_duplicate_pairs"] = duplicates.near_duplicates(
-                    h, embed.duplicate_similarity, progress=bar
+                    h, embed.duplicate_similarity, progress=phase.reach
                 )
             duplicates.write_duplicates(folder.join("duplicates.tsv"), pairs, paths)
     return found

@@ -2,8 +2,8 @@
 
 import time
 
+from simclr_tf import phases
 from simclr_tf.embedding import duplicates, finished, pictures, stream, tables
-from simclr_tf.embedding.bar import Bar
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.runs.files import write_json
@@ -68,9 +68,9 @@ def _embed(job, parts):
         return {"h": h, "z": head(h, training=training)} if embed.embed_head else {"h": h}
 
     sprites = stream.Sprites.of(job.source.num_examples, embed.projector_images, size)
-    with Bar("embed", job.source.num_examples, parts.next) as bar:
+    with phases.phase("embed", job.source.num_examples, start=parts.next) as phase:
         extractor = Extractor(spaces, embed.eval_batch_size, job.strategy)
-        stream.embed(job.source, extractor, parts, size, sprites, bar)
+        stream.embed(job.source, extractor, parts, size, sprites, phase.reach)
 
 
 def _finish(output, parts, results):

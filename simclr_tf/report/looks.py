@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from simclr_tf import phases
 from simclr_tf.data import sources, stacks
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.report import findings
@@ -64,7 +65,9 @@ def look(encoder, sample, kind, image_size, side=None):
     kept = []
 
     def batches():
-        for batch in eval_batches(sample, image_size, BATCH):
+        whole = eval_batches(sample, image_size, BATCH)
+        count = getattr(sample, "count", None)
+        for batch in phases.counted(whole, f"{kind} images of the page", count):
             kept.append(thumbnails_of(batch["images"], side))
             yield batch
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from simclr_tf import names as texts
+from simclr_tf import phases
 from simclr_tf.data import sources
 from simclr_tf.errors import DataError
 from simclr_tf.evaluation.metrics import confusion_matrix, wilson_interval
@@ -237,7 +238,8 @@ def _add_map(page, seen, seed):
     queries, _, classes = seen
     if len(queries) < projection.FEWEST:
         return
-    points, how = projection.project(queries.h, seed)
+    with phases.phase("map of embeddings", unit=""):
+        points, how = projection.project(queries.h, seed)
     near, cosines = findings.neighbours(queries.h, NEAR)
     page.data["map"] = {
         "points": np.round(points, 4).tolist(),

@@ -1,19 +1,16 @@
 """What a person watches while a run trains: one line, refreshed in place on a terminal."""
 
-import sys
 import time
 from typing import Optional, TextIO
 
 from tqdm import tqdm
 
-
-def in_notebook(stream):
-    """Whether a stream, such as sys.stderr, is that of a notebook's kernel."""
-    return type(stream).__module__.startswith("ipykernel")
+from simclr_tf import phases
+from simclr_tf.phases import in_notebook
 
 
 class Progress:
-    """Steps/s, images/s, time left, loss beside its chance value, contrastive accuracy, entropy.
+    """Epoch, step, time left, images/s, loss beside its chance value, accuracy, waiting for images.
 
     A notebook shows a progress bar with the same figures.
 
@@ -22,7 +19,8 @@ class Progress:
         total_steps: of the run.
         global_batch_size: images per step.
         chance: the loss of equal embeddings in nats, or None to leave it out.
-        stream: where the line goes; None is stderr.
+        steps_per_epoch: of the run, or None to leave the epoch out.
+        stream: where the line goes; None is stderr, or nowhere while `phases.quiet` lasts.
     """
 
     def __init__(
@@ -32,9 +30,11 @@ class Progress:
         global_batch_size: int,
         *,
         chance: Optional[float] = None,
+        steps_per_epoch: Optional[int] = None,
         stream: Optional[TextIO] = None,
     ):
-        self.stream = stream or sys.stderr
+        self.stream = stream or phases.said_to()
+        self.per_epoch = steps_per_epoch
         self.total = total_steps
         self.batch = global_batch_size
         self.chance = chance
@@ -85,7 +85,7 @@ class Progress:
         """The progress line of a step; `logs` as returned by SimCLR.train_step, as floats."""
         rate = self.rate(step)
         text = (
-            f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
+            f"{self.place(step)}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
             f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {self._loss(logs)}  "
             f"contrastive accuracy {logs['contrastive_accuracy']:.3f}  "
             f"entropy {logs['entropy']:.3f}"
@@ -95,6 +95,14 @@ class Progress:
         if "knn_top_1" in logs:
             text += f"  k-NN top-1 {logs['knn_top_1']:.3f}"
         return text
+
+    def place(self, step):
+        """ "epoch 3/40  step 50/899"."""
+        steps = f"step {step}/{self.total}"
+        if self.per_epoch is None:
+            return steps
+        epochs = -(-self.total // self.per_epoch)
+        return f"epoch {min(epochs, -(-step // self.per_epoch))}/{epochs}  {steps}"
 
     def waiting_in_words(self):
         """ "  waiting for images 12 %", or "" where it is unknown."""
@@ -114,7 +122,7 @@ class Progress:
             self._show_bar(step, logs)
             return
         if self.live:
-            self.stream.write("\r\x1b[K" + line + ("\n" if last else ""))
+            phases.rewrite(self.stream, line, last)
         elif last or now - self.printed >= 10:
             self.printed = now
             self.stream.write(line + "\n")

@@ -13,19 +13,21 @@ from simclr_tf.stack import tf
 _LOG = logging.getLogger(__name__)
 
 
-def recorder(folder, start, curve):
+def recorder(folder, start, curve, progress=None):
     """Makes an observer for `loop.train`.
 
-    No times go into metrics.jsonl, so that a resumed run repeats it.
+    No times go into metrics.jsonl, so that a resumed run repeats it: they go into pace.jsonl.
 
     Args:
         folder: RunFolder.
         start: step that the run starts from.
         curve: learning-rate schedule.
+        progress: progress.Progress that knows the share of time spent waiting for images, or None.
     Returns:
         callable (step, {name: float}).
     """
     log = MetricsLog(folder.join("metrics.jsonl"), start)
+    pace_log = MetricsLog(folder.join("pace.jsonl"), start)
     writer = tf.summary.create_file_writer(folder.join("logs"))
     warned = set()
 
@@ -38,6 +40,10 @@ def recorder(folder, start, curve):
                     "at step %d: %s is %s; metrics.jsonl says null", step, name, logs[name]
                 )
         log.append({"step": step, **logs})
+        waiting = None if progress is None else progress.waiting
+        if waiting is not None:
+            logs["input_share"] = waiting
+            pace_log.append({"step": step, "input_share": waiting})
         with writer.as_default(step):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)

@@ -39,9 +39,11 @@ def observers(config, group, encoder, source, steps, start, folder, may_restart=
     if group.is_chief:
         batch = config.training.global_batch_size
         chance = chance_value(config.loss, batch)
-        progress = Progress(start, steps.total, batch, chance=chance)
+        progress = Progress(
+            start, steps.total, batch, chance=chance, steps_per_epoch=steps.per_epoch
+        )
         health = HealthWatch(chance, steps.warmup, batch, start, may_restart)
-        record = recorder(folder, start, length.learning_rate(steps))
+        record = recorder(folder, start, length.learning_rate(steps), progress)
         advice = InputAdvice(remedies(config))
         waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731
         found += [progress.show, record, health.look, waiting]
@@ -65,8 +67,8 @@ def supervised_observers(steps, start, batch, folder):
     Returns:
         list of callables (step, {name: float}), and the Progress among them.
     """
-    progress = _SupervisedProgress(start, steps.total, batch)
-    record = recorder(folder, start, length.learning_rate(steps))
+    progress = _SupervisedProgress(start, steps.total, batch, steps_per_epoch=steps.per_epoch)
+    record = recorder(folder, start, length.learning_rate(steps), progress)
     return [progress.show, record], progress
 
 
@@ -77,7 +79,7 @@ class _SupervisedProgress(Progress):
         rate = self.rate(step)
         name = next(name for name in _TRAINING_FIGURES if name in logs)
         return (
-            f"step {step}/{self.total}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
+            f"{self.place(step)}  {rate:.2f} step/s  {rate * self.batch:.0f} images/s  "
             f"ETA {self.time_left(step)}{self.waiting_in_words()}  loss {logs['loss']:.4f}  "
             f"{_TRAINING_FIGURES[name]} {logs[name]:.3f}"
         )

@@ -122,7 +122,15 @@ def test_two_workers_train_like_one_process(tmp_path):
         other = workers.output(1)
     assert "MultiWorkerMirroredStrategy, 2 workers, 2 replicas" in said and other == ""
     assert_same_runs(tmp_path / "alone", run)
-    names = {"best", "config.json", "metrics.jsonl", "results.json", "checkpoints", "logs"}
+    names = {
+        "best",
+        "config.json",
+        "metrics.jsonl",
+        "pace.jsonl",
+        "results.json",
+        "checkpoints",
+        "logs",
+    }
     assert set(os.listdir(run)) == names
     assert os.listdir(pair / "tmp1") == []  # where the other worker had to write
     assert json.loads((run / "results.json").read_text())["step"] == 6

@@ -444,3 +444,11 @@ def test_commands_of_the_official_code_are_translated(capsys, official, ours):
     command = said.split("python -m simclr_tf ")[1].split(" (without")[0].strip().rstrip(".")
     mode, settings, _ = parse([*shlex.split(command), *["--checkpoint=x"] * ("ft_proj" in ours)])
     assert mode == ours.split()[0] and settings is not None
+
+
+def test_quiet_prints_nothing_but_errors(capsys, tmp_path):
+    assert door.main(["views", "--quiet", "--dry_run", f"--sheet={tmp_path}/views.png"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert door.main(["views", "--quiet", "--image_dir=/nowhere"]) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and "/nowhere" in said.err

@@ -213,6 +213,23 @@ def test_the_progress_line_says_everything():
         assert part in line
 
 
+def test_the_progress_line_says_the_epoch_and_the_wait():
+    progress = Progress(0, 100, 64, steps_per_epoch=30)
+    logs = {"loss": 4.2, "contrastive_accuracy": 0.25, "entropy": 3.5}
+    progress.waiting = 0.125
+    assert progress.line(31, logs).startswith("epoch 2/4  step 31/100")
+    assert progress.line(100, logs).startswith("epoch 4/4")
+    assert "waiting for images 12%" in progress.line(100, logs)
+
+
+def test_the_share_of_waiting_is_recorded_and_no_result(finished):
+    folder, results = finished
+    lines = [json.loads(line) for line in (folder / "pace.jsonl").read_text().splitlines()]
+    assert lines and all(0 <= line["input_share"] <= 1 for line in lines)
+    assert "input_share" not in (folder / "metrics.jsonl").read_text()
+    assert "input_share" not in results
+
+
 def test_the_step_compiles_with_xla(tmp_path):
     runs = [pretrain.run(light(tmp_path / f"{jit}", jit_compile=jit)) for jit in (False, True)]
     assert runs[1]["loss"] == pytest.approx(runs[0]["loss"], rel=1e-3)
