@@ -113,7 +113,7 @@ class Phase:
 
     def _write(self, text, last=False):
         with self._lock:
-            if in_notebook(self.stream):
+            if in_notebook(self.stream) and self.unit:
                 self._show_bar()
             elif self.stream.isatty():
                 rewrite(self.stream, text, last)
