@@ -15,7 +15,7 @@ from tests.docs.pages import MARKS, PAGES, ROOT, blocks, read
 pytestmark = pytest.mark.one_stack
 
 FLAGS = {name for mode in MODES.values() for name in mode.settings}
-FRONT = {"mode", "preset", "help", "helpfull", "version"}
+FRONT = {"quiet", "mode", "preset", "help", "helpfull", "version"}
 
 # every flag of run.py of the official code, TensorFlow 2 and 1, at commit 383d414
 OFFICIAL_FLAGS = """
