@@ -126,12 +126,11 @@ def test_two_workers_train_like_one_process(tmp_path):
         "best",
         "config.json",
         "metrics.jsonl",
-        "pace.jsonl",
         "results.json",
         "checkpoints",
         "logs",
     }
-    assert set(os.listdir(run)) == names
+    assert set(os.listdir(run)) - {"pace.jsonl"} == names  # times, where they are measured
     assert os.listdir(pair / "tmp1") == []  # where the other worker had to write
     assert json.loads((run / "results.json").read_text())["step"] == 6
     best = [read_json(str(folder / "best/best.json")) for folder in (run, tmp_path / "alone")]
