@@ -219,7 +219,7 @@ def test_the_library_distils_an_exported_teacher_into_an_application(tmp_path):
     teacher = save_tiny_run(tmp_path, image_size=32)  # the least that it takes
     exported = simclr_tf.export(teacher, tmp_path / "exported", quiet=True)
     found = simclr_tf.distill(
-        exported["path"], model_dir=tmp_path / "run", quiet=True, strategy="default",
+        exported["path"], model_dir=tmp_path / "student", quiet=True, strategy="default",
         encoder="applications:MobileNetV3Small", train_steps=1, train_batch_size=8, warmup_epochs=0,
         export_formats="tflite", baselines=False,
     )  # fmt: skip
