@@ -24,6 +24,7 @@ from simclr_tf.stack import keras_of_files, tf
 from simclr_tf.weights.keras_file import FORMAT, KEY
 
 _METADATA = "metadata.json"
+_CONFIG = "config.json"
 PARTS = {"h": "encoder", "z": "head", "logits": "probe"}
 
 
@@ -105,7 +106,7 @@ def write(path, encoder, head, probe, about, options):
     with tempfile.TemporaryDirectory(prefix="simclr_tf_") as scratch:
         file = os.path.join(scratch, os.path.basename(path))
         native.build(graph, library).save(file)
-        _add_manifest(file, manifest)
+        _finish(file, manifest)
         error, seconds = _verify(file, library, copies, about, options.export_keras_input)
         with open(file, "rb") as written:
             content = written.read()
@@ -141,10 +142,14 @@ def _manifest(copies, about, options, wanted):
     )
 
 
-def _add_manifest(path, manifest):
-    """Puts the manifest where Keras keeps it without reading it."""
+def _finish(path, manifest):
+    """Puts the manifest where Keras keeps it without reading it, and names Keras in its own words.
+
+    The Keras 2 API calls itself tf_keras here; others have it as `keras`, and may not have tf_keras.
+    """
     if path.endswith(".h5"):
         with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = file.attrs["model_config"].replace('"tf_keras.', '"keras.')
             file.attrs[KEY] = json.dumps(manifest)
         return
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(f"{path}.new", "w") as new:
@@ -152,6 +157,8 @@ def _add_manifest(path, manifest):
             content = old.read(member)
             if member.filename == _METADATA:
                 content = json.dumps({**json.loads(content), KEY: manifest}).encode()
+            if member.filename == _CONFIG:
+                content = content.replace(b'"tf_keras.', b'"keras.')
             new.writestr(member, content)
     os.replace(f"{path}.new", path)
 
