@@ -127,7 +127,8 @@ def _guarded(source, data, seed=0):
         source.value_range = value_range.limits(
             value_range.settled(data.value_range, lambda: source)
         )
-    source.converts_profiles = data.is_folder and data.image_formats == "all"
+    own = data.is_folder or bool(data.shards)  # data sets with a name are read as others read them
+    source.converts_profiles = own and data.image_formats == "all"
     source.quarantine = Quarantine(data.strict_data)
     return source
 

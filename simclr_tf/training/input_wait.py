@@ -94,4 +94,5 @@ def remedies(config):
     found.append("take a smaller --image_size")
     if config.data.image_dir:
         found.append("store the images smaller, or as JPEG")
+        found.append("write them into shards (--mode=pack) if the disk or the network is slow")
     return found

@@ -3,6 +3,7 @@
 import concurrent.futures
 import io
 import struct
+import tarfile
 
 import numpy as np
 import pytest
@@ -203,6 +204,20 @@ def test_colours_of_another_profile_become_srgb(kind, tmp_path):
     assert np.abs(np.asarray(picture(), int) - from_adobe(picture())).max() > 15
     if "early" in read:
         assert np.abs(read["early"] - np.asarray(picture(), int)).max() <= TOLERANCE
+
+
+def test_shards_are_read_in_the_same_colours_as_a_folder(tmp_path):
+    inside = tmp_path / "images"
+    inside.mkdir()
+    picture().save(inside / "1.png", icc_profile=gamma_profile(ADOBE, 563 / 256))
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(inside / "1.png", "1.png")
+    read = []
+    for data in (folder(inside), config.Data(shards=str(tmp_path / "shard.tar"))):
+        one = sources.open_source(data).in_order().map(lambda e: decoding.decode(e["image"]))
+        read.append(next(iter(one)).numpy().astype(int))
+    np.testing.assert_array_equal(*read)
+    assert np.abs(read[1] - np.asarray(picture(), int)).max() > 15
 
 
 def test_a_profile_that_is_srgb_or_damaged_changes_nothing():
