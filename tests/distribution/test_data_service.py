@@ -380,18 +380,22 @@ def test_a_training_on_two_processes_has_the_same_lines_and_weights_and_outlives
             np.testing.assert_array_equal(other[name], own[name], err_msg=name)
         long = {**changes, "train_steps": 100_000}
         folder = tmp_path / "long"
+        over = threading.Event()  # so that an early end fails and does not wait for ever
 
         def kill():
             metrics = folder / "metrics.jsonl"
-            while not (metrics.exists() and metrics.read_text().count("\n")):
+            while not over.is_set() and not (metrics.exists() and metrics.read_text()):
                 time.sleep(0.05)
             running[0][0].kill()
 
         killer = threading.Thread(target=kill)
         killer.start()
-        with pytest.raises(DataError, match="is lost"):
-            pretrain.run(tiny(folder, images, **long, **where))
-        killer.join()
+        try:
+            with pytest.raises(DataError, match="is lost"):
+                pretrain.run(tiny(folder, images, **long, **where))
+        finally:
+            over.set()
+            killer.join()
         assert latest_in(str(folder / "checkpoints"))
         running[1][0].send_signal(signal.SIGTERM)
         assert running[1][0].wait() == 0
