@@ -31,7 +31,7 @@ ALLOWED = {
     "flags/failures.py": {"glob"},  # local run folders only; remote ones by tf.io.gfile
     "flags/places.py": {"glob", "os.path.exists"},  # local paths only, before TensorFlow is there
     "flags/preset_files.py": {"pathlib"},  # presets are part of the program
-    "flags/terminal.py": {"os.open", "tempfile"},  # os.devnull, and what stderr held back
+    "flags/terminal.py": {"open", "os.open", "tempfile"},  # os.devnull, and what stderr held back
     "simclr_tf/__init__.py": {"pathlib"},  # where this package lies
     "simclr_tf/commands/study_rows.py": {"open"},  # a local log; on object stores there is none
     "simclr_tf/config/fields.py": {"os.path.exists"},  # a local path with a comma in its name
@@ -62,6 +62,7 @@ ALLOWED = {
         "tempfile",
     },  # flushing and regular files, of local disks only
     "simclr_tf/library/functions.py": {"tempfile"},  # a run folder where none is named
+    "simclr_tf/phases.py": {"shutil"},  # the width of the terminal
     "simclr_tf/runs/lock.py": {
         "open",
         "os.open",
