@@ -17,8 +17,10 @@ PACKAGE_OF_MODULE = {
     "absl": "absl-py",
     "google": "protobuf",
     "PIL": "pillow",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "tf_keras": "tf-keras",
+    "umap": "umap-learn",
 }
 
 # A Python that claims another version, and whose `-m venv` makes an environment with a pip that
@@ -195,6 +197,10 @@ def test_every_imported_package_is_a_requirement(python):
     found = pins(python)
     extras = re.findall(r"^([\w-]+)==", (ROOT / "requirements-export.txt").read_text(), re.M)
     assert "onnxruntime" in extras
+    extras += re.findall(r"^([\w-]+)==", (ROOT / "requirements-tools.txt").read_text(), re.M)
+    optional = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
+    extras += re.findall(r'^[\w-]+ = \["([\w-]+)', optional.split("\n[")[0], re.M)
+    assert "pillow-heif" in extras and "ruff" in extras
     for path in [*SHIPPED, *(ROOT / "tests").rglob("*.py")]:
         for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
             head = name.split(".")[0]
