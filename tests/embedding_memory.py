@@ -1,6 +1,6 @@
 """Peak memory of embedding few and many images, in one process, for embedding/test_embedding.py.
 
-Usage: python embedding_memory.py FOLDER NUMBER NUMBER ...; prints a list of figures as JSON.
+Usage: python -m tests.embedding_memory FOLDER NUMBER NUMBER ...; prints a list of figures as JSON.
 """
 
 import json

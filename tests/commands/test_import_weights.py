@@ -122,7 +122,7 @@ def test_the_export_has_the_logits_of_the_release_and_the_selected_h(
 
 def test_images_must_be_named(imported, tmp_path, capsys):
     assert main(["--mode=knn", f"--checkpoint={imported}", "--strategy=default"]) == 2
-    assert "give --dataset=NAME or --image_dir=DIR" in capsys.readouterr().err
+    assert "give --dataset=NAME, --image_dir=DIR or --shards=PATTERN" in capsys.readouterr().err
     folder = tmp_path / "run"
     prefix = str(tmp_path / "ckpt")
     write_official(prefix, *_tiny_head())

@@ -149,11 +149,9 @@ def test_two_replicas_give_the_rows_of_one(folder, tmp_path, two_replicas):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """32 KiB of h per image: 2,000 more of them are 66 MB on disk, not in memory."""
-    script = os.path.join(os.path.dirname(os.path.dirname(__file__)), "embedding_memory.py")
-    command = [sys.executable, script, str(tmp_path), "500", "2500"]
-    root = os.path.dirname(os.path.dirname(script))
-    environment = {**os.environ, "PYTHONPATH": root}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    command = [sys.executable, "-m", "tests.embedding_memory", str(tmp_path), "500", "2500"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     few, many = json.loads(done.stdout.splitlines()[-1])
     print(f"peak memory: {few['peak'] / 1e6:.1f} MB, then {many['peak'] / 1e6:.1f} MB")

@@ -168,7 +168,7 @@ def test_conversions(exported):
 
 def test_conversion_names_and_missing_packages(monkeypatch):
     assert conversions.check_formats("") == ()
-    with pytest.raises(SettingsError, match="'tflite_int4'; give some of tflite, "):
+    with pytest.raises(SettingsError, match="'tflite_int4'; give some of keras, .*tflite, "):
         conversions.check_formats("tflite,tflite_int4")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="needs tf2onnx and onnx.*requirements-export.txt"):
