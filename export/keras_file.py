@@ -6,6 +6,8 @@ one of Keras 2.15. `simclr_tf.weights.keras_file` reads it back.
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -20,7 +22,7 @@ from simclr_tf.models import native
 from simclr_tf.models.selection import select_layer
 from simclr_tf.runs.files import without_non_finite
 from simclr_tf.runs.run_folder import versions
-from simclr_tf.stack import keras_of_files, tf
+from simclr_tf.stack import keras, keras_of_files, tf
 from simclr_tf.weights.keras_file import FORMAT, KEY
 
 _METADATA = "metadata.json"
@@ -165,15 +167,15 @@ def _finish(path, manifest):
 
 def _verify(path, library, copies, about, pixels):
     """(largest relative error of the outputs against our networks, seconds to load)."""
-    started = time.perf_counter()
-    loaded = library.models.load_model(path, compile=False)
-    seconds = time.perf_counter() - started
     side = about.settings["image_size"]
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, [2, side, side, about.channels]).astype(np.uint8)
     scaled = (images / 255.0).astype(np.float32)
-    found = loaded.predict_on_batch(images if pixels == "uint8" else scaled)
-    found = found if isinstance(found, dict) else {"h": found}
+    given = images if pixels == "uint8" else scaled
+    # Keras 2 finds layers by names that the packages keras and tf_keras both register; where both
+    # are imported, it mixes their layers and loads without an end
+    mixed = library is keras and "keras" in sys.modules
+    found, seconds = (_used_elsewhere if mixed else _used)(path, library, given)
     error = 0.0
     for name, want in _outputs(copies, about, scaled).items():
         if name in found:
@@ -186,6 +188,43 @@ def _verify(path, library, copies, about, pixels):
             "this."
         )
     return error, seconds
+
+
+def _used(path, library, images):
+    """({output: array} of the file for images, seconds to load)."""
+    started = time.perf_counter()
+    loaded = library.models.load_model(path, compile=False)
+    seconds = time.perf_counter() - started
+    found = loaded.predict_on_batch(images)
+    return (found if isinstance(found, dict) else {"h": found}), seconds
+
+
+_USE = """
+import sys, time
+import numpy as np, tf_keras
+started = time.perf_counter()
+model = tf_keras.models.load_model(sys.argv[1], compile=False)
+seconds = time.perf_counter() - started
+found = model.predict_on_batch(np.load(sys.argv[2]))
+np.savez(sys.argv[3], seconds=seconds, **(found if isinstance(found, dict) else {"h": found}))
+"""
+
+
+def _used_elsewhere(path, library, images):
+    """As `_used`, in a process that imports no other Keras."""
+    del library
+    given = f"{path}.images.npy"
+    outputs = f"{path}.outputs.npz"
+    np.save(given, images)
+    command = [sys.executable, "-c", _USE, path, given, outputs]
+    done = subprocess.run(command, cwd=os.path.dirname(path), capture_output=True, text=True)
+    if done.returncode:
+        raise DataError(
+            f"Keras cannot load the file just written ({done.stderr.strip().splitlines()[-1]}); "
+            "nothing was written, report this."
+        )
+    with np.load(outputs) as found:
+        return {name: found[name] for name in found if name != "seconds"}, float(found["seconds"])
 
 
 def _outputs(copies, about, images):

@@ -81,6 +81,24 @@ def test_keras_uses_it_and_gives_it_back(written):
         check_way_back(written[0], os.path.splitext(name)[1])
 
 
+BOTH = """
+import sys
+import keras  # beside tf_keras
+from tests.export.test_keras_file import tiny, write
+settings = tiny.make_settings()
+assert write(sys.argv[1], tiny.make_parts(settings), settings).error < 1e-5
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 and tf_keras share no names")
+def test_it_is_written_where_both_packages_of_keras_2_are_imported(tmp_path):
+    root = os.path.dirname(tiny.HERE)
+    path = str(tmp_path / "encoder.keras")
+    tiny.run_fresh("-c", BOTH, path, cwd=str(tmp_path), PYTHONPATH=root)
+    assert os.path.getsize(path) > 100_000
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_use_it_and_give_it_back(written, backend):
     if not KERAS_3:
