@@ -1,7 +1,7 @@
 """One distillation: a student learns from a teacher, step by step, and can be resumed."""
 
 import dataclasses
-import time
+import functools
 from typing import Callable
 
 import numpy as np
@@ -9,14 +9,13 @@ import numpy as np
 from simclr_tf import config as settings_of
 from simclr_tf.data import subset
 from simclr_tf.data.source import Source
-from simclr_tf.distribution import data_service
 from simclr_tf.models.classifier import LinearClassifier
 from simclr_tf.models.distilled import Distilled
 from simclr_tf.models.fine_tuned import freeze
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import no_autograph, tf
-from simclr_tf.training import length, supervised_model, supervised_run
+from simclr_tf.training import supervised_model, supervised_run
 from simclr_tf.views.device import make_views
 
 UNLABELLED = -1
@@ -59,21 +58,14 @@ def distill(teaching, encoder, head, observe):
     Raises:
         UserError: the folder cannot be used, training diverged or was stopped.
     """
-    config = teaching.config
-    source = teaching.train
-    if config.training.data_service:
-        data_service.check(config.training.data_service, config.training.service_key)
-    steps = length.resolve_steps(
-        config.training, config.optimizer, source.num_examples, whole=False
+    model, steps, rate = supervised_run.train_model(
+        teaching.config,
+        teaching.strategy,
+        functools.partial(build_model, teaching, encoder, head),
+        teaching.train,
+        teaching.folder,
+        prepare=_prepare(teaching),
     )
-    with teaching.strategy.scope():
-        model = build_model(teaching, encoder, head, steps)
-    began = time.monotonic()
-    start = supervised_run.train_model(
-        config, teaching.strategy, model, source, teaching.folder, steps, prepare=_prepare(teaching)
-    )
-    images = (steps.total - start) * config.training.train_batch_size
-    rate = round(images / (time.monotonic() - began), 2) if images > 0 else None
     with averaged_weights(model.optimizer, model.trainable_variables):
         found = observe(model)
     return found, steps, rate

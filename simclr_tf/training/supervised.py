@@ -1,19 +1,17 @@
 """One supervised training: trains and resumes a model, scores the held-out images."""
 
 import dataclasses
-import time
 
 import numpy as np
 
 from simclr_tf import config as settings_of
 from simclr_tf.data.label_sets import truth
 from simclr_tf.data.source import Source
-from simclr_tf.distribution import data_service
 from simclr_tf.evaluation.features import extract_features
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
-from simclr_tf.training import length, supervised_model, supervised_run
+from simclr_tf.training import supervised_model, supervised_run
 from simclr_tf.views.batches import eval_batches
 
 
@@ -65,19 +63,15 @@ def fine_tune(job, encoder, head):
     """
     config = job.config
     source = job.labelled
-    if config.training.data_service:
-        data_service.check(config.training.data_service, config.training.service_key)
-    steps = length.resolve_steps(
-        config.training, config.optimizer, source.num_examples, whole=False
-    )
-    with job.strategy.scope():
-        model = supervised_model.build_model(
+
+    def make_model(steps):
+        return supervised_model.build_model(
             config, encoder, head, source.num_classes, steps, source.targets is not None
         )
-    began = time.monotonic()
-    start = supervised_run.train_model(config, job.strategy, model, source, job.folder, steps)
-    images = (steps.total - start) * config.training.train_batch_size
-    rate = round(images / (time.monotonic() - began), 2) if images > 0 else None
+
+    model, steps, rate = supervised_run.train_model(
+        config, job.strategy, make_model, source, job.folder
+    )
     with averaged_weights(model.optimizer, model.trainable_variables):
         found = score(model, job)
     return Outcome(found.h, truth(job.held_out, found.labels), steps.total, rate)
