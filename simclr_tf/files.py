@@ -33,6 +33,20 @@ def check_regular(path: str) -> None:
         raise DataError(f"{path} is a pipe, a socket or a device; give a regular file.")
 
 
+def read_bytes(path: str) -> bytes:
+    """The content of a file that a user named, on any file system of tf.io.gfile.
+
+    Raises:
+        DataError: it is no regular file, or cannot be read.
+    """
+    check_regular(path)
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise DataError(f"{path} cannot be read ({error.message}); check the path.") from error
+
+
 def write_atomically(path: str, content: typing.Union[str, bytes]) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a part.
 

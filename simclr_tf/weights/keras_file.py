@@ -21,7 +21,7 @@ import numpy as np
 
 from simclr_tf import config
 from simclr_tf.errors import DataError, first_line
-from simclr_tf.files import check_regular
+from simclr_tf.files import read_bytes
 from simclr_tf.models import native
 from simclr_tf.models.build import build_encoder, build_head
 from simclr_tf.models.classifier import LinearClassifier
@@ -85,12 +85,7 @@ def read(path: str, image_size: Optional[int] = None) -> KerasFile:
     Raises:
         DataError: the file cannot be read, or it holds no encoder of ours.
     """
-    check_regular(path)
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content = file.read()
-    except tf.errors.OpError as error:
-        raise DataError(f"{path} cannot be read ({error.message}); check the path.") from error
+    content = read_bytes(path)
     try:
         whole, about, weights = (_open_zip if path.endswith(".keras") else _open_h5)(content)
         with weights:

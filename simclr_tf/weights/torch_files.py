@@ -19,8 +19,7 @@ import numpy as np
 
 from simclr_tf import names
 from simclr_tf.errors import DataError
-from simclr_tf.files import check_regular
-from simclr_tf.stack import tf
+from simclr_tf.files import read_bytes
 
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BF16": "<u2"}
 _STORAGES = {
@@ -69,12 +68,7 @@ def read_file(path):
     Raises:
         DataError: the file is neither, is damaged, or holds other Python objects.
     """
-    check_regular(path)
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content = file.read()
-    except tf.errors.OpError as error:
-        raise DataError(f"{path} cannot be read ({error.message}); check the path.") from error
+    content = read_bytes(path)
     if content[:2] == b"\x80\x02":
         raise DataError(
             f"{path} is in the format of PyTorch before 1.6, a bare pickle; write it again with a "
