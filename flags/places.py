@@ -6,7 +6,16 @@ import os
 from simclr_tf import config as settings_of
 from simclr_tf.errors import DataError
 
-MUST_EXIST = ("image_dir", "checkpoint", "init", "compare", "source", "teacher")
+MUST_EXIST = (
+    "image_dir",
+    "checkpoint",
+    "init",
+    "compare",
+    "source",
+    "teacher",
+    "query",
+    "embeddings",
+)
 
 
 def check_places(config, given):
@@ -23,7 +32,7 @@ def check_places(config, given):
         value = values.get(name, "")
         if name not in given:
             continue
-        for path in settings_of.places_in(value) if name == "image_dir" else [value]:
+        for path in settings_of.places_in(value) if name in ("image_dir", "query") else [value]:
             if path in ("", "scratch") or "://" in path:
                 continue
             # a checkpoint is named by what its files have in common

@@ -45,6 +45,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.library.functions import pretrain as pretrain
     from simclr_tf.library.functions import probe as probe
     from simclr_tf.library.functions import report as report
+    from simclr_tf.library.functions import search as search
     from simclr_tf.library.functions import study as study
     from simclr_tf.library.functions import transfer as transfer
     from simclr_tf.library.functions import views as views
@@ -101,6 +102,7 @@ _HOMES = {
     "pretrain": _FUNCTIONS,
     "probe": _FUNCTIONS,
     "report": _FUNCTIONS,
+    "search": _FUNCTIONS,
     "study": _FUNCTIONS,
     "transfer": _FUNCTIONS,
     "views": _FUNCTIONS,

@@ -3,7 +3,7 @@
 import os
 
 from simclr_tf.commands import plan
-from simclr_tf.config import listed
+from simclr_tf.config import folders_in, name_and_folder
 from simclr_tf.errors import SettingsError
 from simclr_tf.evaluation.results import plain_table
 from simclr_tf.report import compare_page
@@ -43,10 +43,9 @@ def named_runs(text):
         SettingsError: two runs have one name.
     """
     found = {}
-    for part in listed(text):
-        name, equals, folder = part.partition("=")
-        if not equals:
-            folder = part
+    for part in folders_in(text):
+        name, folder = name_and_folder(part)
+        if not name:
             name = os.path.basename(os.path.abspath(part))
             if name in found:
                 name = part

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from simclr_tf.config.fields import FOLDERS, PATH, Section, listed, setting
+from simclr_tf.config.fields import FOLDERS, PATH, PLACES, Section, folders_in, setting
 from simclr_tf.errors import SettingsError
 
 # `simclr_tf.studies.registry` holds their plans
@@ -141,6 +141,17 @@ class EmbedSettings(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class SearchSettings(Section):
+    """What is searched for, and where."""
+
+    query: str = setting("", "Image files whose nearest images are wanted, comma-separated.", basic=True, path=PLACES)  # fmt: skip
+    embeddings: str = setting("", "Output of --mode=embed: a folder, or a .npz or .parquet file. Alone, it is what is searched. With --image_dir, rows of files that did not change are taken from it.", basic=True, path=PATH)  # fmt: skip
+    output: str = setting("", "Folder for nearest.csv, nearest.json, nearest.png, and index.npz, which keeps h of the folder for the next search. Empty: search below the run folder.", basic=True, path=PATH)  # fmt: skip
+    nearest: int = setting(8, "Images that are found for each query.", basic=True, minimum=1, maximum=1000)  # fmt: skip
+    eval_batch_size: int = setting(64, "Images per step.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class CompareSettings(Section):
     """Which runs are put side by side."""
 
@@ -148,7 +159,7 @@ class CompareSettings(Section):
     page: str = setting("compare.html", "Where the page goes.", basic=True, path=PATH)
 
     def check(self):
-        if self.runs and len(listed(self.runs)) < 2:
+        if self.runs and len(folders_in(self.runs)) < 2:
             raise SettingsError(f"runs={self.runs} names one run; give two or more, comma-separated.")  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """How settings are declared, checked and laid flat."""
 
 import dataclasses
+import itertools
 import os
 from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
 
@@ -108,9 +109,10 @@ class Section:
         elif field.metadata["path"] == PATTERNS:
             settled = ",".join(settled_path(field.name, part.strip()) for part in value.split(","))
         else:
-            parts = [part.strip().rpartition("=") for part in value.split(",")]
+            parts = map(name_and_folder, folders_in(value) or [value])
             settled = ",".join(
-                name + equals + settled_path(field.name, path) for name, equals, path in parts
+                (f"{name}=" if name else "") + settled_path(field.name, path)
+                for name, path in parts
             )
         object.__setattr__(self, field.name, settled)
 
@@ -204,11 +206,49 @@ def settled_path(name, path):
     return os.path.expanduser(path)
 
 
+_LONGEST = 4096  # characters of a path
+
+
 def places_in(value):
-    """The paths of a setting of the kind PLACES: itself where there is such a file or folder."""
-    if "," not in value or os.path.exists(os.path.expanduser(value)):
-        return [value]
-    return list(listed(value)) or [value]
+    """The paths of a setting of the kind PLACES, a list of str.
+
+    A comma separates two paths, unless there is a file or folder whose name holds it: the longest
+    one that is there counts.
+    """
+    return _cut_at_commas(value, _is_there) or [value]
+
+
+def folders_in(value):
+    """The entries of a setting of the kind FOLDERS, such as ["A", "NAME=B"]; commas as `places_in`."""
+    return _cut_at_commas(value, lambda entry: _is_there(name_and_folder(entry)[1]))
+
+
+def name_and_folder(entry):
+    """("NAME", "FOLDER") of an entry NAME=FOLDER; the name is "" where the whole is a folder."""
+    name, equals, folder = entry.partition("=")
+    if not equals or _is_there(entry):
+        return "", entry
+    return name, folder
+
+
+def _is_there(path):
+    return os.path.exists(os.path.expanduser(path))
+
+
+def _cut_at_commas(value, is_one):
+    """The parts of a comma-separated list; neighbours that are one path stay together."""
+    parts = value.split(",")
+    found = []
+    start = 0
+    while start < len(parts):
+        ends = itertools.accumulate(len(part) + 1 for part in parts[start:])
+        longest = start + sum(1 for _ in itertools.takewhile(lambda end: end <= _LONGEST, ends))
+        stops = range(longest, start + 1, -1)
+        joined = lambda stop: ",".join(parts[start:stop]).strip()  # noqa: B023, E731
+        stop = next((stop for stop in stops if is_one(joined(stop))), start + 1)
+        found.append(joined(stop))
+        start = stop
+    return [one for one in found if one]
 
 
 def local_path(value, kind):
@@ -220,7 +260,7 @@ def local_path(value, kind):
     if kind == PLACES:
         paths = places_in(value)
     else:
-        paths = [value] if kind == PATH else [part.partition("=")[2] for part in listed(value)]
+        paths = [value] if kind == PATH else [part.partition("=")[2] for part in folders_in(value)]
     return next((path for path in paths if path not in ("", "scratch") and "://" not in path), "")
 
 

@@ -21,6 +21,7 @@ from simclr_tf.config.evaluation import (
     KnnSettings,
     LinearProtocol,
     ProbeSettings,
+    SearchSettings,
     SelectedEncoder,
     SelftestSettings,
     StudySettings,
@@ -158,6 +159,17 @@ class Embed(ModeConfig):
     data: Data = Data()
     model: Model = Model()
     embed: EmbedSettings = EmbedSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Search(ModeConfig):
+    """`--mode=search`."""
+
+    run: Run = Run()
+    trained: TrainedEncoder = TrainedEncoder()
+    data: Data = Data()
+    model: Model = Model()
+    search: SearchSettings = SearchSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,6 +379,25 @@ MODES = {
                 "eval_shards",
             ),
             required=("checkpoint", "output"),
+        ),
+        Mode(
+            "search",
+            Search,
+            "Find the images of a folder or of embeddings that are most similar to given ones.",
+            "simclr_tf.commands.search:run",
+            only=(
+                *("checkpoint", *setting_names(SearchSettings)),
+                *("image_dir", "follow_links", "image_formats", "image_size", "value_range"),
+                *(
+                    "strict_data",
+                    "max_image_pixels",
+                    "precision",
+                    "dry_run",
+                    "trust_code",
+                    *_DEVICES,
+                ),
+            ),
+            required=("checkpoint", "query"),
         ),
         Mode(
             "export",

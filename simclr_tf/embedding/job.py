@@ -1,6 +1,7 @@
 """One embedding of many images: what goes in, and whether it was done before."""
 
 import dataclasses
+import os
 import typing
 
 from simclr_tf import config as settings_of
@@ -10,6 +11,7 @@ from simclr_tf.data.source import Source
 from simclr_tf.embedding import finished
 from simclr_tf.embedding.output import Output
 from simclr_tf.evaluation.frozen import weights_hash
+from simclr_tf.files import is_remote
 from simclr_tf.runs import restore
 from simclr_tf.stack import tf
 
@@ -50,6 +52,15 @@ class Job:
             return []
         return self.source.names(0, self.source.num_examples)
 
+    def states(self):
+        """finished.FileStates of the images, None where they are no files of their own."""
+        files = [] if self.config.data.shards else self.image_files()
+        return finished.states_of(files) if files else None
+
+    def made(self):
+        """See `made_by`."""
+        return made_by(self.config, self.trained, self.source)
+
     def stamps(self):
         """{"times": hash, "contents": hash with --verify} of the images, see `finished.stamp_of`."""
         paths = self.image_files()
@@ -57,6 +68,27 @@ class Job:
         if self.config.embed.verify:
             stamps["contents"] = finished.stamp_of(paths, verify=True)
         return stamps
+
+
+def made_by(config, trained, source):
+    """What decides h of an image file, as a dict of text, and where the files lie.
+
+    Args:
+        config: resolved config of a mode with the sections run and data.
+        trained: restore.Trained.
+        source: Source of the images.
+    """
+    folder = config.data.image_dir
+    if memory.is_address(folder) or path_list.is_collection(folder or "."):
+        folder = ""  # their names are whole paths
+    return {
+        "encoder": weights_hash(trained.encoder),
+        "image_size": str(config.data.image_size),
+        "precision": config.run.precision,
+        "value_range": str(source.value_range),
+        "converts_profiles": str(source.converts_profiles),
+        "image_dir": os.path.abspath(folder) if folder and not is_remote(folder) else folder,
+    }
 
 
 def image_names(config, source):

@@ -34,10 +34,27 @@ def draw_neighbours(path, source, h, ids, paths):
     for query, similar, found in zip(queries, cosine, rows):
         others = [(row, value) for row, value in zip(found, similar) if row != query][:count]
         lines.append([(query, "query"), *((row, f"{value:.3f}") for row, value in others)])
-    write_atomically(path, _sheet(lines, _Thumbnails(source, ids), paths))
+    draw_lines(path, lines, Thumbnails(source, ids), paths)
 
 
-class _Thumbnails:
+def draw_lines(path, lines, thumbnail, paths):
+    """Draws one row of pictures per line.
+
+    Args:
+        path: of the PNG file.
+        lines: list of lists of (key, words below the picture).
+        thumbnail: function of a key -> PIL image of SIDE pixels.
+        paths: sequence or dict of str by key, the second line below a picture.
+    """
+    write_atomically(path, _sheet(lines, thumbnail, paths))
+
+
+def no_picture():
+    """What stands for an image that is not here, a PIL image of SIDE pixels."""
+    return Image.new("RGB", (SIDE, SIDE), (224, 224, 224))
+
+
+class Thumbnails:
     """Pictures as the encoder sees them, by row, SIDE pixels."""
 
     def __init__(self, source, ids):

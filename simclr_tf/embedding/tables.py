@@ -1,6 +1,7 @@
 """Parts -> one .npz and one .parquet, streamed: in memory is one part at a time."""
 
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ from simclr_tf.files import writing
 from simclr_tf.stack import tf
 
 SUFFIXES = (".npz", ".parquet")
+VECTORS = ("h", "z")
 
 
 class Table:
@@ -21,14 +23,16 @@ class Table:
         longest: characters of the longest path.
     """
 
-    def __init__(self, parts, names):
+    def __init__(self, parts, names, states=None):
         """
         Args:
             parts: Parts.
             names: function (start, stop) -> list of str, the paths of images by id.
+            states: finished.FileStates of the image files by id, or None where there are none.
         """
         self._parts = parts
         self._names = names
+        self._states = states
         self.columns = {}
         self.num_rows = 0
         self.longest = 1
@@ -38,19 +42,26 @@ class Table:
             self.columns = {name: (rows.dtype, rows.shape[1:]) for name, rows in columns.items()}
 
     def blocks(self):
-        """Yields (paths list of str, {"h": float32 [m, d], ...}) of every part with rows."""
+        """Yields (paths list of str, {"h": float32 [m, d], "size": ...}) of every part with rows."""
         for start, columns in self._parts:
             ids = columns.get("id", ())
             if len(ids):
                 paths = self._names(start, int(columns["next"]))
-                chosen = {name: columns[name] for name in ("h", "z") if name in columns}
+                chosen = {name: columns[name] for name in VECTORS if name in columns}
+                if self._states is not None:
+                    chosen.update(self._states.named(ids))
                 yield [paths[i - start] for i in ids], chosen
 
 
-def write_npz(path, table):
+def write_npz(path, table, made=None):
     """Writes arrays path (fixed-width unicode), h and z that `np.load` reads.
 
     The arrays are stored without compression, so `mapped` can use them without reading them.
+
+    Args:
+        path: of the file.
+        table: Table.
+        made: dict of text that says what made the rows; it is stored as JSON.
     """
     kinds = {"path": (np.dtype(f"<U{table.longest}"), ()), **table.columns}
     with writing(path) as temporary, _Pipe(temporary) as file:
@@ -63,6 +74,9 @@ def write_npz(path, table):
                     for paths, columns in table.blocks():
                         rows = paths if name == "path" else columns[name]
                         member.write(np.asarray(rows, dtype).tobytes())
+            if made is not None:
+                with archive.open("made.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.array(json.dumps(made, sort_keys=True)))
 
 
 class _Pipe(io.RawIOBase):
@@ -119,15 +133,16 @@ def write_parquet(path, table):
     import pyarrow.parquet
 
     fields = [("path", pyarrow.string())]
-    for name, (_, shape) in table.columns.items():
-        fields.append((name, pyarrow.list_(pyarrow.float32(), shape[0])))
+    vectors = [name for name in table.columns if name in VECTORS]
+    for name in vectors:
+        fields.append((name, pyarrow.list_(pyarrow.float32(), table.columns[name][1][0])))
     schema = pyarrow.schema(fields)
     with writing(path) as temporary, _Pipe(temporary) as file:
         sink = pyarrow.PythonFile(file, mode="w")
         with pyarrow.parquet.ParquetWriter(sink, schema, use_dictionary=False) as writer:
             for paths, columns in table.blocks():
                 arrays = [pyarrow.array(paths, pyarrow.string())]
-                for name in table.columns:
+                for name in vectors:
                     values = pyarrow.array(columns[name].ravel())
                     arrays.append(pyarrow.FixedSizeListArray.from_arrays(values, columns[name].shape[1]))  # fmt: skip
                 writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))

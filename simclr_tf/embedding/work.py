@@ -9,8 +9,6 @@ from simclr_tf.evaluation.features import Extractor
 from simclr_tf.runs.files import write_json
 from simclr_tf.stack import tf
 
-_WRITERS = {".npz": tables.write_npz, ".parquet": tables.write_parquet}
-
 
 def embed_images(job, weights, stamps):
     """Everything that takes long; returns the results."""
@@ -20,17 +18,21 @@ def embed_images(job, weights, stamps):
     source.quarantine.attach(output.quarantine)
     identity = {"weights": weights}
     parts = Parts(output.folder.join("unfinished"), identity, {"images": stamps["times"]})
+    states = job.states()  # before the files are read: a later change is seen
     start = parts.next
     if 0 < start < source.num_examples:
         print(f"continuing with image {start:,} of {source.num_examples:,}", flush=True)
     _embed(job, parts)
     seconds = time.monotonic() - began
-    table = tables.Table(parts, job.names)
+    table = tables.Table(parts, job.names, states)
     if not table.num_rows:
         parts.remove()
     finished.refuse_empty(table.num_rows, source.num_examples, output.quarantine)
     for suffix, path in output.files.items():
-        _WRITERS[suffix](path, table)
+        if suffix == ".npz":
+            tables.write_npz(path, table, job.made())
+        else:
+            tables.write_parquet(path, table)
     results = {
         "mode": "embed",
         "checkpoint": job.config.trained.checkpoint,

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from simclr_tf.config import listed
+from simclr_tf.config import folders_in, name_and_folder
 from simclr_tf.data import listing
 from simclr_tf.errors import SettingsError
 
@@ -82,7 +82,7 @@ def find_sets(text):
         SettingsError: nothing is named, a name is given twice, or a folder is missing.
     """
     found = {}
-    for item in listed(text):
+    for item in folders_in(text):
         items = [one for one in PAPER if one.dataset] if item == "paper" else [_find(item)]
         for one in items:
             if one.name in found:
@@ -98,8 +98,8 @@ def find_sets(text):
 
 def _find(item):
     known = {key: one for one in PAPER for key in (one.name, one.dataset) if key}
-    name, separator, folder = item.partition("=")
-    if separator:
+    name, folder = name_and_folder(item)
+    if name:
         one = known.get(name, TransferSet(name))
         return dataclasses.replace(
             one, dataset="", image_dir=folder, train="train", validation="", test=""

@@ -30,6 +30,7 @@ FUNCTIONS = (
     "views",
     "report",
     "compare",
+    "search",
 )
 """The modes that are functions of the library."""
 

@@ -357,6 +357,57 @@ def embed(
     return _measure("embed", checkpoint, images, labels, "", quiet, values)
 
 
+@function_of("search", without=_IMAGES)
+def search(
+    checkpoint: Checkpoint,
+    query: Any,
+    images: Any = None,
+    *,
+    embeddings: Optional[Path] = None,
+    output: Optional[Path] = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Finds the images that are most similar to given ones, by cosine of h; exact.
+
+        found = simclr_tf.search("runs/photos", "cat.jpg", "photos")
+        print(found["queries"][0]["nearest"])
+
+    Args:
+        checkpoint: run, run folder, checkpoint prefix or SavedModel.
+        query: path of an image, or images as of `TrainedModel.embed` but no folder.
+        images: what is searched, as of `TrainedModel.embed`; default: the folder of the pretraining.
+            Of files, h is kept in output/index.npz, so the next search embeds only new or changed ones.
+        embeddings: output of `simclr_tf.embed`, a path. Alone, it is what is searched; beside
+            images, rows of files that did not change are taken from it.
+        output: folder for tables, sheet and index; default: the folder search below the run folder.
+        quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        {"queries": [{"query": path, "nearest": [{"path", "cosine"}, ...]}, ...], "num_images",
+        "num_unusable", "num_embedded", "table": path, "sheet": path, ...}; {} for a dry run.
+    Raises:
+        UserError: a setting, an image, the checkpoint, the embeddings or the output cannot be used.
+    """
+    with calls.in_python_words():
+        calls.check_names("search", settings)
+        path = isinstance(query, (str, os.PathLike))
+        wanted = given_images([query] if path else query)
+        searched = given_images(images, settings=settings)
+        if "dataset" in searched.settings:
+            raise SettingsError(
+                f"images={images!r} is no folder; give a folder, a list of paths or an array, or "
+                "embed the data set and give embeddings."
+            )
+        start = _start_of(checkpoint)
+    values = {**start, **settings, **searched.settings, "query": wanted.settings["image_dir"]}
+    values.update(embeddings=embeddings, output=output)
+    results = calls.run("search", values, quiet=quiet)
+    del wanted, searched  # alive until here
+    return calls.plain_dict(results)
+
+
 @function_of("export")
 def export(
     checkpoint: Checkpoint,

@@ -111,6 +111,18 @@ class TrainedModel:
 
             return self._outputs(("logits",), scores, images, batch_size)
 
+    def search(self, query: Any, images: Any = None, **settings: Any) -> Dict[str, Any]:
+        """The images that are most similar to given ones; see `simclr_tf.search`.
+
+            found = model.search("cat.jpg", "photos")
+
+        Args:
+            query: path of an image, or images as of `embed`.
+            images: what is searched, as of `embed`.
+            **settings: those of `simclr_tf.search`, such as embeddings and nearest.
+        """
+        return calls.function("search")(self, query, images, **settings)
+
     def export(self, path: Optional[Any] = None, **settings: Any) -> Dict[str, Any]:
         """Writes a SavedModel to path/saved_model/STEP, or one Keras file; see `simclr_tf.export`.
 

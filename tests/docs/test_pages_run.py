@@ -126,6 +126,7 @@ def place(tmp_path_factory):
         for number in range(10):
             pixels = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
+    Image.fromarray(pixels).save(folder / "cat.jpg")
     make = ["make", "-n", "-o", "setup", "demo", f"VENV={sys.prefix}"]
     recipe = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True)
     with forking.Launcher(folder) as launcher:
