@@ -20,7 +20,7 @@ from simclr_tf.export import conversions, lite
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder, require_folder
 from simclr_tf.stack import tf
-from simclr_tf.training import distillation, supervised
+from simclr_tf.training import distillation, loggers, supervised
 from simclr_tf.views import channels
 from simclr_tf.views.batches import eval_batches
 
@@ -42,6 +42,7 @@ def run(config, given=frozenset()):
             diverged.
     """
     require_folder(config.run, example="runs/small")
+    loggers.check(config.training.loggers)
     formats = conversions.check_formats(config.distillation.export_formats)
     strategy = evaluation_run.make_strategy(config, given, config.distillation.teacher)
     replicas = strategy.num_replicas_in_sync

@@ -19,6 +19,7 @@ from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.lock import releases  # noqa: F401 (of every evaluation command)
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
+from simclr_tf.training import trackers
 from simclr_tf.training.recording import bad_images_reported  # noqa: F401
 from simclr_tf.views import channels
 
@@ -178,9 +179,20 @@ def write_results(folder, results, markdown, tables=None):
     for name, text in (tables or {}).items():
         write_atomically(folder.join(name), text)
     write_json(folder.join("results.json"), results)  # last: with it the evaluation is finished
+    _tell_trackers(folder, results)
     print(markdown)
     print(f"written to {folder.path}: {', '.join(['results.md', 'results.json', *(tables or {})])}")
     print(next_command(results, folder), flush=True)
+
+
+def _tell_trackers(folder, results):
+    """MLflow and W&B get the results too, if the training of the encoder was logged there."""
+    checkpoint = (results.get("checkpoint") or "").rstrip("/")
+    places = [folder.path, checkpoint, os.path.dirname(os.path.dirname(checkpoint))]
+    for place in filter(None, places):
+        if tf.io.gfile.exists(os.path.join(place, trackers.NAME)):
+            trackers.add_results(RunFolder(place), results, results["mode"])
+            return
 
 
 def next_command(results, folder):

@@ -14,7 +14,7 @@ from simclr_tf.evaluation import frozen_rows
 from simclr_tf.evaluation.multi_label import report
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder
-from simclr_tf.training import starting
+from simclr_tf.training import loggers, starting
 from simclr_tf.training.supervised import Job, fine_tune
 
 
@@ -32,6 +32,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data, the checkpoint or the run folder cannot be used, or
             training diverged.
     """
+    loggers.check(config.training.loggers)
     strategy = evaluation_run.make_strategy(config, given, finetune_start.checkpoint_of(config))
     replicas = strategy.num_replicas_in_sync
     check_divisible(config.training.train_batch_size, replicas)

@@ -10,7 +10,7 @@ from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
 from simclr_tf.runs.lock import releases
 from simclr_tf.runs.run_folder import RunFolder, require_folder
-from simclr_tf.training import auto, pretraining, pretraining_run, run_length
+from simclr_tf.training import auto, loggers, pretraining, pretraining_run, run_length
 from simclr_tf.training.health import ViewsTooStrong
 from simclr_tf.views import channels, multi_crop
 
@@ -37,6 +37,7 @@ def run(config, given=frozenset()):
         UserError: a setting, the data or the run folder cannot be used, or training diverged.
     """
     require_folder(config.run, example="runs/first")
+    loggers.check(config.training.loggers)
     before = RunFolder(config.run.model_dir).stored_settings()
     if before and config.auto.auto:  # what was chosen then holds, without a look or a measurement
         config = settings_of.adopt_stored(config, given, before)

@@ -93,11 +93,25 @@ class Length(Section):
     data_service: str = setting("", "host:port of one or several processes that prepare the batches, comma-separated (see mode data_service). Batch i comes from the (i mod n)-th. Batches and their order stay the same.", free=True)  # fmt: skip
     service_key: str = setting("", "File with the secret of --data_service. Empty: the usual file of this user.", free=True, path=PATH)  # fmt: skip
     jit_compile: bool = setting(False, "Compile the whole train step with XLA (always so on a TPU).")  # fmt: skip
+    loggers: str = setting("tensorboard", "Where figures and pictures go beside metrics.jsonl, comma-separated: tensorboard (the folder logs), csv (metrics.csv), mlflow (mlflow.db beside the run folder, or MLFLOW_TRACKING_URI), wandb (offline, unless WANDB_MODE says otherwise). Empty: nowhere else.", each_of=("tensorboard", "csv", "mlflow", "wandb"), free=True)  # fmt: skip
+    profile_steps: str = setting("", "First and last step, such as 20,30, of which host and device are profiled for TensorBoard. Empty: none.", free=True)  # fmt: skip
 
     @property
     def global_batch_size(self):
         """Images per optimizer step: what the learning rate scales with."""
         return self.train_batch_size
+
+    @property
+    def profiled(self):
+        """(first, last) of profile_steps, which is not empty."""
+        first, last = (int(part) for part in self.profile_steps.split(","))
+        return first, last
+
+    def check(self):
+        parts = [part.strip() for part in self.profile_steps.split(",")] if self.profile_steps else []  # fmt: skip
+        numbers = all(part.isascii() and part.isdigit() for part in parts)
+        if parts and not (numbers and len(parts) == 2 and 1 <= int(parts[0]) <= int(parts[1])):
+            raise SettingsError(f"profile_steps={self.profile_steps} is not allowed: give the first and the last step, such as 20,30.")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +122,7 @@ class Training(Length):
     cached_separate_views: bool = setting(False, "With cached_batch_size: normalize the two views of an image in different micro-batches, so that BatchNormalization does not reveal the pair.")  # fmt: skip
     effective_rank_steps: int = setting(1, "Measure the effective rank of h (dimensional collapse) at logged steps that this number divides; 0 is never. It costs an eigendecomposition.", minimum=0)  # fmt: skip
     store_side: int = setting(0, "Decode every image once, as its central square with this side in pixels, and keep all of them in memory. Steps on small images are much faster then. 0: decode at every step.", minimum=0, maximum=64)  # fmt: skip
+    picture_minutes: float = setting(1.0, "Least minutes between pictures for the loggers: pairs of views, similarities of positives and negatives, points for TensorBoard's projector. They are made at logged steps and take at most 2 % of the time. 0 makes them at each; runs of several machines make none.", minimum=0.0, free=True)  # fmt: skip
     num_views: int = setting(2, "Random views of each image in a step. Above 2 the loss is the mean over all pairs of views.", minimum=2, maximum=16)  # fmt: skip
     lineareval_while_pretraining: bool = setting(True, "Train a linear probe behind a stop-gradient when there are labels.")  # fmt: skip
     keep_best: str = setting("", "Also keep the checkpoint with the best value of this figure (the lowest loss, else the highest value) in the folder best of the run; use it as --checkpoint=RUN/best.", allowed=("", *BEST_METRICS), free=True)  # fmt: skip
@@ -120,6 +135,7 @@ class Training(Length):
         return self.cached_batch_size or self.train_batch_size
 
     def check(self):
+        super().check()
         if self.store_side and self.data_service:
             raise SettingsError(f"store_side={self.store_side} keeps the images in this process, so data_service has nothing to do; leave one.")  # fmt: skip
         if self.num_views > 2 and self.cached_separate_views:

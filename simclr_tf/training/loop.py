@@ -10,6 +10,7 @@ from simclr_tf.errors import InterruptedRunError, PreemptedError
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.stack import is_deterministic, no_autograph, tf
 from simclr_tf.training.input_wait import InputWait
+from simclr_tf.training.profiling import Profile
 from simclr_tf.training.spacing import Spacing
 
 
@@ -126,11 +127,13 @@ class Limits:
         steps_per_execution: most steps of one call to the device.
         stop: StopRequest, by default one without a time limit.
         spacing: spacing.Spacing of the checkpoints, or None to save each one that is due.
+        profile: profiling.Profile of some steps, or None.
     """
 
     steps_per_execution: int = 1
     stop: StopRequest = None
     spacing: Spacing = None
+    profile: Profile = None
 
 
 NO_LIMITS = Limits()
@@ -160,15 +163,23 @@ def train(
     step = start_step
     logs = {}
     watch = _Watch(runner) if progress is not None else None
-    with limits.stop or StopRequest() as stop:
+    profile = limits.profile
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(limits.stop or StopRequest())
+        if profile is not None:
+            stack.callback(profile.stop)
         while step < steps.total:
             first = progress is not None and step == start_step
             if first:
                 progress.compiling()
-            count = min(limits.steps_per_execution, _to_next_stop(step, steps))
+            count = min(limits.steps_per_execution, _to_next_stop(step, steps, profile))
+            if profile is not None:
+                profile.before(step)
             step += watch.run(count, first) if watch else runner.run(count)
             if first:
                 progress.begins(step)
+            if profile is not None:
+                profile.after(step, runner.wait)
             reason = stop.reason(step)
             logging = step % steps.log == 0 or step == steps.total
             due = step % steps.checkpoint == 0
@@ -242,8 +253,12 @@ def _save(model, checkpoints, step, last, regular):
         checkpoints.save(step, candidate=regular)
 
 
-def _to_next_stop(step, steps):
-    """Steps until the next log, checkpoint or the end, whichever comes first."""
+def _to_next_stop(step, steps, profile=None):
+    """Steps until the next log, checkpoint, profile or the end, whichever comes first."""
+    ahead = None if profile is None else profile.to_next_stop(step)
     return min(
-        steps.total - step, steps.log - step % steps.log, steps.checkpoint - step % steps.checkpoint
+        steps.total - step,
+        steps.log - step % steps.log,
+        steps.checkpoint - step % steps.checkpoint,
+        *([] if ahead is None else [ahead]),
     )

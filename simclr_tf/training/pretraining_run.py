@@ -7,8 +7,9 @@ from simclr_tf.distribution.stopping import stop_request
 from simclr_tf.runs.checkpoints import Checkpoints
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import tf
-from simclr_tf.training import gradient_cache, watching
+from simclr_tf.training import gradient_cache, loggers, watching
 from simclr_tf.training.loop import Limits, StepRunner, train
+from simclr_tf.training.profiling import profile_of
 from simclr_tf.training.recording import bad_images_reported, last_line, repeat_lines
 from simclr_tf.training.served import service_batches
 from simclr_tf.training.spacing import Spacing
@@ -55,36 +56,40 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
         batches = service_batches(config, batches, share, start, source)
     cache = _gradient_cache(training, model, group)
     runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
-    observers, progress = watching.observers(
-        config, group, model.encoder, source, steps, start, folder, may_restart
-    )
-    if training.keep_best:
-        observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
-        repeat_lines(folder, start - start % steps.checkpoint, observers[-1])
-    faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
-    limits = Limits(
-        training.steps_per_execution,
-        stop_request(training.max_wall_minutes, group),
-        Spacing(training.checkpoint_minutes, group),
-    )
-    began = time.monotonic()
-    with bad_images_reported(source.quarantine, source):
-        logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
-    seconds = time.monotonic() - began
-    images = (steps.total - start) * batch
-    results = {
-        "mode": "pretrain",
-        "step": steps.total,
-        "dataset": source.name,
-        "num_train": source.num_examples,
-        "num_eval": 0,
-        "images_per_second": round(images / seconds, 2),
-        "wall_seconds": round(seconds, 2),
-        "skipped_steps": faults.tell_total(steps.total),
-        **(logs or last_line(folder)),
-    }
-    if group.is_chief:
-        write_json(folder.join("results.json"), results)
+    profile = profile_of(training, folder, start, steps.total) if group.is_chief else None
+    with loggers.opened(config, folder, start, chief=group.is_chief) as log:
+        observers, progress = watching.observers(
+            config, group, model, source, steps, start, folder, log, may_restart
+        )
+        if training.keep_best:
+            observers.append(checkpoints.keep_best(folder.join("best"), training.keep_best))
+            repeat_lines(folder, start - start % steps.checkpoint, observers[-1])
+        faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
+        limits = Limits(
+            training.steps_per_execution,
+            stop_request(training.max_wall_minutes, group),
+            Spacing(training.checkpoint_minutes, group),
+            profile,
+        )
+        began = time.monotonic()
+        with bad_images_reported(source.quarantine, source):
+            logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
+        seconds = time.monotonic() - began
+        images = (steps.total - start) * batch
+        results = {
+            "mode": "pretrain",
+            "step": steps.total,
+            "dataset": source.name,
+            "num_train": source.num_examples,
+            "num_eval": 0,
+            "images_per_second": round(images / seconds, 2),
+            "wall_seconds": round(seconds, 2),
+            "skipped_steps": faults.tell_total(steps.total),
+            **(logs or last_line(folder)),
+        }
+        if group.is_chief:
+            write_json(folder.join("results.json"), results)
+            log.results(results)
     return results
 
 

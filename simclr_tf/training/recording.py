@@ -1,4 +1,4 @@
-"""What a run leaves behind while it trains: metrics.jsonl, TensorBoard, its bad images."""
+"""What a run leaves behind while it trains: metrics.jsonl, figures for its loggers, bad images."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from simclr_tf.stack import tf
 _LOG = logging.getLogger(__name__)
 
 
-def recorder(folder, start, curve, progress=None):
+def recorder(folder, start, curve, progress=None, loggers=None):
     """Makes an observer for `loop.train`.
 
     No times go into metrics.jsonl, so that a resumed run repeats it: they go into pace.jsonl.
@@ -23,12 +23,12 @@ def recorder(folder, start, curve, progress=None):
         start: step that the run starts from.
         curve: learning-rate schedule.
         progress: progress.Progress that knows the share of time spent waiting for images, or None.
+        loggers: loggers.Loggers that get the figures too, or None.
     Returns:
         callable (step, {name: float}).
     """
     log = MetricsLog(folder.join("metrics.jsonl"), start)
     pace_log = MetricsLog(folder.join("pace.jsonl"), start)
-    writer = tf.summary.create_file_writer(folder.join("logs"))
     warned = set()
 
     def record(step, logs):
@@ -44,10 +44,8 @@ def recorder(folder, start, curve, progress=None):
         if waiting is not None:
             logs["input_share"] = waiting
             pace_log.append({"step": step, "input_share": waiting})
-        with writer.as_default(step):
-            for name, value in logs.items():
-                tf.summary.scalar(name, value)
-        writer.flush()
+        if loggers is not None:
+            loggers.scalars(step, logs)
 
     return record
 

@@ -7,8 +7,9 @@ from simclr_tf.data.label_sets import with_targets
 from simclr_tf.distribution import data_service
 from simclr_tf.distribution.stopping import StopRequest
 from simclr_tf.runs.checkpoints import Checkpoints
-from simclr_tf.training import length, watching
+from simclr_tf.training import length, loggers, watching
 from simclr_tf.training.loop import Limits, StepRunner, train
+from simclr_tf.training.profiling import profile_of
 from simclr_tf.training.served import service_batches
 from simclr_tf.training.spacing import Spacing
 from simclr_tf.views.batches import train_batches
@@ -60,12 +61,16 @@ def _train(config, strategy, model, source, folder, steps, prepare, start, check
         batches = service_batches(config, batches, share, start, source)
     batches = prepare(batches, source)
     runner = StepRunner(model, strategy, batches, training.jit_compile or config.run.use_tpu)
-    observers, progress = watching.supervised_observers(steps, start, batch, folder)
+    profile = profile_of(training, folder, start, steps.total) if start < steps.total else None
     faults = watching.fault_watch(model, checkpoints, folder, source, seed, batch)
     limits = Limits(
         training.steps_per_execution,
         StopRequest(training.max_wall_minutes),
         Spacing(training.checkpoint_minutes),
+        profile,
     )
-    train(runner, steps, start, checkpoints, observers, faults, limits, progress)
+    with loggers.opened(config, folder, start, chief=start < steps.total) as log:
+        observers, progress = watching.supervised_observers(steps, start, batch, folder, log)
+        logs = train(runner, steps, start, checkpoints, observers, faults, limits, progress)
+        log.results({"mode": "training", "step": steps.total, **logs})
     faults.tell_total(steps.total)

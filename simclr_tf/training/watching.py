@@ -8,6 +8,7 @@ from simclr_tf.training.faults import FaultWatch
 from simclr_tf.training.health import HealthWatch
 from simclr_tf.training.input_wait import InputAdvice, remedies
 from simclr_tf.training.online_knn import online_knn
+from simclr_tf.training.pictures import Pictures
 from simclr_tf.training.progress import Progress
 from simclr_tf.training.recording import recorder
 from simclr_tf.training.replay import examples_of_step
@@ -19,23 +20,24 @@ _TRAINING_FIGURES = {  # of a training with labels or a teacher: the first that 
 }
 
 
-def observers(config, group, encoder, source, steps, start, folder, may_restart=False):
+def observers(config, group, model, source, steps, start, folder, loggers, may_restart=False):
     """Observers of `loop.train`: all workers measure k-NN, the chief shows and records.
 
     Args:
         config: config.Pretrain.
         group: WorkerGroup.
-        encoder: the model in training.
+        model: SimCLR in training.
         source: training Source.
         steps: length.Steps.
         start: first step.
         folder: RunFolder.
+        loggers: loggers.Loggers.
         may_restart: views that are too strong end the training, see HealthWatch.
     Returns:
         list of callables (step, {name: float}), and the Progress of the chief, else None.
     """
     progress = None
-    found = online_knn(config, encoder, source, group.strategy, steps)
+    found = online_knn(config, model.encoder, source, group.strategy, steps)
     if group.is_chief:
         batch = config.training.global_batch_size
         chance = chance_value(config.loss, batch)
@@ -43,10 +45,12 @@ def observers(config, group, encoder, source, steps, start, folder, may_restart=
             start, steps.total, batch, chance=chance, steps_per_epoch=steps.per_epoch
         )
         health = HealthWatch(chance, steps.warmup, batch, start, may_restart)
-        record = recorder(folder, start, length.learning_rate(steps), progress)
+        record = recorder(folder, start, length.learning_rate(steps), progress, loggers)
         advice = InputAdvice(remedies(config))
         waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731
         found += [progress.show, record, health.look, waiting]
+        if loggers.shows_pictures and group.count == 1:
+            found.append(Pictures(config, model, source, group.strategy, steps.total, loggers))
     return found, progress
 
 
@@ -56,7 +60,7 @@ def fault_watch(model, checkpoints, folder, source, seed, global_batch_size):
     return FaultWatch(model, checkpoints, folder, examples_of)
 
 
-def supervised_observers(steps, start, batch, folder):
+def supervised_observers(steps, start, batch, folder, loggers):
     """Observers of `loop.train` for a training with labels.
 
     Args:
@@ -64,11 +68,12 @@ def supervised_observers(steps, start, batch, folder):
         start: first step.
         batch: images per step.
         folder: RunFolder.
+        loggers: loggers.Loggers.
     Returns:
         list of callables (step, {name: float}), and the Progress among them.
     """
     progress = _SupervisedProgress(start, steps.total, batch, steps_per_epoch=steps.per_epoch)
-    record = recorder(folder, start, length.learning_rate(steps), progress)
+    record = recorder(folder, start, length.learning_rate(steps), progress, loggers)
     return [progress.show, record], progress
 
 

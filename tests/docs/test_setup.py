@@ -16,6 +16,7 @@ PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 PACKAGE_OF_MODULE = {
     "absl": "absl-py",
     "google": "protobuf",
+    "mlflow": "mlflow-skinny",
     "PIL": "pillow",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
