@@ -207,6 +207,8 @@ def check_required(mode, module, values):
         if not values.get(name) and not (name == "model_dir" and values.get("dry_run")):
             meta = config.fields_of(module.config)[name][1].metadata
             kind, example = ("PATH", "runs/first") if meta["path"] else ("NAME", meta["each_of"][0])
+            if meta["path"] == config.PLACES:
+                example = "photo.jpg"
             raise SettingsError(
                 f"--mode={mode} needs --{name}={kind} ({meta['help'].rstrip('.')}); "
                 f"add it, such as --{name}={example}."

@@ -12,7 +12,7 @@ from simclr_tf.config import MODES
 
 DRAWS = 320
 WORDS = {bool: ("maybe", "2", ""), int: ("x", "", "1.5", "nan", "1e9", "0x"), float: ("x", "", "1,5", "--", "1.5.2")}  # fmt: skip
-PLACES = {"checkpoint", "image_dir", "source", "eval_dir", "teacher", "runs"}
+PLACES = {"checkpoint", "image_dir", "source", "eval_dir", "teacher", "runs", "query", "embeddings"}
 
 
 def word(rng):
@@ -47,7 +47,7 @@ def drawn_commands(rng):
         mode = rng.choice(sorted(MODES))
         module = MODES[mode]
         given = {"model_dir": "run", "checkpoint": "run", "output": "out", "source": "run"}
-        given.update(teacher="run", study="losses", runs="run", page="page")
+        given.update(teacher="run", study="losses", runs="run", page="page", query="run")
         base = [f"--{key}={value}" for key, value in given.items() if key in module.settings]
         name = rng.choice(module.settings)
         values = wrong_values(rng, name, config.fields_of(module.config)[name][1])
