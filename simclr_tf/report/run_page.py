@@ -13,7 +13,7 @@ from simclr_tf.errors import DataError
 from simclr_tf.evaluation.metrics import confusion_matrix, wilson_interval
 from simclr_tf.evaluation.predictions import NAME as PREDICTIONS
 from simclr_tf.evaluation.predictions import read_predictions
-from simclr_tf.report import findings, looks, projection, words
+from simclr_tf.report import damaged, findings, looks, projection, words
 from simclr_tf.report.history import CURVES, chance_of, points, read_history, warnings
 from simclr_tf.report.html import (
     Markup,
@@ -45,6 +45,7 @@ CLASSES_WITH_IMAGES = 40
 MOST_IN_TABLE = 30  # classes of a confusion matrix with figures; above, it is a picture
 DUPLICATE = 0.98  # cosine
 MOST_QUARANTINED = 200
+MOST_DAMAGED = 48  # of them with a picture
 
 
 def write_run_page(run_dir, path, trained=None, note=""):
@@ -502,7 +503,22 @@ def _add_quarantine(page, run_dir):
     with tf.io.gfile.GFile(path, "rb") as file:
         lines = file.read().decode("utf-8", "replace").splitlines()
     rows = [(name, reason) for name, tab, reason in (line.partition("\t") for line in lines) if tab]
+    if not rows:
+        return
     more = f" The first {MOST_QUARANTINED} are shown." if len(rows) > MOST_QUARANTINED else ""
-    if rows:
-        page.add("quarantine", "Images that could not be used", f"{len(rows):,} images gave way to others.{more}",
-                 Markup(table(["image", "reason"], rows[:MOST_QUARANTINED])))  # fmt: skip
+    figures = []
+    others = []
+    for number, (name, reason) in enumerate(rows[:MOST_QUARANTINED]):
+        seen = (
+            damaged.visible_part(name, page.pictures.side) if len(figures) < MOST_DAMAGED else None
+        )
+        if seen is None:
+            others.append((name, reason))
+            continue
+        place = page.pictures.place(("quarantine", number), seen)
+        figures.append(
+            figure(thumbnail(place, f"{name}: {reason}"), os.path.basename(name), reason)
+        )
+    page.add("quarantine", "Images that could not be used", f"{len(rows):,} images gave way to others.{more}",
+             "What can still be seen of damaged ones:" if figures else "", gallery(figures) if figures else "",
+             Markup(table(["image", "reason"], others)) if others else "")  # fmt: skip
