@@ -56,7 +56,7 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
         batches = service_batches(config, batches, share, start, source)
     cache = _gradient_cache(training, model, group)
     runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
-    profile = profile_of(training, folder, start, steps.total) if group.is_chief else None
+    profile = profile_of(training, folder, start, steps.total, records=group.is_chief)
     with loggers.opened(config, folder, start, chief=group.is_chief) as log:
         observers, progress = watching.observers(
             config, group, model, source, steps, start, folder, log, may_restart

@@ -15,14 +15,17 @@ class Profile:
         first, last: steps, counted from 1; both are recorded.
     """
 
-    def __init__(self, first, last, folder):
+    def __init__(self, first, last, folder, records=True):
         """Args:
         first, last: as above.
         folder: of TensorBoard's logs; the profile goes to its subfolder plugins/profile.
+        records: False on all workers but the chief. They too must end their calls to the device
+            where recording begins and ends, because all run the same steps in each call.
         """
         self.first = first
         self.last = last
         self._folder = folder
+        self._records = records
         self._runs = False
 
     def to_next_stop(self, step):
@@ -32,7 +35,7 @@ class Profile:
 
     def before(self, step):
         """Called with the number of steps done, before the next ones."""
-        if not self._runs and step == self.first - 1:
+        if self._records and not self._runs and step == self.first - 1:
             tf.profiler.experimental.start(self._folder)
             self._runs = True
 
@@ -55,7 +58,7 @@ class Profile:
             tf.profiler.experimental.stop()
 
 
-def profile_of(training, folder, start, total):
+def profile_of(training, folder, start, total, records=True):
     """The Profile that the settings ask for, None without or where its steps are over.
 
     Args:
@@ -63,6 +66,7 @@ def profile_of(training, folder, start, total):
         folder: RunFolder.
         start: step that the training starts from.
         total: its last step.
+        records: see Profile.
     Raises:
         SettingsError: the training ends before the last of the steps.
     """
@@ -75,6 +79,7 @@ def profile_of(training, folder, start, total):
             "give earlier steps."
         )
     if start >= first:
-        print(f"no profile: step {first} of profile_steps={training.profile_steps} is over", flush=True)  # fmt: skip
+        if records:
+            print(f"no profile: step {first} of profile_steps={training.profile_steps} is over", flush=True)  # fmt: skip
         return None
-    return Profile(first, last, folder.join("logs"))
+    return Profile(first, last, folder.join("logs"), records)

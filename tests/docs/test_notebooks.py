@@ -69,7 +69,9 @@ def test_quickstart_and_fine_tuning_from_the_hub_run(place, monkeypatch):
 @pytest.mark.slow
 def test_own_images_run(place, monkeypatch):
     space = run_cells("own_images", monkeypatch)
-    assert len(space["paths"]) == 500 and space["query"].shape == space["h"][0].shape
+    assert len(space["paths"]) == 500 and space["check"]["broken"] == 1
+    found = space["found"]
+    assert len(found["queries"][0]["nearest"]) == 5 and found["num_embedded"] == 0
     assert "damaged.png" in open(space["quarantine"]).read()
 
 
