@@ -1,6 +1,7 @@
 # `make demo` and `make test` do all set-up themselves; see `make help`.
 VENV = .venv
 RUN = runs/demo
+PHOTOGRAPHS = $(RUN)_photographs
 STUDIES = runs/studies
 RUN_PYTHON = $(VENV)/bin/python
 
@@ -8,19 +9,23 @@ RUN_PYTHON = $(VENV)/bin/python
 .PHONY: help setup demo studies test test-all docs clean
 
 help:
-	@echo 'make demo    pretrain on handwritten digits, evaluate, export, report: into $(RUN)'
+	@echo 'make demo    pretrain on a folder of photographs into $(PHOTOGRAPHS), on digits into $(RUN);'
+	@echo '             evaluate both, export and report the digits'
 	@echo 'make studies  repeat the studies of the paper on the digits, three seeds: into $(STUDIES)'
 	@echo 'make test    run the tests, all but the slow ones'
 	@echo 'make test-all  run every test'
 	@echo 'make docs    build the site of docs/ into site/; a warning is an error'
 	@echo 'make setup   only install requirements.txt into $(VENV)'
-	@echo 'make clean   remove $(RUN)'
+	@echo 'make clean   remove $(RUN) and $(PHOTOGRAPHS)'
 	@echo 'PYTHON=python3.12 chooses the Python (3.9 to 3.13), VENV=DIR the environment, RUN=DIR the run folder'
 
 setup:
 	@.ci/setup '$(VENV)' '$(PYTHON)'
 
 demo: setup
+	$(RUN_PYTHON) -m simclr_tf.data.photographs $(PHOTOGRAPHS)/images
+	$(RUN_PYTHON) -m simclr_tf --mode=pretrain --image_dir=$(PHOTOGRAPHS)/images --model_dir=$(PHOTOGRAPHS)/run --budget_minutes=1.5
+	$(RUN_PYTHON) -m simclr_tf --mode=linear_eval --checkpoint=$(PHOTOGRAPHS)/run
 	$(RUN_PYTHON) -m simclr_tf --mode=pretrain --preset=digits --model_dir=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=linear_eval --checkpoint=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=export --checkpoint=$(RUN)
@@ -53,4 +58,4 @@ docs: $(DOCS_VENV)/stamp
 	@echo 'docs: built, open site/index.html'
 
 clean:
-	rm -rf $(RUN)
+	rm -rf $(RUN) $(PHOTOGRAPHS)

@@ -60,7 +60,12 @@ def front_flags():
     values = absl_flags.FlagValues()
     values.set_gnu_getopt(True)
     define(values, "mode", "", "What to do.")
-    define(values, "preset", "", "A named group of flags; flags on the command line win.")
+    define(
+        values,
+        "preset",
+        "",
+        "A named group of flags, or the path of a .flags file; flags on the command line win.",
+    )
     define(values, "quiet", False, "Print nothing but warnings and errors.")
     define(values, "version", False, "Print the versions of this package and of TensorFlow.")
     for name in ("help", "helpshort", "helpfull", "h"):

@@ -48,6 +48,7 @@ if typing.TYPE_CHECKING:  # what `__getattr__` imports, for type checkers and ed
     from simclr_tf.library.functions import search as search
     from simclr_tf.library.functions import study as study
     from simclr_tf.library.functions import transfer as transfer
+    from simclr_tf.library.functions import tune as tune
     from simclr_tf.library.functions import views as views
     from simclr_tf.library.pretraining_run import PretrainingRun as PretrainingRun
     from simclr_tf.library.trained import TrainedModel as TrainedModel
@@ -105,6 +106,7 @@ _HOMES = {
     "search": _FUNCTIONS,
     "study": _FUNCTIONS,
     "transfer": _FUNCTIONS,
+    "tune": _FUNCTIONS,
     "views": _FUNCTIONS,
     "views_of_step": "simclr_tf.training.replay",
 }

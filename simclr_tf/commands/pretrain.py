@@ -5,12 +5,21 @@ import logging
 
 from simclr_tf import config as settings_of
 from simclr_tf import phases
-from simclr_tf.commands import plan
+from simclr_tf.commands import plan, tune
 from simclr_tf.data import sources
 from simclr_tf.distribution import data_service, strategy
+from simclr_tf.errors import SettingsError
 from simclr_tf.runs.lock import releases
+from simclr_tf.runs.lock import scope as releasing
 from simclr_tf.runs.run_folder import RunFolder, require_folder
-from simclr_tf.training import auto, loggers, pretraining, pretraining_run, run_length
+from simclr_tf.training import (
+    auto,
+    loggers,
+    pretraining,
+    pretraining_run,
+    run_length,
+    tuning,
+)
 from simclr_tf.training.health import ViewsTooStrong
 from simclr_tf.views import channels, multi_crop
 
@@ -43,6 +52,8 @@ def run(config, given=frozenset()):
         config = settings_of.adopt_stored(config, given, before)
     elif before:
         config = settings_of.keep_stored(config, given, before)
+    if config.tuning.tune and not (config.auto.auto or before):
+        raise SettingsError("tune=True needs --preset=auto, which chooses the rest; give it, or use --mode=tune.")  # fmt: skip
     multi_crop.check(config, config.training.cached_batch_size)
     group = strategy.make_group(config.run, config.workers, _agreed(config))
     if config.run.dry_run:
@@ -81,11 +92,12 @@ def _run(config, given, group):
             )
         )
     if chooses:
+        tuned, given, spent, rows = _tuned(config, given, info, group, folder)
         source = sources.open_source(config.data, "train", config.run.seed)
-        chosen = auto.choose(config, given, source, group)
+        chosen = auto.choose(tuned, given, source, group, spent)
         config = chosen.config
         source = chosen.source
-        rows = chosen.rows
+        rows += chosen.rows
         _check_devices(config, group)
     per_replica = config.training.train_batch_size // group.replicas
     config = run_length.fitted(config, given, info.num_train, folder)
@@ -116,6 +128,29 @@ def _run(config, given, group):
         return _run(_with_weaker_views(config, given, folder, error), given, group)
     group.say(_done(folder, results, steps, has_labels=bool(info.num_classes)))
     return results
+
+
+def _tuned(config, given, info, group, folder):
+    """Tunes first, if that is asked for.
+
+    Returns:
+        (the config with what won, the names that are given now, seconds that it took, rows for the
+        plan).
+    """
+    if not config.tuning.tune:
+        return config, given, 0.0, ()
+    minutes = tuning.SHARE_OF_BUDGET * auto.machine_of(config).minutes
+    place = folder.join("tune") if folder.path else ""
+    tuner = tune.Tuner(config, given, info, group, place, minutes)
+    group.say(tuner.plan_text())
+    if config.run.dry_run:
+        return config, given, 60 * minutes, (("tune", "first, as planned above"),)
+    with releasing():
+        found = tuner.run()
+    changes = found["changes"]
+    config = settings_of.build(type(config), {**settings_of.flatten(config), **changes})
+    row = ("tune", f"{found['words']}: the best of {found['trials']} short trainings, {place}")
+    return config, given | frozenset(changes), found["seconds"], (row,)
 
 
 def _check_devices(config, group):

@@ -74,6 +74,7 @@ from simclr_tf.config.modes import (
     Selftest,
     Study,
     Transfer,
+    Tune,
     ViewsSheet,
 )
 from simclr_tf.config.run import DataServiceSettings, Run, Workers
@@ -86,6 +87,7 @@ from simclr_tf.config.training import (
     Loss,
     Optimizer,
     Training,
+    Tuning,
 )
 from simclr_tf.config.views import FineTuneViews, LocalViews, MultiCrop, Sheet, Views
 
@@ -147,6 +149,8 @@ __all__ = [
     "TrainedEncoder",
     "Training",
     "Transfer",
+    "Tune",
+    "Tuning",
     "TransferSettings",
     "Views",
     "ViewsSheet",

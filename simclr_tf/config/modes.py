@@ -39,6 +39,7 @@ from simclr_tf.config.training import (
     Loss,
     Optimizer,
     Training,
+    Tuning,
 )
 from simclr_tf.config.views import FineTuneViews, MultiCrop, Sheet, Views
 
@@ -56,7 +57,13 @@ class Pretrain(ModeConfig):
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     auto: Auto = Auto()
+    tuning: Tuning = Tuning()
     workers: Workers = Workers()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune(Pretrain):
+    """`--mode=tune`: the settings of a pretraining, of which those that are not given are chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,6 +309,11 @@ def preset_for_images(values: dict) -> typing.Optional[typing.Tuple[str, str]]:
     return None
 
 
+def preset_to_tune(values: dict) -> typing.Tuple[str, str]:
+    """The preset of `--mode=tune`, which begins with what a look at the images chooses."""
+    return "auto", "what is not given is chosen"
+
+
 _DEVICES = ("strategy", "logical_cpus", "use_tpu", "tpu_name", "tpu_zone", "gcp_project")
 
 MODES = {
@@ -432,6 +444,23 @@ MODES = {
             ),
             presets_of="pretrain",
             default_preset=preset_for_images,
+        ),
+        Mode(
+            "tune",
+            Tune,
+            "Find views for your images by short trainings without labels; write a preset.",
+            "simclr_tf.commands.tune:run",
+            required=("model_dir",),
+            without=(
+                *("tune", "train_epochs", "train_steps", "warmup_epochs", "extend_epochs"),
+                *("data_service", "service_key", "augment_on", "cached_batch_size"),
+                *("cached_separate_views", "keep_best", "knn_while_pretraining"),
+                *("lineareval_while_pretraining", "ema_momentum", "local_views"),
+                *("loggers", "profile_steps", "picture_minutes"),
+                *setting_names(Workers),
+            ),
+            presets_of="pretrain",
+            default_preset=preset_to_tune,
         ),
         Mode(
             "data_check",

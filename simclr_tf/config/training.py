@@ -48,7 +48,7 @@ class Optimizer(Section):
 
     optimizer: str = setting("lars", "Optimizer; lars as in the paper, adam for small runs.", basic=True, allowed=("lars", "momentum", "adam", "adamw", "lamb"))  # fmt: skip
     learning_rate: float = setting(0.3, "Base learning rate; --learning_rate_scaling turns it into the peak.", basic=True, above=0.0)  # fmt: skip
-    learning_rate_scaling: str = setting("linear", "Peak learning rate. linear: base * batch / 256; sqrt: base * sqrt(batch); none: base.", basic=True, allowed=("linear", "sqrt", "none"))  # fmt: skip
+    learning_rate_scaling: str = setting("linear", "Peak learning rate. linear: base * batch / 256; sqrt: base * sqrt(batch); none: base.", allowed=("linear", "sqrt", "none"))  # fmt: skip
     warmup_epochs: float = setting(10.0, "Epochs of linear warm-up.", basic=True, minimum=0.0)
     weight_decay: float = setting(1e-6, "Weight decay. As in the official code it spares BatchNormalization; lars spares biases too, momentum and adam do not. All three decay the online probe; adamw, lamb and --objective=paper spare it and biases.", basic=True, minimum=0.0)  # fmt: skip
     momentum: float = setting(0.9, "Momentum of lars and momentum.", minimum=0.0, maximum=0.9999)
@@ -157,7 +157,16 @@ class Auto(Section):
     """Settings that are chosen by a look at the images and at the device."""
 
     auto: bool = setting(False, "Choose every setting that is not given by a look at the images, the device and a measured step. The choices are printed with their reasons and stored, so a resumed run repeats them. --preset=auto sets it.", free=True)  # fmt: skip
-    budget_minutes: float = setting(0.0, "With --preset=auto: minutes that the whole pretraining may take on this machine. 0: 10 on a CPU, 60 with an accelerator.", basic=True, minimum=0.0, free=True)  # fmt: skip
+    budget_minutes: float = setting(0.0, "With --preset=auto: minutes that the whole run may take on this machine. 0: 10 on a CPU, 60 with an accelerator.", basic=True, minimum=0.0, free=True)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning(Section):
+    """Short trainings that choose settings without labels."""
+
+    tune: bool = setting(False, "With --preset=auto: first try some settings of the views and of the temperature in short trainings, which take up to 40 % of --budget_minutes, and train with the best. No label is used.", basic=True, free=True)  # fmt: skip
+    tune_trials: int = setting(10, "Most trainings of the first round of --tune.", minimum=2, maximum=100, free=True)  # fmt: skip
+    tune_steps: int = setting(0, "Steps of a training in the first round of --tune; later rounds take twice as many. 0: as many as fit into the minutes, from 60 to 300.", minimum=0, free=True)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ FUNCTIONS = (
     "probe",
     "transfer",
     "study",
+    "tune",
     "embed",
     "export",
     "import_weights",

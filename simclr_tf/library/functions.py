@@ -501,6 +501,42 @@ def views(
     return {"sheet": path} if path else {}
 
 
+@function_of("tune", without=_IMAGES)
+def tune(
+    images: Any = None,
+    model_dir: Optional[Path] = None,
+    *,
+    preset: str = "",
+    quiet: bool = False,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Tries views and temperatures in short trainings without labels, and writes a preset file.
+
+        found = simclr_tf.tune("photos", "runs/tune", budget_minutes=5)
+        run = simclr_tf.pretrain("photos", "runs/tuned", preset=found["preset"])
+
+    The same call again goes on after a stop. What a keyword gives is not changed.
+
+    Args:
+        images: as of `simclr_tf.pretrain`.
+        model_dir: folder of the trials, each of which is a run folder, and of the preset file.
+        preset: as of `simclr_tf.pretrain`; by default a look at the images chooses the start.
+        quiet: print nothing and show no progress.
+        **settings: every other setting of the mode; help() lists them.
+
+    Returns:
+        the content of results.json: "preset" (path of the file), "changes" {setting name: value},
+        "best" and "start" (their figures), "rows" (every trial); {} for a dry run.
+    Raises:
+        UserError: a setting, the images or the folder cannot be used.
+    """
+    with calls.in_python_words():
+        calls.check_names("tune", settings)
+        given = given_images(images, settings=settings)
+    values = {**settings, **given.settings, "model_dir": model_dir}
+    return calls.plain_dict(calls.run("tune", values, preset=preset, quiet=quiet))
+
+
 @function_of("data_check", without=_IMAGES)
 def data_check(
     images: Any = None,

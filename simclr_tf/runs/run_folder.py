@@ -200,9 +200,10 @@ class RunFolder:
             ) from error
 
     def _foreign_files(self):
-        """What is in the folder, without what a killed start left."""
-        inside = tf.io.gfile.listdir(self.path)
-        return [name for name in inside if name != lock.NAME and not is_leftover(name)]
+        """What is in the folder, without what a killed start left and the tuning before it."""
+        inside = {name.rstrip("/") for name in tf.io.gfile.listdir(self.path)}
+        tuned = {"tune"} if self.exists("tune/tune.json") else set()
+        return [n for n in inside - tuned if n != lock.NAME and not is_leftover(n)]
 
     def check_same(self, mode, settings, free, dataset):
         """Refuses a folder that belongs to another run; arguments and errors as of `claim`."""

@@ -242,7 +242,51 @@ def look(config, given, source):
     return with_rules(config, given, found), seen, found
 
 
-def choose(config, given, source, group):
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """What was chosen before the length of a run.
+
+    Attributes:
+        config: config.Pretrain with every choice but the length.
+        source: Source of the training images, decoded once if that was chosen.
+        count: images of it.
+        pace: Pace of a step.
+        rows: ((name, text), ...) for the plan.
+    """
+
+    config: settings_of.Pretrain
+    source: object
+    count: int
+    pace: "Pace"
+    rows: Tuple[Tuple[str, str], ...]
+
+
+def begin(config, given, source, group, changes=()):
+    """Looks, chooses everything but the length, and measures a step.
+
+    Args:
+        config, given, source, group: as of `choose`.
+        changes: {setting name: value} of the measured step alone.
+    Returns:
+        Begun.
+    Raises:
+        SettingsError: as of `choose`.
+    """
+    if group.count > 1:
+        raise SettingsError(
+            "preset=auto measures one machine, and the run has "
+            f"{group.count} workers; give --preset=folder, or the settings that auto chose on one."
+        )
+    config, seen, found = look(config, given, source)
+    config = channels.restrict(config, source.channels)
+    rows = [("look", seen.words())] + [("auto", rule.words()) for rule in found]
+    source = stored.stored(source, config.training.store_side)
+    measured = settings_of.build(type(config), {**settings_of.flatten(config), **dict(changes)})
+    pace = _measure(measured, source, group, length.Steps(1, 0, 1, 1, 1, 1e-3))
+    return Begun(config, source, seen.count, pace, tuple(rows))
+
+
+def choose(config, given, source, group, spent=0.0):
     """Chooses every setting of a pretraining that the user did not give.
 
     Args:
@@ -250,31 +294,24 @@ def choose(config, given, source, group):
         given: names of the settings that the user gave.
         source: opened training images.
         group: distribution.workers.WorkerGroup of one process.
+        spent: seconds of the budget that are over.
     Returns:
         Chosen.
     Raises:
         SettingsError: there are several workers, or what was given contradicts itself.
     """
-    if group.count > 1:
-        raise SettingsError(
-            "preset=auto measures one machine, and the run has "
-            f"{group.count} workers; give --preset=folder, or the settings that auto chose on one."
-        )
-    began = time.monotonic()
-    config, seen, found = look(config, given, source)
-    config = channels.restrict(config, source.channels)
-    rows = [("look", seen.words())] + [("auto", rule.words()) for rule in found]
-    source = stored.stored(source, config.training.store_side)
-    steps = length.Steps(1, 0, 1, 1, 1, 1e-3)
-    pace = _measure(config, source, group, steps)
-    rule, seconds = _length_rule(config, given, seen.count, pace, began)
+    began = time.monotonic() - spent
+    begun = begin(config, given, source, group)
+    config = begun.config
+    rows = list(begun.rows)
+    rule, seconds = _length_rule(config, given, begun.count, begun.pace, began)
     if rule is not None:
         config = with_rules(config, given, [rule])
         rows.append(("auto", rule.words()))
-    total = length.resolve_steps(config.training, config.optimizer, seen.count).total
-    estimate = seconds + total * pace.step
-    rows.append(("time", f"about {phases.in_words(estimate)}, {pace.step * 1000:.3g} ms a step"))
-    return Chosen(config, source, tuple(rows))
+    total = length.resolve_steps(config.training, config.optimizer, begun.count).total
+    estimate = seconds + total * begun.pace.step
+    rows.append(("time", f"about {phases.in_words(estimate)}, {begun.pace.step * 1000:.3g} ms a step"))  # fmt: skip
+    return Chosen(config, begun.source, tuple(rows))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,9 @@ from simclr_tf.views import multi_crop
 _LOG = logging.getLogger(__name__)
 
 
-def train_model(config, group, model, source, steps, folder, may_restart=False):
+def train_model(
+    config, group, model, source, steps, folder, may_restart=False, make_runner=StepRunner
+):
     """Trains, or goes on with what the folder's newest checkpoint left to do.
 
     Args:
@@ -29,6 +31,7 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
         steps: length.Steps.
         folder: RunFolder, claimed.
         may_restart: raise ViewsTooStrong instead of a warning that says so.
+        make_runner: StepRunner, or a function of its arguments that returns one.
     Returns:
         the content of results.json; None if the run was finished before.
     Raises:
@@ -55,7 +58,9 @@ def train_model(config, group, model, source, steps, folder, may_restart=False):
     if training.data_service:
         batches = service_batches(config, batches, share, start, source)
     cache = _gradient_cache(training, model, group)
-    runner = StepRunner(model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps)  # fmt: skip
+    runner = make_runner(
+        model, group.strategy, batches, training.jit_compile, cache, training.effective_rank_steps
+    )
     profile = profile_of(training, folder, start, steps.total, records=group.is_chief)
     with loggers.opened(config, folder, start, chief=group.is_chief) as log:
         observers, progress = watching.observers(

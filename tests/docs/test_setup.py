@@ -228,9 +228,11 @@ def test_make_runs_the_set_up_first():
         assert all(line.startswith(".venv-x/bin/python -m ") for line in lines[1:])
 
 
-def test_make_demo_is_pretrain_evaluate_export_report():
-    modes = re.findall(r"--mode=(\w+)", dry_make("demo"))
-    assert modes == ["pretrain", "linear_eval", "export", "report"]
+def test_make_demo_is_photographs_then_digits_with_export_and_report():
+    lines = dry_make("demo")
+    modes = re.findall(r"--mode=(\w+)", lines)
+    assert modes == ["pretrain", "linear_eval", "pretrain", "linear_eval", "export", "report"]
+    assert lines.index("simclr_tf.data.photographs") < lines.index("--image_dir=")
 
 
 CI_MAKE = '#!/bin/sh\necho "make $* other: $SIMCLR_TF_OTHER_PYTHON"\n'

@@ -1,0 +1,216 @@
+"""Which figure without labels orders short trainings as labelled few-shot accuracy does?
+
+    python -m benchmarks.criteria --output=criteria --folders=photos,icons,digits
+
+Each folder holds one folder per class; the word digits stands for scikit-learn's digits. Every
+setting of `SETTINGS` is trained briefly on every data set, from the same initial weights, in one
+process and on one core. Each trial is a run folder in the output, and a line of rows.jsonl. The
+same command goes on after a stop; without folders it only prints the tables: for each data set,
+Spearman's rank correlation of each figure with the mean of the accuracies with 1, 5 and 10 labels
+per class, and what each figure would have chosen.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+
+from benchmarks import timing
+
+STEPS = 150
+BASE = {
+    "image_size": 24,
+    "resnet_depth": 10,
+    "width_multiplier": 0.25,
+    "stem": "strided",
+    "proj_out_dim": 64,
+    "train_batch_size": 64,
+    "train_steps": STEPS,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "learning_rate_scaling": "none",
+    "temperature": 0.2,
+    "objective": "paper",
+    "aug_impl": "torchvision",
+    "crop_area_min": 0.25,
+    "color_jitter_strength": 0.25,
+    "grayscale_prob": 0.0,
+    "use_blur": False,
+    "log_steps": 50,
+}
+_TURNED = {"flip": False, "rotate_degrees": 10.0, "shear": 0.1}
+SETTINGS = {
+    "base": {},
+    "paper": {"crop_area_min": 0.08, "color_jitter_strength": 1.0, "grayscale_prob": 0.2, "use_blur": True},
+    "crop 0.45, turned": {"crop_area_min": 0.45, **_TURNED},
+    "colour 0": {"color_jitter_strength": 0.0},
+    "crop 0.65": {"crop_area_min": 0.65},
+    "temperature 0.5": {"temperature": 0.5},
+    "crop 0.45, colour 0": {"crop_area_min": 0.45, "color_jitter_strength": 0.0},
+    "colour 0.5": {"color_jitter_strength": 0.5},
+    "turned": _TURNED,
+    "crop 0.08": {"crop_area_min": 0.08},
+    "grayscale": {"grayscale_prob": 0.2},
+    "crop 0.9, colour 0, no flip": {"crop_area_min": 0.9, "color_jitter_strength": 0.0, "flip": False},
+    "temperature 0.1": {"temperature": 0.1},
+    "crop 0.65, colour 0.1, turned": {"crop_area_min": 0.65, "color_jitter_strength": 0.1, **_TURNED},
+    "colour 1": {"color_jitter_strength": 1.0},
+    "no flip": {"flip": False},
+    "crop 0.45": {"crop_area_min": 0.45},
+    "blur": {"use_blur": True},
+    "brightness only": {"color_jitter_strength": 0.5, "saturation": 0.0, "hue": 0.0},
+    "crop 0.9": {"crop_area_min": 0.9},
+    "turned more": {"flip": False, "rotate_degrees": 25.0, "shear": 0.2},
+    "crop 0.45, colour 0.1": {"crop_area_min": 0.45, "color_jitter_strength": 0.1},
+}  # fmt: skip
+SHOTS = (1, 5, 10)
+SIDE = 48
+
+
+def name_of(folder):
+    """What a data set is called in the output."""
+    return os.path.basename(os.path.normpath(folder))
+
+
+def open_set(folder):
+    """(TrialImages, labels int [n], evaluation images float32, their labels) of a data set."""
+    from simclr_tf import config
+    from simclr_tf.data import sources, stored
+    from simclr_tf.training.trials import TrialImages
+    from simclr_tf.views.batches import eval_batches
+
+    data = config.Data(dataset="digits") if folder == "digits" else config.Data(image_dir=folder)
+    train, held_out = (stored.stored(sources.open_source(data, part), SIDE) for part in ("train", "eval"))  # fmt: skip
+    images = TrialImages(train, sources.describe(data).identity)
+    pairs = []
+    for source in (train, held_out):
+        batches = list(eval_batches(source, BASE["image_size"], 128))
+        pairs += [np.concatenate([one[name].numpy() for one in batches]) for name in ("images", "label")]  # fmt: skip
+    return images, pairs
+
+
+def measure(folders, output):
+    """Trains what is missing, every setting on all data sets before the next."""
+    from simclr_tf import config
+    from simclr_tf.distribution.workers import WorkerGroup
+    from simclr_tf.evaluation.few_shot import few_shot
+    from simclr_tf.stack import tf
+    from simclr_tf.training.trials import ALWAYS, Workshop
+
+    done = {(row["set"], row["setting"]) for row in rows_of(output)}
+    workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()))
+    opened = {}
+    for setting, changes in SETTINGS.items():
+        for folder in folders:
+            name = name_of(folder)
+            if (name, setting) in done:
+                continue
+            if folder not in opened:
+                opened[folder] = open_set(folder)
+            images, (train_x, train_y, held_x, held_y) = opened[folder]
+            warmup = 0.05 * STEPS * BASE["train_batch_size"] / images.source.num_examples
+            place = {"dataset": "digits"} if folder == "digits" else {"image_dir": folder}
+            run = os.path.join(output, name, setting.replace(" ", "_").replace(",", ""))
+            values = {
+                **BASE,
+                **ALWAYS,
+                **changes,
+                **place,
+                "warmup_epochs": warmup,
+                "model_dir": run,
+            }
+            shutil.rmtree(run, ignore_errors=True)
+            began = time.process_time()
+
+            def labelled(embed, parts=(train_x, train_y, held_x, held_y)):
+                pairs = (embed(parts[0]), parts[1]), (embed(parts[2]), parts[3])
+                found = few_shot(*pairs, shots=SHOTS, draws=3)["few_shot"]
+                return {f"few_shot_{shots}": value for shots, value in found.items()}
+
+            trial = workshop.train(config.build(config.Pretrain, values), images, run, labelled)
+            row = {
+                "set": name,
+                "setting": setting,
+                "cpu": round(time.process_time() - began, 1),
+                **trial,
+            }
+            with open(os.path.join(output, "rows.jsonl"), "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            shutil.rmtree(os.path.join(run, "checkpoints"), ignore_errors=True)
+            print(name, setting, row["cpu"], flush=True)
+
+
+def rows_of(output):
+    """The rows written so far."""
+    path = os.path.join(output, "rows.jsonl")
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+CRITERIA = {
+    "contrastive accuracy": lambda f: f["contrastive_accuracy"],
+    "low loss": lambda f: -f["loss"],
+    "rotation probe": lambda f: f["rotation"],
+    "RankMe": lambda f: f["rank_me"],
+    "LiDAR, views of the trial": lambda f: f["lidar_own"],
+    "LiDAR, fixed views": lambda f: f["lidar_fixed"],
+    "retrieval, views of the trial": lambda f: f["retrieval_own"],
+    "retrieval, fixed views": lambda f: f["retrieval_fixed"],
+    "uniformity": lambda f: -f["uniformity"],
+    "alignment": lambda f: -f["alignment"],
+}
+"""{criterion: function of the figures of a trial; higher is better}."""
+
+
+def accuracy(figures):
+    """The mean of the accuracies with few labels."""
+    return float(np.mean([v for name, v in figures.items() if name.startswith("few_shot_")]))
+
+
+def print_tables(rows):
+    """Rank correlations of the criteria, and the accuracy of what each would have chosen."""
+    from scipy.stats import spearmanr
+
+    from simclr_tf.training import tuning
+
+    criteria = {**CRITERIA, "the rule of --mode=tune": tuning.score}
+    sets = sorted({row["set"] for row in rows})
+    by_set = {name: [row for row in rows if row["set"] == name] for name in sets}
+    truth = {name: [accuracy(row["figures"]) for row in by_set[name]] for name in sets}
+    correlations = []
+    chosen = []
+    for title, criterion in criteria.items():
+        scores = {name: [criterion(row["figures"]) for row in by_set[name]] for name in sets}
+        found = [float(spearmanr(scores[name], truth[name])[0]) for name in sets]
+        correlations.append([title, *(f"{one:+.2f}" for one in found), f"{np.mean(found):+.2f}"])
+        best = [truth[name][int(np.argmax(scores[name]))] for name in sets]
+        chosen.append([title, *(f"{one:.3f}" for one in best), f"{np.mean(best):.3f}"])
+    for title, choose in (("best of all", max), ("mean of all", np.mean), ("base", lambda v: v[0])):
+        values = [float(choose(truth[name])) for name in sets]
+        chosen.append([title, *(f"{one:.3f}" for one in values), f"{np.mean(values):.3f}"])
+    counts = [f"{name} ({len(by_set[name])})" for name in sets]
+    print("\nSpearman's rank correlation with the mean accuracy of 1, 5 and 10 labels per class\n")
+    timing.print_table(["criterion", *counts, "mean"], correlations)
+    print("\nMean accuracy of 1, 5 and 10 labels per class of the setting that each would choose\n")
+    timing.print_table(["criterion", *counts, "mean"], chosen)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folders", default="", help="folders of images, or digits, by commas")
+    parser.add_argument("--output", required=True, help="folder of the trials and of rows.jsonl")
+    options = parser.parse_args()
+    os.makedirs(options.output, exist_ok=True)
+    if options.folders:
+        os.environ.update(timing.ONE_THREAD)
+        measure(options.folders.split(","), options.output)
+    print_tables(rows_of(options.output))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""`--mode=tune`: short trainings without labels that end in a preset file."""
+
+import contextlib
+import io
+import os
+import time
+
+from simclr_tf import config as settings_of
+from simclr_tf import names, phases
+from simclr_tf.commands import plan
+from simclr_tf.data import sources, stored
+from simclr_tf.distribution import strategy
+from simclr_tf.errors import DivergedError
+from simclr_tf.files import is_remote, write_atomically
+from simclr_tf.runs import lock
+from simclr_tf.runs.files import read_json, write_json
+from simclr_tf.runs.run_folder import RunFolder, require_folder
+from simclr_tf.stack import tf
+from simclr_tf.training import auto, trials, tuning
+from simclr_tf.views import channels, multi_crop
+
+PRESET = "tuned.flags"
+_PLAN = "tune.json"
+
+
+@lock.releases
+def run(config, given=frozenset()):
+    """Tries settings and writes the best as a preset file; run again, it goes on.
+
+    Args:
+        config: config.Tune.
+        given: names of the settings that the user gave.
+    Returns:
+        the content of results.json, or None for a dry run.
+    Raises:
+        UserError: a setting, the images or the folder cannot be used, or a signal stopped the work.
+    """
+    require_folder(config.run, example="runs/tune")
+    multi_crop.check(config)
+    group = strategy.make_group(config.run, config.workers)
+    info = sources.describe(config.data)
+    config = channels.adopt(config, given, info)
+    minutes = auto.machine_of(config).minutes
+    tuner = Tuner(config, given, info, group, config.run.model_dir, minutes)
+    print(tuner.plan_text(), flush=True)
+    if config.run.dry_run:
+        return None
+    found = tuner.run()
+    best = found["best"]
+    made = (
+        f"{found['trials']} short trainings, the best with {found['words']} "
+        f"({_figures(best)}; at the start {_figures(found['start'])})"
+    )
+    data = config.data.flag + "".join(
+        f" --{name}={value}"
+        for name, value in settings_of.flatten(config).items()
+        if name in given and name == "encoder"
+    )
+    preset = os.path.join(config.run.model_dir, PRESET)
+    text = plan.format_done(
+        made, preset, ("train", f"pretrain {data} --preset={preset} --model_dir=runs/tuned")
+    )
+    print(text, flush=True)
+    return found
+
+
+class Tuner:
+    """The trials of a tuning in a folder: what is left of them, and the best.
+
+    Args:
+        config: config.Pretrain or config.Tune.
+        given: names of the settings that the user gave.
+        info: SourceInfo of the images.
+        group: distribution.workers.WorkerGroup of one process.
+        folder: path; "" for a dry run.
+        minutes: that all trials may take.
+    """
+
+    def __init__(self, config, given, info, group, folder, minutes):
+        began = time.monotonic()
+        self.given = given
+        self.group = group
+        self.info = info
+        self.folder = RunFolder(folder)
+        before = self.folder.stored_settings()
+        source = sources.open_source(config.data, "train", config.run.seed)
+        if before:
+            config = settings_of.adopt_stored(config, given, before)
+        if before and self.folder.exists(_PLAN):
+            self._content = read_json(self.folder.join(_PLAN))
+            self.config = config
+        else:
+            begun = auto.begin(config, given, source, group, trials.ALWAYS)
+            self.config = begun.config
+            settings = self.config.tuning
+            spent = time.monotonic() - began
+            most = len(tuning.first_round(self.config, given, source.channels, settings.tune_trials))  # fmt: skip
+            count, steps = tuning.fitting(minutes, spent, begun.pace, most)
+            steps = settings.tune_steps or steps
+            seconds = begun.pace.step * steps * tuning.weight(count) + tuning.overhead(count, begun.pace)  # fmt: skip
+            self._content = {
+                "candidates": count,
+                "steps": steps,
+                "seconds": seconds,
+                "rows": [list(row) for row in begun.rows],
+            }
+        self._source = source
+
+    def plan_text(self):
+        """What will be done, and how long it may take."""
+        content = self._content
+        count, steps = content["candidates"], content["steps"]
+        rows = [
+            ("data set", f"{self.info.name}, {self.info.num_train:,} training images"),
+            ("labels", "not used"),
+            *plan.image_rows(self.info),
+            *(tuple(row) for row in content["rows"]),
+            ("round 1", f"{count} trainings of {steps} steps: crops, colour, turns, blur"),
+            ("round 2", f"the best {tuning.survivors(count)}, {tuning.LATER * steps} steps"),
+            *(
+                [("round 3", f"other temperatures, {tuning.LATER * steps} steps")]
+                if "temperature" not in self.given
+                else []
+            ),
+            ("judged by", tuning.RULE),
+            ("time", f"about {phases.in_words(content['seconds'])}"),
+            ("output", self.folder.path or "none (dry run)"),
+        ]
+        return plan.format_plan("plan: tune", rows)
+
+    def run(self):
+        """Trains what is left; returns the content of results.json."""
+        self._claim()
+        seed = self.config.run.seed
+        side = self.config.training.store_side
+        source = self._source
+        if side:
+            source = stored.stored(source, side)
+        images = trials.TrialImages(source, self.info.identity, seed)
+        self._workshop = trials.Workshop(self.group, seed)
+        self._images = images
+        self._done = []
+        self._began = time.monotonic()
+        count, steps = self._content["candidates"], self._content["steps"]
+        later = tuning.LATER * steps
+        first = tuning.first_round(self.config, self.given, source.channels, count)
+        scores = [(one, self._try(one, steps)) for one in first]
+        second = tuning.second_round(scores, tuning.survivors(count))
+        scores = [(one, self._try(one, later)) for one in second]
+        winner = max(scores, key=lambda pair: pair[1])
+        others = tuning.temperatures(self.config, self.given, winner[0])
+        scores += [(one, self._try(one, later)) for one in others]
+        best = max(scores, key=lambda pair: pair[1])[0]
+        return self._write(best, later)
+
+    def _claim(self):
+        values = settings_of.flatten(self.config)
+        values["model_dir"] = self.folder.path
+        self.folder.claim("tune", values, settings_of.free_settings(settings_of.Tune), self.info.identity)  # fmt: skip
+        write_json(self.folder.join(_PLAN), self._content)
+
+    def _try(self, candidate, steps):
+        """The score of a candidate after some steps; trains it unless that is done."""
+        folder = self.folder.join("trials", str(steps), candidate.name)
+        config = tuning.trial_config(
+            self.config, {**candidate.changes, **trials.ALWAYS}, steps, self.info.num_train, folder
+        )
+        tf.io.gfile.makedirs(os.path.dirname(folder))
+        was_there = tf.io.gfile.exists(os.path.join(folder, "trial.json"))
+        began = time.monotonic()
+        try:
+            with _into(f"{folder}.log"):
+                content = lock.releases(self._workshop.train)(config, self._images, folder)
+        except DivergedError as error:
+            content = {"figures": {}, "failed": str(error), "seconds": 0.0}
+            write_json(os.path.join(folder, "trial.json"), content)
+        score = tuning.score(content["figures"])
+        seconds = time.monotonic() - began
+        row = {
+            "name": candidate.name,
+            "steps": steps,
+            "changes": candidate.changes,
+            "score": None if content["failed"] else score,
+            **content,
+        }
+        self._done.append(row)
+        others = tuning.temperatures(self.config, self.given, tuning.AS_CHOSEN)
+        candidates = self._content["candidates"]
+        total = candidates + tuning.survivors(candidates) + len(others)
+        words = content["failed"] or _figures(content["figures"])
+        took = "done before" if was_there else f"{seconds:.0f} s"
+        self.group.say(f"trial {len(self._done)}/{total}, {steps} steps, {candidate.words()}: {words} ({took})")  # fmt: skip
+        return score
+
+    def _write(self, best, steps):
+        """Writes results.json and the preset file; returns the former."""
+        rows = {(row["name"], row["steps"]): row for row in self._done}
+        start = rows.get((tuning.AS_CHOSEN.name, steps)) or rows[(tuning.AS_CHOSEN.name, steps // tuning.LATER)]  # fmt: skip
+        title = (
+            f"Tuned without labels on {names.shown(self.info.name)}, {self.info.num_train:,} images: "
+            f"the best of {len(self._done)} short trainings."
+        )
+        text = tuning.preset_text(self.config, best.changes, " ".join(title.split()))
+        write_atomically(self.folder.join(PRESET), text)
+        results = {
+            "mode": "tune",
+            "dataset": self.info.name,
+            "num_train": self.info.num_train,
+            "trials": len(self._done),
+            "seconds": round(sum(row["seconds"] for row in self._done), 2),
+            "changes": best.changes,
+            "words": best.words(),
+            "best": rows[(best.name, steps)]["figures"],
+            "start": start["figures"],
+            "preset": self.folder.join(PRESET),
+            "rows": self._done,
+        }
+        write_json(self.folder.join("results.json"), results)
+        return results
+
+
+def _figures(figures):
+    shown = {"score": tuning.score(figures)} if figures else {}
+    shown.update({n: figures[n] for n in ("contrastive_accuracy", "rotation") if n in figures})
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
+
+
+@contextlib.contextmanager
+def _into(path):
+    """What is printed meanwhile goes to the end of a file; object stores cannot append to one."""
+    log = io.StringIO() if is_remote(path) else open(path, "a", encoding="utf-8")
+    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield

@@ -1,0 +1,236 @@
+"""What `--mode=tune` tries, in which rounds, and how it judges: pure functions.
+
+The rounds are successive halving (arXiv:1502.07943). The first trains every candidate briefly. The
+second trains the best of them, and the best changes together, for twice as many steps. The third
+tries other temperatures with the winner. No label is used anywhere.
+"""
+
+import dataclasses
+from typing import Dict, List, Sequence, Tuple
+
+from simclr_tf import config as settings_of
+from simclr_tf.data import stacks
+
+LEAST_STEPS = 60
+MOST_STEPS = 300
+LATER = 2  # times the steps of the first round
+WARMUP_SHARE = 0.05
+CROPS = (0.25, 0.45, 0.65, 0.15)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5)
+TEMPERATURES = (0.1, 0.2, 0.5)
+SHARE_OF_BUDGET = 0.4  # of a pretraining that tunes first
+HEALTHY = 0.8  # contrastive accuracy above which the views are too alike to teach much
+TOO_EASY = 3.0  # what each unit of accuracy above HEALTHY costs
+RULE = f"contrastive accuracy, up to {HEALTHY}: above it the views are too alike"
+JUDGE_SECONDS = 6.0  # per trial beside its steps: compiling the views, judging, a checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """Settings to try.
+
+    Attributes:
+        name: of its folder.
+        kind: candidates of one kind change the same thing.
+        changes: {setting name: value} beside the start.
+    """
+
+    name: str
+    kind: str
+    changes: Dict[str, object]
+
+    def words(self):
+        """The changes as flags."""
+        words = " ".join(f"--{n}={_text(v)}" for n, v in self.changes.items())
+        return words or "as chosen by the look at the images"
+
+
+AS_CHOSEN = Candidate("as_chosen", "start", {})
+
+
+def first_round(config, given, channels, most):
+    """The candidates of the first round, the start first, then in the order of what matters.
+
+    Args:
+        config: config.Pretrain to start from.
+        given: names of the settings that the user gave; none of them is changed.
+        channels: of the images.
+        most: candidates at most.
+    Returns:
+        list of Candidate.
+    """
+    views = config.views
+    crops = [
+        Candidate(f"crop_{v:g}", "crop", {"crop_area_min": v})
+        for v in CROPS
+        if v != views.crop_area_min and v <= views.crop_area_max
+    ]
+    strengths = [
+        Candidate(f"colour_{v:g}", "colour", {"color_jitter_strength": v})
+        for v in STRENGTHS
+        if v != views.color_jitter_strength
+    ]
+    turns = {"flip": False, "rotate_degrees": 10.0, "shear": 0.1}
+    if views.rotate_degrees or views.shear:
+        turns = {"rotate_degrees": 0.0, "shear": 0.0}
+    turned = Candidate("straight" if views.rotate_degrees else "turned", "turn", turns)
+    flip = Candidate("no_flip" if views.flip else "flip", "turn", {"flip": not views.flip})
+    more = [
+        Candidate("blur", "blur", {"use_blur": True, "blur_sigma_max": 1.0}),
+    ]
+    in_colour = channels == stacks.RGB and (views.saturation or views.hue)
+    if in_colour and not views.grayscale_prob:
+        strength = max(0.1, views.color_jitter_strength)
+        grey = {"grayscale_prob": 0.2, "color_jitter_strength": strength}
+        more.insert(0, Candidate("grayscale", "grey", grey))
+    order = [crops[0], strengths[0], crops[1], strengths[1], turned, flip]
+    order += [crops[2], strengths[2], *more, *crops[3:], *strengths[3:]]
+    free = [one for one in order if not set(one.changes) & set(given)]
+    return [AS_CHOSEN, *free][:most]
+
+
+def second_round(scores: Sequence[Tuple[Candidate, float]], most: int) -> List[Candidate]:
+    """The best candidates, and the best change of each kind together.
+
+    Args:
+        scores: (candidate, score) of the first round; a higher score is better.
+        most: candidates at most.
+    """
+    ranked = [one for one, _ in sorted(scores, key=lambda pair: -pair[1])]
+    start = next((score for one, score in scores if one is AS_CHOSEN), float("-inf"))
+    better = [one for one, score in sorted(scores, key=lambda pair: -pair[1]) if score > start]
+    together: Dict[str, object] = {}
+    kinds = set()
+    for one in better:
+        if one.kind not in kinds and not set(one.changes) & set(together):
+            kinds.add(one.kind)
+            together.update(one.changes)
+    found = ranked[: max(1, most - (len(kinds) > 1))]
+    return found + ([Candidate("together", "together", together)] if len(kinds) > 1 else [])
+
+
+def temperatures(config, given, winner):
+    """The winner of the views with other temperatures: list of Candidate."""
+    if "temperature" in given:
+        return []
+    return [
+        Candidate(
+            f"{winner.name}_temperature_{v:g}", "temperature", {**winner.changes, "temperature": v}
+        )  # fmt: skip
+        for v in TEMPERATURES
+        if v != config.loss.temperature
+    ]
+
+
+def survivors(count):
+    """Candidates of the second round after a first one of `count`."""
+    return max(2, (count + 2) // 4)
+
+
+def trial_config(config, changes, steps, num_train, folder):
+    """The config.Pretrain of a trial.
+
+    Args:
+        config: config.Pretrain to start from.
+        changes: {setting name: value}.
+        steps: of the trial.
+        num_train: training images.
+        folder: its run folder.
+    """
+    batch = config.training.global_batch_size
+    values = {
+        **settings_of.flatten(config),
+        **changes,
+        "auto": False,
+        "tune": False,
+        "train_steps": steps,
+        "warmup_epochs": round(WARMUP_SHARE * steps * batch / num_train, 4),
+        "log_steps": max(1, steps // 3),
+        "model_dir": folder,
+    }
+    return settings_of.build(settings_of.Pretrain, values)
+
+
+def fitting(minutes, spent, pace, most):
+    """(candidates, steps) of a first round such that all rounds take about these minutes.
+
+    Args:
+        minutes: of the budget.
+        spent: seconds of it that are over.
+        pace: auto.Pace of a step.
+        most: candidates at most.
+    """
+    rest = 60 * minutes - spent
+    for count in range(most, 2, -1):
+        steps = (rest - overhead(count, pace)) / (pace.step * weight(count))
+        if steps >= LEAST_STEPS:
+            return count, int(min(MOST_STEPS, steps))
+    return min(most, 3), LEAST_STEPS
+
+
+def weight(count):
+    """Steps of all rounds, in steps of a trial of the first."""
+    return count + LATER * (survivors(count) + len(TEMPERATURES) - 1)
+
+
+def trials(count):
+    """Trials of all rounds."""
+    return count + survivors(count) + len(TEMPERATURES) - 1
+
+
+def overhead(count, pace):
+    """Seconds beside the steps: four steps are traced, for two lengths and two temperatures."""
+    return trials(count) * JUDGE_SECONDS + 4 * pace.first
+
+
+def score(figures):
+    """How good a trial is, without labels; higher is better.
+
+    Of the figures that `benchmarks.criteria` compares with labelled few-shot accuracy, contrastive
+    accuracy orders settings best, except where the views of an image are all but equal.
+
+    Args:
+        figures: {name: float} of trial.json, {} for a trial that failed.
+    """
+    accuracy = figures.get("contrastive_accuracy", float("-inf"))
+    return min(accuracy, HEALTHY - TOO_EASY * (accuracy - HEALTHY))
+
+
+def preset_text(config, changes, title):
+    """The content of a preset file with the settings of a tuned pretraining.
+
+    Args:
+        config: config.Pretrain to start from.
+        changes: {setting name: value} that won.
+        title: one sentence for the first line.
+    """
+    values = {**settings_of.flatten(config), **changes}
+    default = settings_of.flatten(settings_of.Pretrain())
+    fields = settings_of.fields_of(settings_of.Pretrain)
+    sections = ("views", "multi_crop", "model", "loss", "optimizer")
+    names = [n for n, (section, _) in fields.items() if section in sections and n != "encoder"]
+    names += ["image_size", "train_batch_size"]
+    apart = {"warmup_epochs"}
+    always = {
+        *changes,
+        "image_size",
+        "temperature",
+        "crop_area_min",
+        "color_jitter_strength",
+        "flip",
+    }
+    lines = [f"# {title}", "--mode=pretrain", "--auto=True"]
+    lines += [
+        f"--{name}={_exact(values[name])}"
+        for name in names
+        if name not in apart and (values[name] != default[name] or name in always)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _exact(value):
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _text(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)

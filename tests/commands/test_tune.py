@@ -1,0 +1,117 @@
+"""--mode=tune and --tune: trials are ordinary runs, a stopped tuning goes on, its file is a preset."""
+
+import json
+import os
+
+import pytest
+from simclr_tf.flags.parse import settle
+
+from simclr_tf import config
+from simclr_tf.__main__ import main
+from simclr_tf.runs.files import read_json
+from simclr_tf.training import auto, trials
+from tests.tiny_run import images_in_folders
+
+pytestmark = pytest.mark.one_stack
+
+GIVEN = [
+    "--encoder=tests.tiny_encoder:encoder",
+    "--proj_out_dim=16",
+    "--train_batch_size=8",
+    "--strategy=default",
+    "--budget_minutes=0.001",
+    "--tune_trials=2",
+    "--tune_steps=4",
+]
+
+
+class Stopped(BaseException):
+    """As a kill: nothing of the program catches it."""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder of drawn images, and a tuning of them that was stopped in its second trial."""
+    place = tmp_path_factory.mktemp("tune")
+    images_in_folders(place / "images", {"bar": 12, "disc": 12})
+    command = ["tune", f"--image_dir={place / 'images'}", f"--model_dir={place / 'run'}", *GIVEN]
+    command += ["--temperature=0.2"]  # which leaves out the third round
+    train = trials.Workshop.train
+    calls = []
+
+    def stopping(self, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stopped
+        return train(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials.Workshop, "train", stopping)
+        with pytest.raises(Stopped):
+            main(command)
+    first = place / "run/trials/4/as_chosen/trial.json"
+    before = os.stat(first).st_mtime_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auto, "_measure", None)  # what was chosen is stored
+        assert main(command) == 0
+    assert os.stat(first).st_mtime_ns == before
+    return place
+
+
+def test_a_stopped_tuning_goes_on_and_ends_with_all_rounds(tuned):
+    results = read_json(str(tuned / "run/results.json"))
+    steps = [row["steps"] for row in results["rows"]]
+    assert steps[:2] == [4, 4] and set(steps[2:]) == {8}
+    assert results["best"]["rotation"] <= 1 and results["preset"].endswith("tuned.flags")
+    assert all(row["changes"] or row["name"] == "as_chosen" for row in results["rows"])
+
+
+def test_a_trial_equals_the_ordinary_run_of_its_settings(tuned, tmp_path):
+    """The shared step, weights and images leave nothing of one trial in the next."""
+    trial = tuned / "run/trials/4/crop_0.25"
+    assert trial.is_dir()
+    stored = read_json(str(trial / "config.json"))["settings"]
+    fields = config.fields_of(config.Pretrain)
+    changed = {
+        name: value
+        for name, value in stored.items()
+        if name in fields and value != fields[name][1].default and name != "model_dir"
+    }
+    flags = [f"--{name}={value}" for name, value in changed.items()]
+    assert main(["pretrain", "--preset=none", *flags, f"--model_dir={tmp_path / 'run'}"]) == 0
+    lines = [open(one / "metrics.jsonl").read() for one in (trial, tmp_path / "run")]
+    for one, other in zip(*(map(json.loads, text.splitlines()) for text in lines)):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_the_file_is_a_preset_for_a_pretraining(tuned):
+    path = str(tuned / "run/tuned.flags")
+    changes = read_json(str(tuned / "run/results.json"))["changes"]
+    settled = settle("pretrain", path, {"image_dir": "x", "model_dir": "y", "seed": 3})
+    values = config.flatten(settled.config)
+    assert values["auto"] and values["seed"] == 3 and values["proj_out_dim"] == 16
+    assert {name: values[name] for name in changes} == changes
+
+
+@pytest.mark.slow
+def test_a_pretraining_may_tune_first_and_goes_on_after_a_stop(tuned, monkeypatch, capsys):
+    run = tuned / "whole"
+    command = [
+        "pretrain",
+        f"--image_dir={tuned / 'images'}",
+        f"--model_dir={run}",
+        *GIVEN,
+        "--tune",
+    ]
+    choose = auto.choose
+    monkeypatch.setattr(auto, "choose", lambda *arguments: (_ for _ in ()).throw(Stopped()))
+    with pytest.raises(Stopped):
+        main(command)
+    monkeypatch.setattr(auto, "choose", choose)
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("(done before)") >= 4
+    settings = read_json(str(run / "config.json"))["settings"]
+    changes = read_json(str(run / "tune/results.json"))["changes"]
+    assert {name: settings[name] for name in changes} == changes and settings["tune"]
+    assert main(command) == 0
+    assert "nothing left to do" in capsys.readouterr().out
