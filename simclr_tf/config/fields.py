@@ -220,7 +220,12 @@ def places_in(value):
 
 def folders_in(value):
     """The entries of a setting of the kind FOLDERS, such as ["A", "NAME=B"]; commas as `places_in`."""
-    return _cut_at_commas(value, lambda entry: _is_there(name_and_folder(entry)[1]))
+
+    def is_one(entry):
+        name, folder = name_and_folder(entry)
+        return "," not in name and _is_there(folder)
+
+    return _cut_at_commas(value, is_one)
 
 
 def name_and_folder(entry):

@@ -224,6 +224,7 @@ def test_a_comma_in_a_name_separates_nothing(tmp_path, monkeypatch):
     assert config.places_in("a, c, d") == ["a", "c, d"]
     runs = "one=a,b,lr=0.1,c, d"
     assert config.folders_in(runs) == ["one=a,b", "lr=0.1", "c, d"]
+    assert config.folders_in("dtd, mnist,x=a,y=a,b") == ["dtd", "mnist", "x=a", "y=a,b"]
     from simclr_tf.commands.compare import named_runs
     from simclr_tf.config.evaluation import CompareSettings
 
