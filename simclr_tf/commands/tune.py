@@ -47,10 +47,12 @@ def run(config, given=frozenset()):
         return None
     found = tuner.run()
     best = found["best"]
-    made = (
-        f"{found['trials']} short trainings, the best with {found['words']} "
-        f"({_figures(best)}; at the start {_figures(found['start'])})"
-    )
+    made = f"{found['trials']} short trainings, none better than the start ({_figures(best)})"
+    if found["changes"]:
+        made = (
+            f"{found['trials']} short trainings, the best with {found['words']} "
+            f"({_figures(best)}; at the start {_figures(found['start'])})"
+        )
     data = config.data.flag + "".join(
         f" --{name}={value}"
         for name, value in settings_of.flatten(config).items()

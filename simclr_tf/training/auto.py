@@ -171,7 +171,7 @@ def _view_rules(seen):
     grey = seen.channels == stacks.RGB and seen.colored < 0.1
     if plain:
         crop = Rule(
-            {"crop_area_min": 0.45},
+            {"crop_area_min": 0.65 if grey else 0.45},
             f"{max(seen.plain, seen.transparent):.0%} of the images show one thing on a plain "
             "ground; smaller crops would miss it",
         )
