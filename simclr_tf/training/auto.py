@@ -192,8 +192,8 @@ def _view_rules(seen):
         )
     elif seen.channels == stacks.RGB:
         yield Rule(
-            {"color_jitter_strength": 0.1, "grayscale_prob": 0.0},
-            f"{seen.chroma:.0%} of the variance is colour, which distortion would hide",
+            {"color_jitter_strength": 0.0, "grayscale_prob": 0.0},
+            f"{seen.chroma:.0%} of the variance is colour, which any distortion would hide",
         )
     yield Rule({"use_blur": False}, "small images have little detail to lose")
     yield Rule({"aug_impl": "torchvision"}, "crops of every area are as likely")

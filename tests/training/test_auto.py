@@ -134,9 +134,10 @@ def test_views_that_are_too_strong_are_weakened_once(finished, tmp_path, monkeyp
     monkeypatch.setattr(health, "LEAST_ACCURACY", 1.1)
     monkeypatch.setattr(health, "EARLY", 4)
     run = tmp_path / "run"
-    assert main([*command[:2], f"--model_dir={run}", *GIVEN, "--log_steps=2", "--crop_area_min=0.1"]) == 0  # fmt: skip
+    assert main([*command[:2], f"--model_dir={run}", *GIVEN, "--log_steps=2", "--color_jitter_strength=0.1"]) == 0  # fmt: skip
     settings = read_json(str(run / "config.json"))["settings"]
-    assert settings["crop_area_min"] == 0.1 and settings["color_jitter_strength"] == 0.05
+    assert settings["crop_area_min"] == pytest.approx(0.675)  # of 0.45
+    assert settings["color_jitter_strength"] == 0.1
     assert [line["step"] for line in map(json.loads, open(run / "metrics.jsonl"))][:2] == [2, 4]
     assert caplog.text.count("starting again with weaker views") == 1
     assert "raise --crop_area_min" in caplog.text  # the second time it is said
