@@ -1,5 +1,6 @@
 """Four logical CPU devices, so that distribution is tested on every machine."""
 
+import gc
 import os
 import signal
 
@@ -30,6 +31,10 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], four)
     # a quarter of a tiny training is optimizing its graph; processes that tests start still do it
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    # the objects of TensorFlow's modules stay: a garbage collection need not look at them again
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):

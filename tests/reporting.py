@@ -9,6 +9,7 @@ from which the next run knows which files to start first.
 import collections
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import pathlib
 import platform
@@ -20,6 +21,7 @@ import pytest
 SECONDS = pathlib.Path(__file__).with_name("seconds.txt")
 HEADER = "# Seconds of each file, from which follows their order; see pytest --record-seconds."
 SLOWEST = 10  # files and tests that `--show-seconds` names
+STUCK = 900.0  # seconds after which a test will never end: the slowest takes a tenth of them
 UNKNOWN = 20.0  # CPU seconds that a file without a figure may take
 
 
@@ -95,7 +97,11 @@ class Reporting:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         self._began = cpu_seconds()
-        return (yield)
+        faulthandler.dump_traceback_later(STUCK, exit=True)  # the run ends and names the test
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item, nextitem):

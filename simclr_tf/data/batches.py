@@ -21,6 +21,20 @@ def chunk_size(batch_size):
     return next(divisors, batch_size)
 
 
+def as_written(dataset):
+    """The dataset without tf.data's rewriting of its graph.
+
+    The pipelines here are parallel, batched and prefetched where it pays. Looking for more finds
+    nothing, and takes a third of the time in which a pipeline starts.
+
+    Args:
+        dataset: tf.data.Dataset.
+    """
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
 @no_autograph
 def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=None, draw=None):
     """Batches of fn(example) over a source; examples that cannot be read give way to others.
@@ -62,7 +76,7 @@ def mapped_batches(source, fn, batch_size, seed=None, start=0, padded_shapes=Non
     chunks = examples.batch(chunk, drop_remainder=seed is not None)
     at_once = -(-threads // inner) + 1  # while the last images of a chunk finish, the next begins
     done = chunks.interleave(do, at_once, 1, num_parallel_calls=at_once, deterministic=True)
-    return _joined(done, batch_size // chunk) if seed is not None else done
+    return as_written(_joined(done, batch_size // chunk) if seed is not None else done)
 
 
 @no_autograph
@@ -77,7 +91,8 @@ def usable(source, fn, start=0):
     """
     examples = source.references_in_order().skip(start)
     apply = _Guard(source, fn).apply
-    return examples.map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()  # fmt: skip
+    done = examples.map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return as_written(done.ignore_errors())
 
 
 def _gathered(results, count, padded_shapes):

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from simclr_tf.data import decoding
+from simclr_tf.data.batches import as_written
 from simclr_tf.data.holdout import held_out
 from simclr_tf.data.source import ArraySource, BytesSource
 from simclr_tf.data.tfds_features import image_key, label_key
@@ -99,7 +100,7 @@ def _fixed_shape(builder, name):
 def _in_memory(facts, examples, chosen, shape):
     encoded = []
     labels = []
-    for batch in examples.batch(_AT_ONCE).as_numpy_iterator():
+    for batch in as_written(examples.batch(_AT_ONCE)).as_numpy_iterator():
         encoded.extend(batch["image"])
         labels.extend(batch["label"])
     keep = np.flatnonzero(chosen)
@@ -112,7 +113,7 @@ def _in_memory(facts, examples, chosen, shape):
         decoding.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     done = 0
-    for batch in decoded.batch(_AT_ONCE).as_numpy_iterator():
+    for batch in as_written(decoded.batch(_AT_ONCE)).as_numpy_iterator():
         images[done : done + len(batch)] = batch
         done += len(batch)
     return ArraySource(dataclasses.replace(facts, image_shape=shape), images, labels)

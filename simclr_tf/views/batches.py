@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterable, Union
 
 from simclr_tf import config
 from simclr_tf.data import decoding, order, preprocess
-from simclr_tf.data.batches import mapped_batches
+from simclr_tf.data.batches import as_written, mapped_batches
 from simclr_tf.stack import no_autograph, tf
 from simclr_tf.views import device, host, policy
 
@@ -103,7 +103,7 @@ def _whole_batches(source, share, seed):
         return _batch_of(tf.ensure_shape(source.load(ids), shape), example)
 
     pieces = tf.data.Dataset.range(tf.int64.max // (share.batch * share.stride))
-    return pieces.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return as_written(pieces.map(at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True))
 
 
 def stored_whole(source, views):
