@@ -215,6 +215,7 @@ def test_a_teacher_without_a_classifier_is_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.current_stack
 def test_the_library_distils_an_exported_teacher_into_an_application(tmp_path):
     teacher = save_tiny_run(tmp_path, image_size=32)  # the least that it takes
     exported = simclr_tf.export(teacher, tmp_path / "exported", quiet=True)

@@ -166,6 +166,7 @@ def test_what_is_refused_costs_no_work(run_dir, photos, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_a_killed_run_continues(run_dir, tmp_path):
     """SIGKILL after the first part; the same command then gives the bytes of a whole run."""
     pictures = tmp_path / "pictures"

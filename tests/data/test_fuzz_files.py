@@ -18,7 +18,7 @@ from simclr_tf.__main__ import main
 from tests.data.test_sources import TinyShards
 from tests.tiny_run import images_in_folders, save_tiny_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_stack]
 IMAGES = 40  # of each format
 FLIPS = {
     "config.json": 12,

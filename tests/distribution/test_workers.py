@@ -143,6 +143,7 @@ def test_two_workers_train_like_one_process(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_two_workers_of_two_devices_train_like_four_devices(tmp_path):
     """With gradient caching, whose micro-batches depend on the number of replicas."""
     settings = {"train_steps": 6, "checkpoint_steps": 3, "cached_batch_size": 64}
@@ -171,6 +172,7 @@ def sentence(workers, index):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_whatever_stops_one_worker_stops_all_and_the_same_command_goes_on(tmp_path):
     run = tmp_path / "run"
     settings = {"train_steps": 100_000, "checkpoint_steps": 5}

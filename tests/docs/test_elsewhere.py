@@ -8,7 +8,7 @@ from tests import forking
 from tests.docs.pages import blocks
 from tests.tiny_run import save_tiny_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.current_stack]
 
 PAGE = "docs/elsewhere.md"
 CODE = [block for block in blocks(PAGE) if block.language in ("sh", "python")]

@@ -67,6 +67,7 @@ def test_quickstart_and_fine_tuning_from_the_hub_run(place, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.current_stack
 def test_own_images_run(place, monkeypatch):
     space = run_cells("own_images", monkeypatch)
     assert len(space["paths"]) == 500 and space["check"]["broken"] == 1
@@ -76,6 +77,7 @@ def test_own_images_run(place, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.current_stack
 def test_few_labels_run(place, monkeypatch):
     space = run_cells("few_labels", monkeypatch)
     assert set(space["results"]["rows"]) >= {"untrained", "frozen", "fine_tuned"}

@@ -171,6 +171,7 @@ def test_the_commands_for_own_images_leave_a_model(place):
 OTHERS = [page for page in PAGES[1:] if page != "docs/elsewhere.md"]  # see test_elsewhere.py
 
 
+@pytest.mark.current_stack
 @pytest.mark.parametrize("page", OTHERS)
 def test_every_command_and_snippet_runs(page, place):
     place.run_page(page)

@@ -262,6 +262,7 @@ def test_ci_tests_both_stacks_and_fails_if_either_fails(checkout):
     tests = re.findall("^make .* test-all .*", good.stdout, re.M)
     for line, other in zip(tests, ("3.12", "3.11")):
         assert line.endswith(f"other: {checkout}/.venv-py{other}/bin/python")
+    assert '-m "not current_stack"' in tests[0] and '-m "not one_stack"' in tests[1]
     for version in ("3.11", "3.12"):
         bad = run_ci(checkout, failing=f"PYTHON=python{version}")
         assert bad.returncode == 1 and f"FAILED on Python {version}" in bad.stdout
@@ -274,7 +275,7 @@ def test_ci_says_loudly_that_the_second_python_is_missing(checkout):
     assert done.returncode == 0
     assert "WARNING: PYTHON 3.12 IS MISSING" in done.stdout
     assert done.stdout.splitlines()[-2].endswith("other: ")
-    assert "PYTHON=python3.11" in done.stdout
+    assert "PYTHON=python3.11" in done.stdout and "not current_stack" not in done.stdout
 
 
 def test_ci_finds_pythons_of_pyenv(checkout):

@@ -13,6 +13,7 @@ ENCODER = ["--encoder=applications:MobileNet", "--image_size=32", "--strategy=de
 
 
 @pytest.mark.slow
+@pytest.mark.current_stack
 def test_a_ready_network_is_pretrained_evaluated_fine_tuned_and_exported(tmp_path):
     run = tmp_path / "run"
     flags = ["--preset=none", "--train_steps=1", "--warmup_epochs=0", "--train_batch_size=8"]

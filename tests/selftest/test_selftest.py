@@ -24,6 +24,7 @@ def whole():  # also the parity of two replicas; training/test_pretraining.py ha
 
 
 @pytest.mark.slow
+@pytest.mark.current_stack
 def test_this_machine_passes_every_check(whole):
     assert whole.returncode == 0, whole.stdout + whole.stderr[-2000:]
     lines = [line.split("  ") for line in whole.stdout.splitlines()]

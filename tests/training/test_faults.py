@@ -36,6 +36,7 @@ def assert_readable(run):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_sigterm_saves_within_a_step_and_the_same_command_goes_on(tmp_path, launcher, whole):
     run = tmp_path / "run"
     said = tmp_path / "said.txt"
@@ -54,6 +55,7 @@ def test_sigterm_saves_within_a_step_and_the_same_command_goes_on(tmp_path, laun
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_the_time_limit_ends_with_75_and_the_same_command_goes_on(tmp_path, launcher, whole):
     run = tmp_path / "run"
     said = tmp_path / "said.txt"
@@ -65,6 +67,7 @@ def test_the_time_limit_ends_with_75_and_the_same_command_goes_on(tmp_path, laun
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 @pytest.mark.parametrize("more", [{}, {"cached_batch_size": 96, "cached_separate_views": True}])
 def test_a_full_disk_ends_in_one_sentence_and_room_mends_it(tmp_path, launcher, whole, more):
     run = tmp_path / "run"
@@ -96,6 +99,7 @@ def read_only(*folders):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_a_read_only_folder_is_one_sentence(tmp_path, launcher):
     run = tmp_path / "run"
     said = tmp_path / "said.txt"
@@ -115,6 +119,7 @@ def test_a_read_only_folder_is_one_sentence(tmp_path, launcher):
 
 
 @pytest.mark.slow
+@pytest.mark.one_stack
 def test_a_folder_that_becomes_read_only_keeps_its_last_checkpoint(tmp_path, launcher):
     run = tmp_path / "run"
     said = tmp_path / "said.txt"
