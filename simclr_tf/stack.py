@@ -197,6 +197,32 @@ def process_kept():
             config.disable_op_determinism()
 
 
+def numpy_function(function, inputs, types, stateful=True):
+    """`tf.numpy_function` whose Python function lives as long as the graph in which it is called.
+
+    TensorFlow hands the function to the outermost graph, which is that of the process where tf.data
+    traces one: a data set, and the images that it holds in memory, would never go.
+
+    Args:
+        function, inputs, types, stateful: as `func`, `inp`, `Tout` and `stateful` of
+            `tf.numpy_function`.
+    Returns:
+        its results.
+    """
+    results = tf.numpy_function(function, inputs, types, stateful=stateful)
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    outermost = None
+    while graph is not None and hasattr(graph, "outer_graph"):
+        outermost = graph
+        graph = graph.outer_graph
+    held = getattr(graph, "_py_funcs_used_in_graph", None)
+    if outermost is not None and held:
+        if not hasattr(outermost, "simclr_tf_functions"):
+            outermost.simclr_tf_functions = []
+        outermost.simclr_tf_functions.append(held.pop())
+    return results
+
+
 def load_addons(feature):
     """Imports tensorflow-addons, or says that this stack has none.
 

@@ -48,6 +48,15 @@ def mirrored(replicas):
     return strategy.mirrored([f"CPU:{i}" for i in range(replicas)])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def settings_of_the_process():
+    """Precision and determinism that a command chose end with the file that ran it."""
+    from simclr_tf.stack import process_kept
+
+    with process_kept():
+        yield
+
+
 @pytest.fixture(scope="session")
 def two_replicas():
     return mirrored(2)

@@ -9,7 +9,7 @@ import os
 
 from simclr_tf import streams
 from simclr_tf.data import decoding, order
-from simclr_tf.stack import no_autograph, tf
+from simclr_tf.stack import no_autograph, numpy_function, tf
 
 CHUNK = 16  # at least so many images share the cost of catching errors
 _TRIES = 32  # stand-ins tried for one bad image
@@ -143,7 +143,7 @@ class _Guard:
 
     def _report(self, example):
         arguments = [example["id"], example["image"]]
-        done = tf.numpy_function(self._source.report, arguments, tf.int64)
+        done = numpy_function(self._source.report, arguments, tf.int64)
         with tf.control_dependencies([done]):
             return {key: tf.identity(value) for key, value in example.items()}
 
@@ -158,6 +158,6 @@ class _Guard:
         return tf.data.Dataset.range(_TRIES).map(stand_in).ignore_errors()
 
     def _give_up(self, example):
-        done = tf.numpy_function(self._source.report_hopeless, [example["id"]], tf.int64)
+        done = numpy_function(self._source.report_hopeless, [example["id"]], tf.int64)
         with tf.control_dependencies([done]):
             return self.apply({key: tf.identity(value) for key, value in example.items()})

@@ -45,7 +45,9 @@ def make_views(
     return lambda batch: compiled({name: batch[name] for name in names if name in batch})
 
 
-@functools.lru_cache(maxsize=32)  # traced and compiled once for all trainings of a process
+@functools.lru_cache(
+    maxsize=8
+)  # compiled once for the trainings of a process; 50 MiB and more each
 def _function(views, image_size, seed, num_views, form, jit_compile):
     """The function of `make_views` for a batch without other entries; same arguments."""
 

@@ -1,12 +1,19 @@
 """What a training held in memory is given back when it ends, in the same process."""
 
 import gc
+import os
+import weakref
 
 import pytest
 
 from simclr_tf import config, stack
 from simclr_tf.commands import pretrain
+from simclr_tf.data import sources
+from simclr_tf.data.batches import mapped_batches
+from simclr_tf.data.decoding import decode
 from simclr_tf.stack import tf
+from tests.conftest import mirrored
+from tests.tiny_run import images_in_folders
 
 SETTINGS = {
     "strategy": "default",
@@ -87,3 +94,28 @@ def test_a_custom_gradient_goes_with_its_graph():
         del step
         gc.collect()
         assert len(registered) == before
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_images_live_as_long_as_their_pipeline(tmp_path, replicas):
+    images_in_folders(tmp_path, {"": 8})
+    (tmp_path / "bad.png").write_bytes(b"no picture")  # reported by Python, from the pipeline
+    source = sources.open_whole(config.Data(image_dir=str(tmp_path)), "train")
+
+    def number(example):
+        return {"id": example["id"], "size": tf.shape(decode(example["image"]))}
+
+    batches = mapped_batches(source, number, 4)
+    if replicas > 1:
+        batches = mirrored(replicas).experimental_distribute_dataset(batches)
+    iterator = iter(batches)
+    quarantine = source.quarantine
+    gone = weakref.ref(source)
+    del source, batches, number
+    for _ in iterator:  # to the end: TensorFlow cannot drop an iterator that waits for Python
+        gc.collect()
+        assert gone() is not None
+    assert [os.path.basename(name) for name in quarantine.reasons] == ["bad.png"]
+    del iterator
+    gc.collect()
+    assert gone() is None

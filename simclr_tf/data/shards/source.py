@@ -16,7 +16,7 @@ from simclr_tf.data import order
 from simclr_tf.data.shards import parquets, tars, tfrecords, units
 from simclr_tf.data.source import Source
 from simclr_tf.errors import first_line
-from simclr_tf.stack import tf
+from simclr_tf.stack import numpy_function, tf
 
 _READERS = 8  # units that are read at the same time
 _READ = {"tfrecord": tfrecords.read, "tar": tars.read, "parquet": parquets.read}
@@ -76,7 +76,7 @@ class ShardSource(Source):
             mine = (positions >= share.start) & share.holds(positions)
             places = tf.boolean_mask(plan["places"], mine)
             arguments = [plan["units"], places]
-            images, ids = tf.numpy_function(self._read_window, arguments, [tf.string, tf.int64])
+            images, ids = numpy_function(self._read_window, arguments, [tf.string, tf.int64])
             ids = tf.ensure_shape(ids, [None])
             return {
                 "image": tf.ensure_shape(images, [None]),
@@ -91,7 +91,7 @@ class ShardSource(Source):
 
     def references_in_order(self):
         def read(unit):
-            images, ids = tf.numpy_function(self._read_unit, [unit], [tf.string, tf.int64])
+            images, ids = numpy_function(self._read_unit, [unit], [tf.string, tf.int64])
             ids = tf.ensure_shape(ids, [None])
             return {
                 "image": tf.ensure_shape(images, [None]),
@@ -113,7 +113,7 @@ class ShardSource(Source):
         def read(example_id):
             return self._read_ids(np.asarray([example_id], np.int64))[0]
 
-        image = tf.numpy_function(read, [example_id], tf.string)
+        image = numpy_function(read, [example_id], tf.string)
         return tf.ensure_shape(image, []), tf.gather(self._labels, example_id)
 
     def encoded(self, reference):
