@@ -201,7 +201,8 @@ def numpy_function(function, inputs, types, stateful=True):
     """`tf.numpy_function` whose Python function lives as long as the graph in which it is called.
 
     TensorFlow hands the function to the outermost graph, which is that of the process where tf.data
-    traces one: a data set, and the images that it holds in memory, would never go.
+    traces one: a data set, and the images that it holds in memory, would never go. Not for what a
+    `tf.function` of a module traces: that one outlives the graph in which it is first called.
 
     Args:
         function, inputs, types, stateful: as `func`, `inp`, `Tout` and `stateful` of

@@ -14,7 +14,7 @@ several images at once, because it gives Python's lock away while it decodes.
 
 from simclr_tf.data import pillow, stacks
 from simclr_tf.data.exif import jpeg_orientation, png_orientation
-from simclr_tf.stack import numpy_function, tf
+from simclr_tf.stack import tf
 
 # A JPEG stores colours at half the width: in a part of it, the last column is right only with the
 # next ones, which are those of one block.
@@ -221,7 +221,7 @@ def in_python(function, content, dtype, shape=()):
 
     # outside a graph, bytes that are no tensor yet would lose their last zeros
     content = tf.convert_to_tensor(content)
-    return tf.ensure_shape(numpy_function(call, [content], dtype, stateful=False), shape)
+    return tf.ensure_shape(tf.numpy_function(call, [content], dtype, stateful=False), shape)
 
 
 def _is_plain_png(head):

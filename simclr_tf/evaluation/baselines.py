@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 
 from simclr_tf.models.build import build_encoder
-from simclr_tf.stack import numpy_function, tf
+from simclr_tf.stack import tf
 
 PIXEL_SIDE = 16
 COLOR_LEVELS = 8  # of each channel, in the histogram of colours
@@ -63,7 +63,7 @@ def hog_features(images):
         float32 [b, 1764].
     """
     images = tf.image.resize(tf.cast(images, tf.float32), [HOG_SIDE, HOG_SIDE], "area" if images.shape[1] > HOG_SIDE else "bilinear")  # fmt: skip
-    found = numpy_function(_hog, [images], tf.float32)
+    found = tf.numpy_function(_hog, [images], tf.float32)
     return tf.ensure_shape(found, [images.shape[0], HOG_FEATURES])
 
 
