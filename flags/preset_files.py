@@ -59,6 +59,30 @@ def _flags_in(text):
     return [line for line in lines if line]
 
 
+def _content(path):
+    """The bytes of a user's preset file; TensorFlow is needed for those of object stores only."""
+    if "://" in path:
+        from simclr_tf.stack import tf
+
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                content = file.read(MOST_BYTES + 1)
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
+    else:
+        place = os.path.expanduser(path)
+        if os.path.exists(place) and not os.path.isfile(place):  # reading a pipe would wait
+            raise OSError("it is no regular file")
+        with open(place, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise SettingsError(
+            f"--preset={path} has more than {MOST_BYTES:,} bytes, which no preset has; give a "
+            ".flags file."
+        )
+    return content
+
+
 def _read_file(path):
     """The flags of a user's preset file.
 
@@ -66,10 +90,7 @@ def _read_file(path):
     no place, no address and no code.
     """
     try:
-        size = os.path.getsize(os.path.expanduser(path))
-        if size > MOST_BYTES:
-            raise SettingsError(f"--preset={path} has {size:,} bytes, which no preset has; give a .flags file.")  # fmt: skip
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
+        text = _content(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"--preset={path} cannot be read ({error}); give the path of a .flags file, or one of "

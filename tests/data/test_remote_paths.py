@@ -30,9 +30,16 @@ ALLOWED = {
     "export/conversions.py": {"open", "os.path.exists", "tempfile"},  # of a converter's process
     "flags/failures.py": {"glob"},  # local run folders only; remote ones by tf.io.gfile
     "flags/places.py": {"glob", "os.path.exists"},  # local paths only, before TensorFlow is there
-    "flags/preset_files.py": {"pathlib"},  # presets are part of the program
+    "flags/preset_files.py": {
+        "open",
+        "os.path.exists",
+        "os.path.isfile",
+        "pathlib",
+    },  # presets of the program, and local files
     "flags/terminal.py": {"open", "os.open", "tempfile"},  # os.devnull, and what stderr held back
     "simclr_tf/__init__.py": {"pathlib"},  # where this package lies
+    "simclr_tf/commands/search.py": {"os.path.isfile", "tempfile"},  # local files, a local copy
+    "simclr_tf/commands/tune.py": {"open"},  # a local log; on object stores there is none
     "simclr_tf/commands/study_rows.py": {"open"},  # a local log; on object stores there is none
     "simclr_tf/config/fields.py": {"os.path.exists"},  # a local path with a comma in its name
     "simclr_tf/data/path_list.py": {"os.path.isfile", "os.stat"},  # local lists and files only
@@ -40,7 +47,8 @@ ALLOWED = {
     "simclr_tf/data/folder.py": {"os.stat"},  # local folders only; remote ones by tf.io.gfile
     "simclr_tf/data/listing.py": {"open", "os.listdir", "os.open", "os.path.exists", "os.scandir"},
     "simclr_tf/data/memory.py": {"os.path.isfile"},  # local paths only, so that one is named early
-    "simclr_tf/data/stacks.py": {"open"},  # the same
+    "simclr_tf/data/photographs.py": {"os.makedirs", "pathlib"},  # from a package to a local folder
+    "simclr_tf/data/stacks.py": {"open"},  # local files only
     "simclr_tf/data/shards/index.py": {"os.stat"},  # local shards only; remote ones by tf.io.gfile
     "simclr_tf/data/shards/opening.py": {"open"},  # the same
     "simclr_tf/distribution/service_key.py": {
@@ -63,6 +71,11 @@ ALLOWED = {
     },  # flushing and regular files, of local disks only
     "simclr_tf/library/functions.py": {"tempfile"},  # a run folder where none is named
     "simclr_tf/phases.py": {"shutil"},  # the width of the terminal
+    "simclr_tf/report/damaged.py": {
+        "open",
+        "os.path.getsize",
+        "os.path.isfile",
+    },  # local files only; remote ones are named without a picture
     "simclr_tf/runs/lock.py": {
         "open",
         "os.open",

@@ -1,10 +1,13 @@
 """A preset in a file of the user: read as the presets of this package, and trusted with less."""
 
+import os
+
 import pytest
 from simclr_tf.flags.parse import parse, settle
 
 from simclr_tf import config
 from simclr_tf.errors import SettingsError
+from simclr_tf.stack import tf
 
 pytestmark = pytest.mark.one_stack
 
@@ -22,6 +25,13 @@ def test_flags_of_the_command_win_over_those_of_the_file(tmp_path):
     mode, found, given = parse([f"--preset={path}", "--temperature=0.1", "--model_dir=x"])
     assert mode == "pretrain" and found.loss.temperature == 0.1
     assert found.views.crop_area_min == 0.5 and "crop_area_min" in given
+
+
+def test_a_file_may_lie_on_an_object_store():
+    with tf.io.gfile.GFile("ram://mine.flags", "w") as file:
+        file.write("--temperature=0.3\n")
+    settled = settle("pretrain", "ram://mine.flags", {"model_dir": "x"})
+    assert settled.config.loss.temperature == 0.3
 
 
 def test_the_sheet_of_views_takes_the_file_too(tmp_path):
@@ -56,7 +66,9 @@ def test_a_file_that_is_missing_or_not_text_is_one_sentence(tmp_path):
     other.write_bytes(bytes(range(256)))
     large = tmp_path / "large.flags"
     large.write_text("#" * 200_000)
-    for path in (tmp_path / "none.flags", other, large, tmp_path):
+    pipe = tmp_path / "pipe.flags"
+    os.mkfifo(pipe)
+    for path in (tmp_path / "none.flags", other, large, tmp_path, pipe, "ram://none.flags"):
         with pytest.raises(SettingsError, match="--preset="):
             settle("pretrain", f"{path}/" if path == tmp_path else str(path), {"model_dir": "x"})
 
