@@ -178,7 +178,7 @@ def print_tables(rows):
 
     from simclr_tf.training import tuning
 
-    criteria = {**CRITERIA, "the rule of --mode=tune": tuning.score}
+    criteria = {**CRITERIA, "the rule of --mode=tune": lambda f: tuning.score(f, STEPS)}
     sets = sorted({row["set"] for row in rows})
     by_set = {name: [row for row in rows if row["set"] == name] for name in sets}
     truth = {name: [accuracy(row["figures"]) for row in by_set[name]] for name in sets}

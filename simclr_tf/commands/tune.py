@@ -176,7 +176,7 @@ class Tuner:
         except DivergedError as error:
             content = {"figures": {}, "failed": str(error), "seconds": 0.0}
             write_json(os.path.join(folder, "trial.json"), content)
-        score = tuning.score(content["figures"])
+        score = tuning.score(content["figures"], steps)
         seconds = time.monotonic() - began
         row = {
             "name": candidate.name,
@@ -222,8 +222,7 @@ class Tuner:
 
 
 def _figures(figures):
-    shown = {"score": tuning.score(figures)} if figures else {}
-    shown.update({n: figures[n] for n in ("contrastive_accuracy", "rotation") if n in figures})
+    shown = {n: figures[n] for n in ("contrastive_accuracy", "rotation") if n in figures}
     return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
 
 

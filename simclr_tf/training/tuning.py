@@ -19,9 +19,12 @@ CROPS = (0.25, 0.45, 0.65, 0.15)
 STRENGTHS = (0.0, 0.1, 0.25, 0.5)
 TEMPERATURES = (0.1, 0.2, 0.5)
 SHARE_OF_BUDGET = 0.4  # of a pretraining that tunes first
-HEALTHY = 0.8  # contrastive accuracy above which the views are too alike to teach much
-TOO_EASY = 3.0  # what each unit of accuracy above HEALTHY costs
-RULE = f"contrastive accuracy, up to {HEALTHY}: above it the views are too alike"
+EASE = (
+    30.0  # after n steps a contrastive accuracy above 1 - EASE / n shows views that are too alike
+)
+LEAST_HEALTHY = 0.5  # that bound at least
+TOO_EASY = 3.0  # what each unit of accuracy above the bound costs
+RULE = "contrastive accuracy, unless it is so high that the views are too alike"
 JUDGE_SECONDS = 6.0  # per trial beside its steps: compiling the views, judging, a checkpoint
 
 
@@ -183,7 +186,12 @@ def overhead(count, pace):
     return trials(count) * JUDGE_SECONDS + 4 * pace.first
 
 
-def score(figures):
+def healthy(steps):
+    """The contrastive accuracy above which views are too alike, after some steps."""
+    return max(LEAST_HEALTHY, 1.0 - EASE / steps)
+
+
+def score(figures, steps):
     """How good a trial is, without labels; higher is better.
 
     Of the figures that `benchmarks.criteria` compares with labelled few-shot accuracy, contrastive
@@ -191,9 +199,11 @@ def score(figures):
 
     Args:
         figures: {name: float} of trial.json, {} for a trial that failed.
+        steps: of the trial; the same views are told apart better after more steps.
     """
     accuracy = figures.get("contrastive_accuracy", float("-inf"))
-    return min(accuracy, HEALTHY - TOO_EASY * (accuracy - HEALTHY))
+    bound = healthy(steps)
+    return min(accuracy, bound - TOO_EASY * (accuracy - bound))
 
 
 def preset_text(config, changes, title):

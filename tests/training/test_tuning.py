@@ -55,6 +55,12 @@ def test_the_rounds_fit_into_the_minutes(minutes):
 
 def test_a_trial_that_failed_or_is_all_too_easy_never_wins():
     failed, hard, good, easy = (
-        tuning.score(one) for one in ({}, *({"contrastive_accuracy": v} for v in (0.2, 0.75, 0.99)))
+        tuning.score(one, 150)
+        for one in ({}, *({"contrastive_accuracy": v} for v in (0.2, 0.75, 0.99)))
     )
     assert failed == float("-inf") and hard < easy < good
+
+
+def test_more_steps_may_reach_more_before_views_count_as_too_alike():
+    assert tuning.healthy(150) == pytest.approx(0.8)
+    assert tuning.healthy(60) < tuning.healthy(300) < 1.0
