@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -23,6 +25,16 @@ def encoded(kind, height=64):
     return content.getvalue()
 
 
+def png_that_says(width, height):
+    """A PNG whose head promises so many pixels; it holds few."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(b"0" * 100)), (b"IEND", b"")):
+        checksum = zlib.crc32(kind + data)
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+    return content
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_the_upper_part_of_a_file_that_was_cut_off_is_seen(tmp_path, kind):
     content = encoded(kind)
@@ -37,6 +49,7 @@ def test_the_upper_part_of_a_file_that_was_cut_off_is_seen(tmp_path, kind):
 def test_what_shows_nothing_has_no_picture(tmp_path):
     files = {"empty": b"", "words": b"no image" * 20, "head": encoded("PNG")[:60]}
     files["eps"] = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"  # would start a program
+    files["vast"] = png_that_says(40_000, 40_000)  # Pillow refuses it with an error of its own
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     os.mkfifo(tmp_path / "pipe")
