@@ -15,6 +15,7 @@ from simclr_tf import phases
 from simclr_tf.data.subset import subset
 from simclr_tf.embedding import finished, stored, stream, tables
 from simclr_tf.embedding.parts import Parts
+from simclr_tf.names import shown
 from simclr_tf.stack import tf
 
 NAME = "index.npz"
@@ -187,7 +188,7 @@ def refresh(
         files: their paths, [] for images in memory.
         extractor: evaluation.features.Extractor, images -> {"h": float [b, d]}.
         made: see `job.made_by`.
-        folder: of the index, which this process holds.
+        folder: of the index, which this process holds. Images in memory get no index there.
         given: embeddings whose rows may be taken, made by this encoder; or None.
         image_size: int.
         width: int, d.
@@ -195,13 +196,17 @@ def refresh(
     Raises:
         DataError: the index is damaged or cannot be written, or no image can be used.
     """
-    path = os.path.join(folder, NAME)
+    # without files nothing tells what changed, so their rows do not take the place of an index
+    path = os.path.join(folder if files else scratch, NAME)
     stores = []
     if tf.io.gfile.exists(path):
         before = stored.read(path, scratch)
         differs = before.differs(made)
+        elsewhere = before.made.get("image_dir", "")
         if differs:
             print(f"{path} was made with other {differs}: making a new index", flush=True)
+        elif elsewhere != made["image_dir"]:  # names, sizes and times may be the same by chance
+            print(f"{path} is of the images of {shown(elsewhere)}: making a new index", flush=True)
         else:
             stores.append(before)
     stores += [given] if given is not None else []

@@ -377,7 +377,8 @@ def search(
         checkpoint: run, run folder, checkpoint prefix or SavedModel.
         query: path of an image, or images as of `TrainedModel.embed` but no folder.
         images: what is searched, as of `TrainedModel.embed`; default: the folder of the pretraining.
-            Of files, h is kept in output/index.npz, so the next search embeds only new or changed ones.
+            Of a folder, h is kept in output/index.npz, so the next search embeds only new or changed
+            files.
         embeddings: output of `simclr_tf.embed`, a path. Alone, it is what is searched; beside
             images, rows of files that did not change are taken from it.
         output: folder for tables, sheet and index; default: the folder search below the run folder.
