@@ -51,17 +51,17 @@ def run(config, given=frozenset()):
             rows = stored.read(os.path.expanduser(config.search.embeddings), scratch)
         folder = sources.open_whole(config.data, "train") if config.data.image_dir else None
         queries = memory.find(config.search.query) if files is None else memory.as_images(files)
-        query_source = _query_source(config, queries, folder)
+        query_source = _query_source(config, queries, folder, rows)
         for source in (one for one in (query_source, folder) if one is not None):
             channels.check(source, config.model)
         print(_plan(config, trained, query_source, folder, rows, strategy), flush=True)
         if config.run.dry_run:
             return None
         work = _Work(config, trained, strategy, scratch)
-        query_h = work.embed_queries(query_source)
         made = made_by(config, trained, folder or query_source)
         if rows is not None:
             rows = _of_this_encoder(config, rows, made, trained, alone=folder is None)
+        query_h = work.embed_queries(query_source)
         tf.io.gfile.makedirs(config.search.output)
         lock.acquire(config.search.output, "--output")
         if folder is not None:
@@ -118,7 +118,7 @@ def _resolved(config, given, trained):
     return resolved
 
 
-def _query_source(config, queries, folder):
+def _query_source(config, queries, folder, rows):
     """Source of the queries, whose values are read as those of the images that are searched."""
     data = dataclasses.replace(config.data, image_dir=queries.address, strict_data=False)
     if data.value_range == "auto":
@@ -126,6 +126,10 @@ def _query_source(config, queries, folder):
     source = sources.open_whole(data, "train")
     if folder is not None:
         source.value_range = folder.value_range
+    elif rows.made:
+        text = str(rows.made.get("value_range", None)).strip("()")
+        source.value_range = None if text == "None" else settings_of.parse_value_range(text)
+        source.converts_profiles = rows.made.get("converts_profiles") == "True"
     return source
 
 
@@ -209,12 +213,14 @@ def _of_this_encoder(config, rows, made, trained, alone):
     if not alone and rows.made and rows.mtime is None:
         print(f"note: {rows.where} is not of image files, so none of its rows can be taken")
         return None
-    if not rows.made:
-        wrong = f"{rows.h.shape[1]} numbers per h instead of {width}"
-        differs = wrong if rows.h.shape[1] != width else ""
-    else:
-        known = made if not alone else {**made, **_as_stored(rows)}
-        differs = rows.differs(known)
+    if rows.h.shape[1] != width:
+        raise SettingsError(
+            f"{rows.where} has {rows.h.shape[1]} numbers per image, and {config.trained.checkpoint} "
+            f"makes {width}; run --mode=embed with this checkpoint, or give the checkpoint that "
+            "made it."
+        )
+    known = made if not alone else {**made, **_as_stored(rows)}
+    differs = rows.differs(known) if rows.made else ""
     if differs:
         raise SettingsError(
             f"{rows.where} was made with other {differs} than {config.trained.checkpoint} has; run "
@@ -265,16 +271,22 @@ def _search(config, query_h, queries, rows, folder):
     found = []
     for number, name in enumerate(called):
         keys = [str(rows.paths[row]) for row in at[number]]
-        itself = os.path.realpath(name) if are_files else None
         kept = [
             (place(key), key, float(value))
             for key, value in zip(keys, cosine[number])
-            if itself is None or is_remote(place(key)) or os.path.realpath(place(key)) != itself
+            if not (are_files and _is_one_file(place(key), name))
         ][: config.search.nearest]
         found.append(
             _Found(name, *(list(column) for column in zip(*kept)) if kept else ([], [], []))
         )
     return found
+
+
+def _is_one_file(first, second):
+    """Whether two paths lead to one file; links are followed on this machine only."""
+    if is_remote(first) or is_remote(second):
+        return first == second
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _place_of(config, rows, folder):

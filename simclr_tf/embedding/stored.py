@@ -18,7 +18,7 @@ from simclr_tf.files import check_regular, is_remote
 from simclr_tf.stack import tf
 
 # what NumPy, zipfile and pyarrow raise for a file with changed or missing bytes
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 _DECIDES = {
     "encoder": "weights",
     "image_size": "image_size",

@@ -12,7 +12,8 @@ import simclr_tf
 from simclr_tf import config
 from simclr_tf.commands import embed as embedding
 from simclr_tf.commands import search as searching
-from simclr_tf.embedding import stream
+from simclr_tf.data import memory
+from simclr_tf.embedding import stored, stream
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.runs import restore
 from simclr_tf.selftest import encoder
@@ -216,6 +217,48 @@ def test_the_library_searches_arrays_folders_and_embeddings(
     arrays = simclr_tf.search(model, images[:2], images, nearest=2, output=tmp_path / "b", quiet=True, strategy="default")  # fmt: skip
     assert [one["nearest"][0]["path"] for one in arrays["queries"]] == ["0", "1"]
     assert arrays["queries"][0]["nearest"][0]["cosine"] == pytest.approx(1, abs=1e-5)
+
+
+def test_an_index_is_of_one_folder(run_dir, model, tmp_path, capsys):
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        for name in ("x.bmp", "y.bmp"):  # names, sizes and times are the same
+            repaint(tmp_path / folder / name, 40 * number + ord(name[0]))
+            os.utime(tmp_path / folder / name, (1e9, 1e9))
+    values = {"checkpoint": run_dir, "output": tmp_path / "out", "query": tmp_path / "a" / "x.bmp"}
+    assert search(image_dir=tmp_path / "a", **values)["num_embedded"] == 2
+    found = search(image_dir=tmp_path / "b", **values)
+    files = sorted((tmp_path / "b").iterdir())
+    assert found["num_embedded"] == 2 and "is of the images of" in capsys.readouterr().out
+    assert [one["path"] for one in found["queries"][0]["nearest"]] == expected(model, values["query"], files)  # fmt: skip
+    before = (tmp_path / "out" / "index.npz").read_bytes()
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    simclr_tf.search(model, images[:1], images, output=tmp_path / "out", quiet=True, strategy="default")  # fmt: skip
+    assert (tmp_path / "out" / "index.npz").read_bytes() == before
+
+
+@pytest.mark.one_stack
+def test_a_query_in_an_object_store_is_not_its_own_neighbour():
+    h = np.eye(3, 2, dtype=np.float32)
+    rows = stored.Stored("e.npz", np.array(["a.png", "b.png", "c.png"]), h, made={"image_dir": "gs://b/photos"})  # fmt: skip
+    queries = memory.MemoryImages(["gs://b/photos/a.png"], np.array([-1], np.int32), ())
+    made = config.build(config.Search, {"nearest": 2})
+    (found,) = searching._search(made, h[:1], queries, rows, None)
+    assert found.paths == ["gs://b/photos/b.png", "gs://b/photos/c.png"]
+
+
+@pytest.mark.one_stack
+def test_queries_are_read_as_the_images_of_the_embeddings(photos):
+    queries = memory.as_images([str(photos / "bars" / "000.png")])
+    given = config.build(config.Search, {"value_range": "0,255"})
+    h = np.zeros((1, 2), np.float32)
+    for text, want in (("(0.0, 4095.0)", (0, 4095)), ("None", None)):
+        made = {"value_range": text, "converts_profiles": "False"}
+        rows = stored.Stored("e.npz", np.array(["a"]), h, made=made)
+        source = searching._query_source(given, queries, None, rows)
+        assert source.value_range == want and not source.converts_profiles
+    plain = searching._query_source(given, queries, None, stored.Stored("e.npz", np.array(["a"]), h))  # fmt: skip
+    assert plain.value_range == (0, 255)
 
 
 def test_a_comma_in_a_name_separates_nothing(tmp_path, monkeypatch):
