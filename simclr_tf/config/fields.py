@@ -231,7 +231,7 @@ def folders_in(value):
 def name_and_folder(entry):
     """("NAME", "FOLDER") of an entry NAME=FOLDER; the name is "" where the whole is a folder."""
     name, equals, folder = entry.partition("=")
-    if not equals or _is_there(entry):
+    if not equals or "://" in name or _is_there(entry):
         return "", entry
     return name, folder
 
@@ -265,7 +265,8 @@ def local_path(value, kind):
     if kind == PLACES:
         paths = places_in(value)
     else:
-        paths = [value] if kind == PATH else [part.partition("=")[2] for part in folders_in(value)]
+        named = map(name_and_folder, folders_in(value))
+        paths = [value] if kind == PATH else [folder for name, folder in named if name]
     return next((path for path in paths if path not in ("", "scratch") and "://" not in path), "")
 
 

@@ -276,5 +276,8 @@ def test_a_comma_in_a_name_separates_nothing(tmp_path, monkeypatch):
 
     assert CompareSettings(runs=runs).runs == runs
     assert named_runs(runs) == {"one": "a,b", "lr=0.1": "lr=0.1", "c, d": "c, d"}
+    remote = "gs://b/lr=0.1,best=gs://b/lr=0.2"
+    assert named_runs(remote) == {"lr=0.1": "gs://b/lr=0.1", "best": "gs://b/lr=0.2"}
+    assert CompareSettings(runs=remote).runs == remote
     with pytest.raises(SettingsError, match="names one run"):
         CompareSettings(runs="a,b")
