@@ -188,8 +188,8 @@ def write_results(folder, results, markdown, tables=None):
 def _tell_trackers(folder, results):
     """MLflow and W&B get the results too, if the training of the encoder was logged there."""
     checkpoint = (results.get("checkpoint") or "").rstrip("/")
-    places = [folder.path, checkpoint, os.path.dirname(os.path.dirname(checkpoint))]
-    for place in filter(None, places):
+    above = os.path.dirname(checkpoint)  # of the folder best, or of checkpoints and a prefix in it
+    for place in filter(None, (folder.path, checkpoint, above, os.path.dirname(above))):
         if tf.io.gfile.exists(os.path.join(place, trackers.NAME)):
             trackers.add_results(RunFolder(place), results, results["mode"])
             return

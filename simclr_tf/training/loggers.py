@@ -36,12 +36,18 @@ def check(names):
     """
     for name in listed(names):
         packages = _PACKAGES.get(name, {})
-        missing = [called for one, called in packages.items() if not importlib.util.find_spec(one)]
+        missing = [called for one, called in packages.items() if not _is_installed(one)]
         if missing:
             raise SettingsError(
                 f"loggers={names} needs {' and '.join(missing)}, which is not installed; run "
                 f"pip install {' '.join(missing)}, or leave {name} out."
             )
+
+
+def _is_installed(package):
+    """Whether a package can be imported; a mere folder of that name, as W&B makes one, is none."""
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None
 
 
 class Logger:
@@ -165,6 +171,10 @@ class Loggers(Logger):
     def __bool__(self):
         return bool(self._named)
 
+    def add(self, name, logger):
+        """Adds a logger."""
+        self._named[name] = logger
+
     @property
     def shows_pictures(self):
         """Whether one of them takes pictures."""
@@ -221,19 +231,18 @@ def opened(config, folder, start, chief=True):
     names = listed(config.training.loggers) if chief else ()
     check(",".join(names))
     settings = settings_of.flatten(config)
-    found = {}
-    for name in names:
-        if name == "tensorboard":
-            found[name] = TensorBoard(folder, start, settings)
-        elif name == "csv":
-            found[name] = CsvFile(folder, start)
-        else:
-            from simclr_tf.training import trackers
-
-            found[name] = trackers.TRACKERS[name](folder, settings)
-    loggers = Loggers(found)
+    loggers = Loggers({})
     status = "failed"
     try:
+        for name in names:
+            if name == "tensorboard":
+                loggers.add(name, TensorBoard(folder, start, settings))
+            elif name == "csv":
+                loggers.add(name, CsvFile(folder, start))
+            else:
+                from simclr_tf.training import trackers
+
+                loggers.add(name, trackers.TRACKERS[name](folder, settings))
         yield loggers
         status = "finished"
     except PreemptedError:

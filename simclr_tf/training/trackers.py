@@ -67,6 +67,7 @@ class MLflow(Logger):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         artifacts = None
+        known = stored_ids(folder).get("mlflow")
         if not uri:
             uri, artifacts = _local_store(folder)
         try:
@@ -76,7 +77,7 @@ class MLflow(Logger):
             logging.getLogger("alembic").setLevel(logging.WARNING)
             self._mlflow = mlflow
             self._client = mlflow.MlflowClient(uri)
-            self._run = self._open(folder, settings, artifacts)
+            self._run = self._open(folder, known, settings, artifacts)
         except Exception as error:  # of MLflow, its database, or a server
             raise DataError(
                 f"MLflow cannot use {uri} ({first_line(error)}); set MLFLOW_TRACKING_URI to another "
@@ -84,10 +85,9 @@ class MLflow(Logger):
             ) from error
         print(f"MLflow: run {self._run} of {uri}", flush=True)
 
-    def _open(self, folder, settings, artifacts):
-        """The id of the run, which is made if it is new."""
+    def _open(self, folder, known, settings, artifacts):
+        """The id of the run, which is made if it is new; known: the stored one, or None."""
         client = self._client
-        known = stored_ids(folder).get("mlflow")
         if known is not None:
             try:
                 client.update_run(known, status="RUNNING")
@@ -166,6 +166,7 @@ class WandB(Logger):
                 f"loggers=wandb writes to the run folder, but {folder.path} is not on this machine; "
                 "leave wandb out of --loggers."
             )
+        known = stored_ids(folder).get("wandb")
         try:
             import wandb
 
@@ -173,7 +174,7 @@ class WandB(Logger):
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or PROJECT,
                 name=run_name(folder),
-                id=stored_ids(folder).get("wandb"),
+                id=known,
                 resume="allow" if mode == "online" else None,
                 dir=folder.path,
                 config=dict(settings),
@@ -224,7 +225,12 @@ def add_results(folder, results, title):
         results: content of results.json.
         title: names the table, such as linear_eval.
     """
-    for name in stored_ids(folder):
+    try:
+        names = list(stored_ids(folder))
+    except DataError as error:  # it is damaged
+        _LOG.warning("neither MLflow nor W&B got the results of %s: %s", title, error)
+        return
+    for name in names:
         try:
             tracker = TRACKERS[name](folder, {})
             tracker.results({**results, "mode": title})

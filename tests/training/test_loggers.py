@@ -12,8 +12,10 @@ import pytest
 
 import simclr_tf
 from simclr_tf import config
+from simclr_tf.commands import evaluation_run
 from simclr_tf.config.training import Length
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import DataError, SettingsError
+from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.selftest import encoder
 from simclr_tf.stack import tf
@@ -157,6 +159,59 @@ def test_a_logger_that_fails_is_left_out_and_the_training_goes_on(caplog):
     both.scalars(1, {})
     both.scalars(2, {})
     assert seen == [1, 2] and caplog.text.count("the logger wandb failed (OSError: the disk is full)") == 1  # fmt: skip
+
+
+@pytest.mark.one_stack
+def test_a_logger_that_cannot_start_closes_those_before_it(tmp_path, monkeypatch):
+    closed = []
+
+    class Starts(loggers.Logger):
+        def __init__(self, folder, settings):
+            pass
+
+        def close(self, status):
+            closed.append(status)
+
+    def refuses(folder, settings):
+        raise DataError("no server")
+
+    monkeypatch.setattr(loggers, "_PACKAGES", {})
+    monkeypatch.setattr(trackers, "TRACKERS", {"mlflow": Starts, "wandb": refuses})
+    asked = config.build(config.Pretrain, {"loggers": "mlflow,wandb"})
+    with pytest.raises(DataError, match="no server"):
+        with loggers.opened(asked, RunFolder(str(tmp_path)), 0):
+            pass
+    assert closed == ["failed"]
+
+
+@pytest.mark.one_stack
+def test_results_go_to_the_trackers_of_the_training_and_damage_ends_nothing(tmp_path, monkeypatch, caplog):  # fmt: skip
+    got = []
+
+    class Notes(loggers.Logger):
+        def __init__(self, folder, settings):
+            pass
+
+        def results(self, results):
+            got.append(results)
+
+    monkeypatch.setattr(trackers, "TRACKERS", {"mlflow": Notes})
+    (tmp_path / "linear").mkdir()
+    write_json(str(tmp_path / trackers.NAME), {"mlflow": "1"})
+    for checkpoint in (tmp_path, tmp_path / "best", tmp_path / "checkpoints" / "ckpt-7"):
+        results = {"mode": "knn", "checkpoint": str(checkpoint)}
+        evaluation_run._tell_trackers(RunFolder(str(tmp_path / "linear")), results)
+        assert got.pop() == results
+    (tmp_path / trackers.NAME).write_text("{")
+    evaluation_run._tell_trackers(RunFolder(str(tmp_path / "linear")), results)
+    assert not got and "neither MLflow nor W&B got the results of knn" in caplog.text
+
+
+@pytest.mark.one_stack
+def test_a_folder_with_the_name_of_a_package_is_not_the_package(tmp_path, monkeypatch):
+    (tmp_path / "only_a_folder").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert not loggers._is_installed("only_a_folder") and loggers._is_installed("json")
 
 
 @pytest.mark.one_stack
