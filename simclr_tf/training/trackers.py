@@ -2,7 +2,8 @@
 
 Neither goes online by itself: MLflow writes to a database beside the run folder, W&B to the run
 folder. The variables of the two packages (MLFLOW_TRACKING_URI, WANDB_MODE) say otherwise.
-`trackers.json` of the run folder holds their run ids, so that a resumed run goes on in the same one.
+`trackers.json` of the run folder holds their run ids, so that a resumed run goes on in the same one. It
+counts in the folder for which it was written only: one that came from elsewhere starts nothing.
 """
 
 import logging
@@ -18,17 +19,25 @@ from simclr_tf.training.loggers import Logger
 _LOG = logging.getLogger(__name__)
 NAME = "trackers.json"
 PROJECT = "simclr_tf"
+_PLACE = "folder"  # where trackers.json was written
 _LONGEST = 500  # characters of a parameter
 
 
 def stored_ids(folder):
-    """{name of a tracker: run id} of a RunFolder, {} without."""
+    """{name of a tracker: run id} of a RunFolder, {} without or if the folder was copied."""
     path = folder.join(NAME)
-    return read_json(path) if tf.io.gfile.exists(path) else {}
+    found = read_json(path) if tf.io.gfile.exists(path) else {}
+    if not isinstance(found, dict) or found.get(_PLACE) != _place(folder):
+        return {}
+    return {name: run for name, run in found.items() if name in TRACKERS}
+
+
+def _place(folder):
+    return folder.path if is_remote(folder.path) else os.path.realpath(folder.path)
 
 
 def _store(folder, **ids):
-    write_json(folder.join(NAME), {**stored_ids(folder), **ids})
+    write_json(folder.join(NAME), {**stored_ids(folder), **ids, _PLACE: _place(folder)})
 
 
 def _finite(values):
@@ -230,6 +239,12 @@ def add_results(folder, results, title):
     except DataError as error:  # it is damaged
         _LOG.warning("neither MLflow nor W&B got the results of %s: %s", title, error)
         return
+    if not names:
+        _LOG.warning(
+            "%s was written for another folder, so neither MLflow nor W&B got the results of %s",
+            folder.join(NAME),
+            title,
+        )
     for name in names:
         try:
             tracker = TRACKERS[name](folder, {})

@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import os
+import shutil
 import sys
 import types
 
@@ -15,7 +16,6 @@ from simclr_tf import config
 from simclr_tf.commands import evaluation_run
 from simclr_tf.config.training import Length
 from simclr_tf.errors import DataError, SettingsError
-from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.selftest import encoder
 from simclr_tf.stack import tf
@@ -197,11 +197,17 @@ def test_results_go_to_the_trackers_of_the_training_and_damage_ends_nothing(tmp_
 
     monkeypatch.setattr(trackers, "TRACKERS", {"mlflow": Notes})
     (tmp_path / "linear").mkdir()
-    write_json(str(tmp_path / trackers.NAME), {"mlflow": "1"})
+    trackers._store(RunFolder(str(tmp_path)), mlflow="1")
     for checkpoint in (tmp_path, tmp_path / "best", tmp_path / "checkpoints" / "ckpt-7"):
         results = {"mode": "knn", "checkpoint": str(checkpoint)}
         evaluation_run._tell_trackers(RunFolder(str(tmp_path / "linear")), results)
         assert got.pop() == results
+    elsewhere = tmp_path / "copied"
+    elsewhere.mkdir()
+    shutil.copy(tmp_path / trackers.NAME, elsewhere)
+    copied = {"mode": "probe", "checkpoint": str(elsewhere)}
+    evaluation_run._tell_trackers(RunFolder(str(tmp_path / "linear")), copied)
+    assert not got and "was written for another folder" in caplog.text
     (tmp_path / trackers.NAME).write_text("{")
     evaluation_run._tell_trackers(RunFolder(str(tmp_path / "linear")), results)
     assert not got and "neither MLflow nor W&B got the results of knn" in caplog.text
