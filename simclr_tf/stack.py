@@ -10,6 +10,7 @@ import functools
 import importlib
 import importlib.metadata
 import os
+import threading
 import weakref
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -47,6 +48,9 @@ keras.backend.set_image_data_format("channels_last")
 # For functions that build tf.data pipelines or graphs: their control flow is spelled out (tf.cond,
 # tf.while_loop), so AutoGraph has nothing to convert, and its search took a third of every start.
 no_autograph = tf.autograph.experimental.do_not_convert
+
+
+_HANDING = threading.Lock()  # of a function from one graph to another, see numpy_function
 
 
 def accelerated():
@@ -210,17 +214,20 @@ def numpy_function(function, inputs, types, stateful=True):
     Returns:
         its results.
     """
-    results = tf.numpy_function(function, inputs, types, stateful=stateful)
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     outermost = None
     while graph is not None and hasattr(graph, "outer_graph"):
         outermost = graph
         graph = graph.outer_graph
-    held = getattr(graph, "_py_funcs_used_in_graph", None)
-    if outermost is not None and held:
-        if not hasattr(outermost, "simclr_tf_functions"):
-            outermost.simclr_tf_functions = []
-        outermost.simclr_tf_functions.append(held.pop())
+    if outermost is None:
+        return tf.numpy_function(function, inputs, types, stateful=stateful)
+    with _HANDING:  # another thread may trace a pipeline too, and the last function is taken
+        results = tf.numpy_function(function, inputs, types, stateful=stateful)
+        held = getattr(graph, "_py_funcs_used_in_graph", None)
+        if held:
+            if not hasattr(outermost, "simclr_tf_functions"):
+                outermost.simclr_tf_functions = []
+            outermost.simclr_tf_functions.append(held.pop())
     return results
 
 
