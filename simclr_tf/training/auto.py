@@ -28,6 +28,7 @@ MOST_EPOCHS = 1000
 WARMUP_SHARE = 0.05
 _MEASURE_SECONDS = 2.0
 _LEAST_STEPS = 20
+_OF_COLOUR = ("grayscale_prob", "brightness", "contrast", "saturation", "hue", "jitter_prob")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def rules(seen: Survey, machine: Machine, fixed: Dict[str, object]) -> List[Rule
         *([] if "encoder" in fixed else [_network_rule(machine, size)]),
         _batch_rule(seen, machine),
         _optimizer_rule(fixed),
-        *_view_rules(seen),
+        *_view_rules(seen, fixed),
         *_store_rule(seen, size),
     ]
     free = [
@@ -166,17 +167,21 @@ def _optimizer_rule(fixed):
     return Rule(values, f"usual for small batches with {optimizer}")
 
 
-def _view_rules(seen):
+def _view_rules(seen, fixed):
+    largest = fixed.get("crop_area_max", 1.0)
     plain = max(seen.plain, seen.transparent) > 0.5
     grey = seen.channels == stacks.RGB and seen.colored < 0.1
     if plain:
         crop = Rule(
-            {"crop_area_min": 0.65 if grey else 0.45},
+            {"crop_area_min": min(largest, 0.65 if grey else 0.45)},
             f"{max(seen.plain, seen.transparent):.0%} of the images show one thing on a plain "
             "ground; smaller crops would miss it",
         )
     else:
-        crop = Rule({"crop_area_min": 0.25}, "the images are filled, so parts of them look alike")
+        crop = Rule(
+            {"crop_area_min": min(largest, 0.25)},
+            "the images are filled, so parts of them look alike",
+        )
     yield crop
     if plain and grey:
         yield Rule(
@@ -191,9 +196,13 @@ def _view_rules(seen):
             "the images are grey: brightness and contrast alone are changed, a little",
         )
     elif seen.channels == stacks.RGB:
+        asked = [name for name in _OF_COLOUR if fixed.get(name)]
         yield Rule(
-            {"color_jitter_strength": 0.0, "grayscale_prob": 0.0},
-            f"{seen.chroma:.0%} of the variance is colour, which any distortion would hide",
+            {"color_jitter_strength": 0.1 if asked else 0.0, "grayscale_prob": 0.0},
+            f"--{asked[0]} is given, which needs some strength"
+            if asked
+            else f"{seen.chroma:.0%} of the variance is colour, which distortion hides; every set "
+            "of images in colour that was measured did better without",
         )
     yield Rule({"use_blur": False}, "small images have little detail to lose")
     yield Rule({"aug_impl": "torchvision"}, "crops of every area are as likely")
@@ -379,7 +388,7 @@ def weaker(config, given):
     """
     views = config.views
     wanted = {
-        "crop_area_min": max(0.4, min(0.8, 1.5 * views.crop_area_min)),
+        "crop_area_min": min(max(0.4, min(0.8, 1.5 * views.crop_area_min)), views.crop_area_max),
         "color_jitter_strength": views.color_jitter_strength / 2,
         "grayscale_prob": 0.0,
         "use_blur": False,

@@ -67,6 +67,19 @@ def test_a_setting_that_is_given_is_not_chosen_and_is_taken_into_account():
     assert lars["learning_rate_scaling"] == "sqrt" and "optimizer" not in lars
 
 
+def test_colour_stays_unless_the_user_asks_for_its_distortion():
+    assert chosen(PHOTOS)["color_jitter_strength"] == 0
+    asked = chosen(PHOTOS, grayscale_prob=0.5)
+    assert asked["color_jitter_strength"] > 0 and "grayscale_prob" not in asked
+
+
+def test_crops_stay_below_the_largest_that_is_given():
+    for seen in (LETTERS, PHOTOS):
+        values = chosen(seen, crop_area_max=0.2)
+        start = config.build(config.Pretrain, {**values, "crop_area_max": 0.2})
+        assert not auto.weaker(start, ()).keys() & {"crop_area_min"}
+
+
 def test_a_batch_holds_at_most_half_of_few_images():
     assert chosen(dataclasses.replace(PHOTOS, count=40))["train_batch_size"] == 16
     assert chosen(PHOTOS, GPU)["train_batch_size"] > chosen(PHOTOS)["train_batch_size"]
