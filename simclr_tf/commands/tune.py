@@ -10,7 +10,7 @@ from simclr_tf import names, phases
 from simclr_tf.commands import plan
 from simclr_tf.data import sources, stored
 from simclr_tf.distribution import strategy
-from simclr_tf.errors import DivergedError
+from simclr_tf.errors import DivergedError, SettingsError
 from simclr_tf.files import is_remote, write_atomically
 from simclr_tf.runs import lock
 from simclr_tf.runs.files import read_json, write_json
@@ -76,6 +76,8 @@ class Tuner:
         group: distribution.workers.WorkerGroup of one process.
         folder: path; "" for a dry run.
         minutes: that all trials may take.
+    Raises:
+        SettingsError: everything that could be tried is given.
     """
 
     def __init__(self, config, given, info, group, folder, minutes):
@@ -84,6 +86,7 @@ class Tuner:
         self.group = group
         self.info = info
         self.folder = RunFolder(folder)
+        self._minutes = minutes
         before = self.folder.stored_settings()
         source = sources.open_source(config.data, "train", config.run.seed)
         if before:
@@ -92,14 +95,22 @@ class Tuner:
             self._content = read_json(self.folder.join(_PLAN))
             self.config = config
         else:
+            settings = config.tuning
+            most = len(tuning.first_round(config, given, source.channels, settings.tune_trials))
+            if most == 1 and not tuning.temperatures(config, given, tuning.AS_CHOSEN):
+                raise SettingsError(
+                    "all that a tuning tries is given, by flags or by the preset; leave out some "
+                    "of it, such as --crop_area_min or --temperature."
+                )
             begun = auto.begin(config, given, source, group, trials.ALWAYS)
             self.config = begun.config
-            settings = self.config.tuning
             spent = time.monotonic() - began
             most = len(tuning.first_round(self.config, given, source.channels, settings.tune_trials))  # fmt: skip
-            count, steps = tuning.fitting(minutes, spent, begun.pace, most)
+            others = len(tuning.temperatures(self.config, given, tuning.AS_CHOSEN))
+            count, steps = tuning.fitting(minutes, spent, begun.pace, most, others)
             steps = settings.tune_steps or steps
-            seconds = begun.pace.step * steps * tuning.weight(count) + tuning.overhead(count, begun.pace)  # fmt: skip
+            seconds = begun.pace.step * steps * tuning.weight(count, others)
+            seconds += tuning.overhead(count, begun.pace, others)
             self._content = {
                 "candidates": count,
                 "steps": steps,
@@ -112,6 +123,9 @@ class Tuner:
         """What will be done, and how long it may take."""
         content = self._content
         count, steps = content["candidates"], content["steps"]
+        long = ""
+        if content["seconds"] > 60 * self._minutes:
+            long = f", more than the {self._minutes:.2g} minutes for it (--budget_minutes)"
         rows = [
             ("data set", f"{self.info.name}, {self.info.num_train:,} training images"),
             ("labels", "not used"),
@@ -125,7 +139,7 @@ class Tuner:
                 else []
             ),
             ("judged by", tuning.RULE),
-            ("time", f"about {phases.in_words(content['seconds'])}"),
+            ("time", f"about {phases.in_words(content['seconds'])}{long}"),
             ("output", self.folder.path or "none (dry run)"),
         ]
         return plan.format_plan("plan: tune", rows)
@@ -164,9 +178,8 @@ class Tuner:
     def _try(self, candidate, steps):
         """The score of a candidate after some steps; trains it unless that is done."""
         folder = self.folder.join("trials", str(steps), candidate.name)
-        config = tuning.trial_config(
-            self.config, {**candidate.changes, **trials.ALWAYS}, steps, self.info.num_train, folder
-        )
+        changes = {**candidate.changes, **trials.ALWAYS, **self._time_left()}
+        config = tuning.trial_config(self.config, changes, steps, self.info.num_train, folder)
         tf.io.gfile.makedirs(os.path.dirname(folder))
         was_there = tf.io.gfile.exists(os.path.join(folder, "trial.json"))
         began = time.monotonic()
@@ -188,11 +201,19 @@ class Tuner:
         self._done.append(row)
         others = tuning.temperatures(self.config, self.given, tuning.AS_CHOSEN)
         candidates = self._content["candidates"]
-        total = candidates + tuning.survivors(candidates) + len(others)
+        total = tuning.trials(candidates, len(others))
         words = content["failed"] or _figures(content["figures"])
         took = "done before" if was_there else f"{seconds:.0f} s"
         self.group.say(f"trial {len(self._done)}/{total}, {steps} steps, {candidate.words()}: {words} ({took})")  # fmt: skip
         return score
+
+    def _time_left(self):
+        """The setting max_wall_minutes of a trial: one limit holds for all trials together."""
+        most = self.config.training.max_wall_minutes
+        if not most:
+            return {}
+        left = most - (time.monotonic() - self._began) / 60
+        return {"max_wall_minutes": max(0.001, round(left, 3))}
 
     def _write(self, best, steps):
         """Writes results.json and the preset file; returns the former."""
@@ -202,7 +223,7 @@ class Tuner:
             f"Tuned without labels on {names.shown(self.info.name)}, {self.info.num_train:,} images: "
             f"the best of {len(self._done)} short trainings."
         )
-        text = tuning.preset_text(self.config, best.changes, " ".join(title.split()))
+        text = tuning.preset_text(self.config, best.changes, self.given, " ".join(title.split()))
         write_atomically(self.folder.join(PRESET), text)
         results = {
             "mode": "tune",
@@ -223,7 +244,8 @@ class Tuner:
 
 def _figures(figures):
     shown = {n: figures[n] for n in ("contrastive_accuracy", "rotation") if n in figures}
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
+    words = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
+    return words or "ended early, see its line above"
 
 
 @contextlib.contextmanager

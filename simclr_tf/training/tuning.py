@@ -73,10 +73,11 @@ def first_round(config, given, channels, most):
         for v in STRENGTHS
         if v != views.color_jitter_strength
     ]
+    is_turned = bool(views.rotate_degrees or views.shear)
     turns = {"flip": False, "rotate_degrees": 10.0, "shear": 0.1}
-    if views.rotate_degrees or views.shear:
+    if is_turned:
         turns = {"rotate_degrees": 0.0, "shear": 0.0}
-    turned = Candidate("straight" if views.rotate_degrees else "turned", "turn", turns)
+    turned = Candidate("straight" if is_turned else "turned", "turn", turns)
     flip = Candidate("no_flip" if views.flip else "flip", "turn", {"flip": not views.flip})
     more = [
         Candidate("blur", "blur", {"use_blur": True, "blur_sigma_max": 1.0}),
@@ -86,8 +87,8 @@ def first_round(config, given, channels, most):
         strength = max(0.1, views.color_jitter_strength)
         grey = {"grayscale_prob": 0.2, "color_jitter_strength": strength}
         more.insert(0, Candidate("grayscale", "grey", grey))
-    order = [crops[0], strengths[0], crops[1], strengths[1], turned, flip]
-    order += [crops[2], strengths[2], *more, *crops[3:], *strengths[3:]]
+    order = [*crops[:1], *strengths[:1], *crops[1:2], *strengths[1:2], turned, flip]
+    order += [*crops[2:3], *strengths[2:3], *more, *crops[3:], *strengths[3:]]
     free = [one for one in order if not set(one.changes) & set(given)]
     return [AS_CHOSEN, *free][:most]
 
@@ -127,7 +128,7 @@ def temperatures(config, given, winner):
 
 def survivors(count):
     """Candidates of the second round after a first one of `count`."""
-    return max(2, (count + 2) // 4)
+    return min(count, max(2, (count + 2) // 4))
 
 
 def trial_config(config, changes, steps, num_train, folder):
@@ -154,36 +155,40 @@ def trial_config(config, changes, steps, num_train, folder):
     return settings_of.build(settings_of.Pretrain, values)
 
 
-def fitting(minutes, spent, pace, most):
+def fitting(minutes, spent, pace, most, others):
     """(candidates, steps) of a first round such that all rounds take about these minutes.
+
+    Minutes that are too short for a few candidates give the least: those, and LEAST_STEPS.
 
     Args:
         minutes: of the budget.
         spent: seconds of it that are over.
         pace: auto.Pace of a step.
         most: candidates at most.
+        others: trials of the third round.
     """
     rest = 60 * minutes - spent
-    for count in range(most, 2, -1):
-        steps = (rest - overhead(count, pace)) / (pace.step * weight(count))
+    least = min(most, 3)
+    for count in range(most, least - 1, -1):
+        steps = (rest - overhead(count, pace, others)) / (pace.step * weight(count, others))
         if steps >= LEAST_STEPS:
             return count, int(min(MOST_STEPS, steps))
-    return min(most, 3), LEAST_STEPS
+    return least, LEAST_STEPS
 
 
-def weight(count):
-    """Steps of all rounds, in steps of a trial of the first."""
-    return count + LATER * (survivors(count) + len(TEMPERATURES) - 1)
+def weight(count, others):
+    """Steps of all rounds, in steps of a trial of the first; arguments as of `trials`."""
+    return count + LATER * (survivors(count) + others)
 
 
-def trials(count):
-    """Trials of all rounds."""
-    return count + survivors(count) + len(TEMPERATURES) - 1
+def trials(count, others):
+    """Trials of all rounds, `count` in the first and `others` in the third."""
+    return count + survivors(count) + others
 
 
-def overhead(count, pace):
-    """Seconds beside the steps: four steps are traced, for two lengths and two temperatures."""
-    return trials(count) * JUDGE_SECONDS + 4 * pace.first
+def overhead(count, pace, others):
+    """Seconds beside the steps: a step is traced for each length and for each temperature."""
+    return trials(count, others) * JUDGE_SECONDS + (2 + others) * pace.first
 
 
 def healthy(steps):
@@ -206,12 +211,13 @@ def score(figures, steps):
     return min(accuracy, bound - TOO_EASY * (accuracy - bound))
 
 
-def preset_text(config, changes, title):
+def preset_text(config, changes, given, title):
     """The content of a preset file with the settings of a tuned pretraining.
 
     Args:
         config: config.Pretrain to start from.
         changes: {setting name: value} that won.
+        given: names of the settings that the user gave, which `auto` shall not choose later.
         title: one sentence for the first line.
     """
     values = {**settings_of.flatten(config), **changes}
@@ -223,6 +229,7 @@ def preset_text(config, changes, title):
     apart = {"warmup_epochs"}
     always = {
         *changes,
+        *given,
         "image_size",
         "temperature",
         "crop_area_min",

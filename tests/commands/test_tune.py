@@ -93,6 +93,14 @@ def test_the_file_is_a_preset_for_a_pretraining(tuned):
     assert {name: values[name] for name in changes} == changes
 
 
+def test_a_tuning_with_nothing_to_try_says_so_at_once(tuned, monkeypatch, capsys):
+    monkeypatch.setattr(auto, "begin", None)
+    given = ["--crop_area_min=0.5", "--color_jitter_strength=0.1", "--flip", "--shear=0"]
+    given += ["--use_blur=False", "--temperature=0.2", f"--image_dir={tuned / 'images'}"]
+    assert main(["tune", *GIVEN, *given, "--dry_run"]) == 2
+    assert "leave out some of it" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_pretraining_may_tune_first_and_goes_on_after_a_stop(tuned, monkeypatch, capsys):
     run = tuned / "whole"

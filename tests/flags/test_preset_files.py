@@ -79,6 +79,6 @@ def test_everything_that_a_tuning_writes_may_stand_in_a_file():
     from simclr_tf.training import tuning
 
     start = config.build(config.Pretrain, {"stem": "small", "resnet_depth": 10})
-    text = tuning.preset_text(start, {"flip": False, "temperature": 0.1}, "title")
+    text = tuning.preset_text(start, {"flip": False, "temperature": 0.1}, {"seed"}, "title")
     names = {line[2:].partition("=")[0] for line in text.splitlines()[2:]}
     assert names <= _OF_FILES and {"flip", "temperature", "stem", "resnet_depth"} <= names

@@ -45,12 +45,34 @@ def test_the_second_round_has_the_best_and_the_best_of_each_kind_together():
     assert [one.name for one in alone] == ["as_chosen", "crop"]
 
 
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("most", [2, 10])
 @pytest.mark.parametrize("minutes", [2, 5, 20])
-def test_the_rounds_fit_into_the_minutes(minutes):
-    count, steps = tuning.fitting(minutes, 10.0, PACE, 10)
-    seconds = PACE.step * steps * tuning.weight(count) + tuning.overhead(count, PACE)
-    assert tuning.LEAST_STEPS <= steps <= tuning.MOST_STEPS
-    assert 10.0 + seconds <= 60 * minutes and 3 <= count <= 10
+def test_the_rounds_fit_into_the_minutes_and_fill_them(minutes, most, others):
+    count, steps = tuning.fitting(minutes, 10.0, PACE, most, others)
+    seconds = PACE.step * steps * tuning.weight(count, others)
+    seconds += tuning.overhead(count, PACE, others)
+    assert tuning.LEAST_STEPS <= steps <= tuning.MOST_STEPS and min(most, 3) <= count <= most
+    assert 10.0 + seconds <= 60 * minutes
+    assert 10.0 + seconds > 0.7 * 60 * minutes or steps == tuning.MOST_STEPS
+
+
+def test_minutes_that_are_too_short_give_the_least():
+    assert tuning.fitting(0.001, 10.0, PACE, 10, 2) == (3, tuning.LEAST_STEPS)
+    assert tuning.fitting(0.001, 10.0, PACE, 1, 2) == (1, tuning.LEAST_STEPS)
+
+
+def test_small_crops_alone_leave_few_to_try():
+    start = config.build(config.Pretrain, {"crop_area_min": 0.1, "crop_area_max": 0.2})
+    found = tuning.first_round(start, (), 3, 100)
+    assert [one.name for one in found if one.kind == "crop"] == ["crop_0.15"]
+    for one in found[1:]:
+        tuning.trial_config(start, one.changes, 60, 100, "x")
+
+
+def test_the_file_holds_what_was_given_even_if_it_is_a_default():
+    text = tuning.preset_text(config.Pretrain(), {}, {"width_multiplier", "model_dir"}, "title")
+    assert "--width_multiplier=1.0" in text.splitlines() and "model_dir" not in text
 
 
 def test_a_trial_that_failed_or_is_all_too_easy_never_wins():
