@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import time
 
 from simclr_tf import config as settings_of
 from simclr_tf import phases
@@ -92,9 +93,9 @@ def _run(config, given, group):
             )
         )
     if chooses:
-        tuned, given, spent, rows = _tuned(config, given, info, group, folder)
+        tuned, fixed, spent, rows = _tuned(config, given, info, group, folder)
         source = sources.open_source(config.data, "train", config.run.seed)
-        chosen = auto.choose(tuned, given, source, group, spent)
+        chosen = auto.choose(tuned, fixed, source, group, spent)
         config = chosen.config
         source = chosen.source
         rows += chosen.rows
@@ -134,11 +135,12 @@ def _tuned(config, given, info, group, folder):
     """Tunes first, if that is asked for.
 
     Returns:
-        (the config with what won, the names that are given now, seconds that it took, rows for the
-        plan).
+        (the config with what won, the names that are given or won, seconds that it took, rows for
+        the plan).
     """
     if not config.tuning.tune:
         return config, given, 0.0, ()
+    began = time.monotonic()
     minutes = tuning.SHARE_OF_BUDGET * auto.machine_of(config).minutes
     place = folder.join("tune") if folder.path else ""
     tuner = tune.Tuner(config, given, info, group, place, minutes)
@@ -150,7 +152,8 @@ def _tuned(config, given, info, group, folder):
     changes = found["changes"]
     config = settings_of.build(type(config), {**settings_of.flatten(config), **changes})
     row = ("tune", f"{found['words']}: the best of {found['trials']} short trainings, {place}")
-    return config, given | frozenset(changes), found["seconds"], (row,)
+    spent = max(found["seconds"], time.monotonic() - began)  # trials may be done before
+    return config, given | frozenset(changes), spent, (row,)
 
 
 def _check_devices(config, group):
