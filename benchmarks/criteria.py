@@ -7,7 +7,7 @@ setting of `SETTINGS` is trained briefly on every data set, from the same initia
 process and on one core. Each trial is a run folder in the output, and a line of rows.jsonl. The
 same command goes on after a stop; without folders it only prints the tables: for each data set,
 Spearman's rank correlation of each figure with the mean of the accuracies with 1, 5 and 10 labels
-per class, and what each figure would have chosen.
+per class, what each figure would have chosen, and the accuracy of each setting.
 """
 
 import argparse
@@ -198,6 +198,14 @@ def print_tables(rows):
     timing.print_table(["criterion", *counts, "mean"], correlations)
     print("\nMean accuracy of 1, 5 and 10 labels per class of the setting that each would choose\n")
     timing.print_table(["criterion", *counts, "mean"], chosen)
+    by_setting = {(row["set"], row["setting"]): accuracy(row["figures"]) for row in rows}
+    table = []
+    for setting in SETTINGS:
+        found = [by_setting[name, setting] for name in sets if (name, setting) in by_setting]
+        if len(found) == len(sets):
+            table.append([setting, *(f"{one:.3f}" for one in found), f"{np.mean(found):.3f}"])
+    print("\nMean accuracy of 1, 5 and 10 labels per class of each setting\n")
+    timing.print_table(["setting", *sets, "mean"], table)
 
 
 def main():
