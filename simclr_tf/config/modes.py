@@ -343,7 +343,7 @@ MODES = {
         Mode(
             "linear_eval",
             LinearEval,
-            "Measure a frozen encoder: linear classifier and few-shot, beside two baselines.",
+            "Measure a frozen encoder: linear classifier and few-shot, beside baselines.",
             "simclr_tf.commands.linear_eval:run",
             required=("checkpoint",),
         ),

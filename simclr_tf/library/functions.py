@@ -185,7 +185,7 @@ def linear_eval(
     quiet: bool = False,
     **settings: Any,
 ) -> Dict[str, Any]:
-    """Measures a frozen encoder: linear classifier and few-shot, beside two baselines.
+    """Measures a frozen encoder: linear classifier and few-shot, beside baselines.
 
     Settings of images and model that are not given come from the pretraining.
 
