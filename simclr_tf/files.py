@@ -5,6 +5,7 @@ way to hand TensorFlow a path that it would read as a pattern.
 """
 
 import contextlib
+import io
 import os
 import re
 import tempfile
@@ -118,6 +119,14 @@ def flush(path: str) -> None:
 def is_remote(path: str) -> bool:
     """Whether a path is on a file system of its own, such as gs://."""
     return "://" in path
+
+
+@contextlib.contextmanager
+def printed_into(path: str) -> typing.Iterator[None]:
+    """What is printed meanwhile goes to the end of a file; object stores cannot append to one."""
+    log = io.StringIO() if is_remote(path) else open(path, "a", encoding="utf-8")
+    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
 
 
 def remove_leftovers(folder: str) -> None:

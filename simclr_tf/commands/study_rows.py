@@ -1,9 +1,7 @@
 """The runs of a study: which are done, how one is run, what all of them may cost."""
 
-import contextlib
 import dataclasses
 import gc
-import io
 import os
 import time
 from typing import Any, Dict
@@ -19,7 +17,7 @@ from simclr_tf.commands import (
 )
 from simclr_tf.data import sources
 from simclr_tf.errors import DivergedError
-from simclr_tf.files import is_remote
+from simclr_tf.files import printed_into
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.stack import keras, tf
 from simclr_tf.studies import plan as plans
@@ -104,9 +102,7 @@ class Task:
         worked = time.process_time()
         content = {"asked": self.asked, "values": [], "failed": ""}
         tf.io.gfile.makedirs(os.path.dirname(self.folder))
-        with self._log() as log, contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.redirect_stdout(log))
-            stack.enter_context(contextlib.redirect_stderr(log))  # the progress lines
+        with printed_into(f"{self.folder}.log"):  # the progress lines too
             try:
                 content["values"] = [[*place, value] for place, value in self._measured().items()]
             except DivergedError as error:
@@ -118,12 +114,6 @@ class Task:
         keras.backend.clear_session()
         gc.collect()
         return content
-
-    def _log(self):
-        """What the commands of this run print goes here; object stores cannot append to a file."""
-        if is_remote(self.folder):
-            return io.StringIO()
-        return open(f"{self.folder}.log", "a", encoding="utf-8")
 
     def _measured(self):
         """{place: value}, shares in per cent."""

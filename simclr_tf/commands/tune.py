@@ -1,7 +1,5 @@
 """`--mode=tune`: short trainings without labels that end in a preset file."""
 
-import contextlib
-import io
 import os
 import time
 
@@ -11,7 +9,7 @@ from simclr_tf.commands import plan
 from simclr_tf.data import sources, stored
 from simclr_tf.distribution import strategy
 from simclr_tf.errors import DivergedError, SettingsError
-from simclr_tf.files import is_remote, write_atomically
+from simclr_tf.files import printed_into, write_atomically
 from simclr_tf.runs import lock
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder, require_folder
@@ -106,7 +104,7 @@ class Tuner:
             self.config = begun.config
             spent = time.monotonic() - began
             most = len(tuning.first_round(self.config, given, source.channels, settings.tune_trials))  # fmt: skip
-            others = len(tuning.temperatures(self.config, given, tuning.AS_CHOSEN))
+            others = self._others()
             count, steps = tuning.fitting(minutes, spent, begun.pace, most, others)
             steps = settings.tune_steps or steps
             seconds = begun.pace.step * steps * tuning.weight(count, others)
@@ -135,7 +133,7 @@ class Tuner:
             ("round 2", f"the best {tuning.survivors(count)}, {tuning.LATER * steps} steps"),
             *(
                 [("round 3", f"other temperatures, {tuning.LATER * steps} steps")]
-                if "temperature" not in self.given
+                if self._others()
                 else []
             ),
             ("judged by", tuning.RULE),
@@ -184,7 +182,7 @@ class Tuner:
         was_there = tf.io.gfile.exists(os.path.join(folder, "trial.json"))
         began = time.monotonic()
         try:
-            with _into(f"{folder}.log"):
+            with printed_into(f"{folder}.log"):
                 content = lock.releases(self._workshop.train)(config, self._images, folder)
         except DivergedError as error:
             content = {"figures": {}, "failed": str(error), "seconds": 0.0}
@@ -199,13 +197,15 @@ class Tuner:
             **content,
         }
         self._done.append(row)
-        others = tuning.temperatures(self.config, self.given, tuning.AS_CHOSEN)
-        candidates = self._content["candidates"]
-        total = tuning.trials(candidates, len(others))
+        total = tuning.trials(self._content["candidates"], self._others())
         words = content["failed"] or _figures(content["figures"])
         took = "done before" if was_there else f"{seconds:.0f} s"
         self.group.say(f"trial {len(self._done)}/{total}, {steps} steps, {candidate.words()}: {words} ({took})")  # fmt: skip
         return score
+
+    def _others(self):
+        """Trials of the third round."""
+        return len(tuning.temperatures(self.config, self.given, tuning.AS_CHOSEN))
 
     def _time_left(self):
         """The setting max_wall_minutes of a trial: one limit holds for all trials together."""
@@ -246,11 +246,3 @@ def _figures(figures):
     shown = {n: figures[n] for n in ("contrastive_accuracy", "rotation") if n in figures}
     words = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
     return words or "ended early, see its line above"
-
-
-@contextlib.contextmanager
-def _into(path):
-    """What is printed meanwhile goes to the end of a file; object stores cannot append to one."""
-    log = io.StringIO() if is_remote(path) else open(path, "a", encoding="utf-8")
-    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield

@@ -65,7 +65,7 @@ class Rule:
 
     def words(self):
         """The rule as a row of a plan."""
-        shown = " ".join(f"{name}={_text(value)}" for name, value in self.values.items())
+        shown = " ".join(f"{name}={text_of(value)}" for name, value in self.values.items())
         return f"{shown}: {self.reason}"
 
 
@@ -363,8 +363,9 @@ def _length_rule(config, given, count, pace, began):
         steps = length.resolve_steps(config.training, dataclasses.replace(config.optimizer, warmup_epochs=0.0), count).total  # fmt: skip
         if "warmup_epochs" in given:
             return None, rest
-        warmup = {"warmup_epochs": round(WARMUP_SHARE * steps * batch / count, 4)}
-        return Rule(warmup, "a twentieth of the run"), rest
+        return Rule(
+            {"warmup_epochs": warmup_epochs(steps, batch, count)}, "a twentieth of the run"
+        ), rest
     fitting = int((60 * minutes - spent - rest) / pace.step)
     most = MOST_EPOCHS * max(1, count // batch)
     steps = max(_LEAST_STEPS, min(fitting, most))
@@ -373,8 +374,13 @@ def _length_rule(config, given, count, pace, began):
         reason = f"{MOST_EPOCHS:,} epochs, more would teach little"
     if steps == _LEAST_STEPS:
         reason = f"the least; {minutes:g} minutes (--budget_minutes) are too short"
-    values = {"train_steps": steps, "warmup_epochs": round(WARMUP_SHARE * steps * batch / count, 4)}
+    values = {"train_steps": steps, "warmup_epochs": warmup_epochs(steps, batch, count)}
     return Rule(values, f"{reason}, warm-up a twentieth"), rest
+
+
+def warmup_epochs(steps: int, batch: int, num_train: int) -> float:
+    """Epochs of a warm-up that takes a twentieth of a run of some steps."""
+    return round(WARMUP_SHARE * steps * batch / num_train, 4)
 
 
 def weaker(config, given):
@@ -399,5 +405,6 @@ def weaker(config, given):
     return {n: v for n, v in wanted.items() if n not in given and v != now[n]}
 
 
-def _text(value):
+def text_of(value: object) -> str:
+    """A setting's value in words: numbers without trailing zeros."""
     return f"{value:g}" if isinstance(value, float) else str(value)

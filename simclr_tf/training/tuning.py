@@ -10,18 +10,16 @@ from typing import Dict, List, Sequence, Tuple
 
 from simclr_tf import config as settings_of
 from simclr_tf.data import stacks
+from simclr_tf.training import auto
 
 LEAST_STEPS = 60
 MOST_STEPS = 300
 LATER = 2  # times the steps of the first round
-WARMUP_SHARE = 0.05
 CROPS = (0.25, 0.45, 0.65, 0.15)
 STRENGTHS = (0.0, 0.1, 0.25, 0.5)
 TEMPERATURES = (0.1, 0.2, 0.5)
 SHARE_OF_BUDGET = 0.4  # of a pretraining that tunes first
-EASE = (
-    30.0  # after n steps a contrastive accuracy above 1 - EASE / n shows views that are too alike
-)
+EASE = 30.0  # after n steps a contrastive accuracy above 1 - EASE / n shows too similar views
 LEAST_HEALTHY = 0.5  # that bound at least
 TOO_EASY = 3.0  # what each unit of accuracy above the bound costs
 RULE = "contrastive accuracy, unless it is so high that the views are too alike"
@@ -44,7 +42,7 @@ class Candidate:
 
     def words(self):
         """The changes as flags."""
-        words = " ".join(f"--{n}={_text(v)}" for n, v in self.changes.items())
+        words = " ".join(f"--{n}={auto.text_of(v)}" for n, v in self.changes.items())
         return words or "as chosen by the look at the images"
 
 
@@ -100,16 +98,16 @@ def second_round(scores: Sequence[Tuple[Candidate, float]], most: int) -> List[C
         scores: (candidate, score) of the first round; a higher score is better.
         most: candidates at most.
     """
-    ranked = [one for one, _ in sorted(scores, key=lambda pair: -pair[1])]
+    ranked = sorted(scores, key=lambda pair: -pair[1])
     start = next((score for one, score in scores if one is AS_CHOSEN), float("-inf"))
-    better = [one for one, score in sorted(scores, key=lambda pair: -pair[1]) if score > start]
+    better = [one for one, score in ranked if score > start]
     together: Dict[str, object] = {}
     kinds = set()
     for one in better:
         if one.kind not in kinds and not set(one.changes) & set(together):
             kinds.add(one.kind)
             together.update(one.changes)
-    found = ranked[: max(1, most - (len(kinds) > 1))]
+    found = [one for one, _ in ranked[: max(1, most - (len(kinds) > 1))]]
     return found + ([Candidate("together", "together", together)] if len(kinds) > 1 else [])
 
 
@@ -148,7 +146,7 @@ def trial_config(config, changes, steps, num_train, folder):
         "auto": False,
         "tune": False,
         "train_steps": steps,
-        "warmup_epochs": round(WARMUP_SHARE * steps * batch / num_train, 4),
+        "warmup_epochs": auto.warmup_epochs(steps, batch, num_train),
         "log_steps": max(1, steps // 3),
         "model_dir": folder,
     }
@@ -247,7 +245,3 @@ def preset_text(config, changes, given, title):
 
 def _exact(value):
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def _text(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)
