@@ -39,7 +39,7 @@ def check(names):
         missing = [called for one, called in packages.items() if not _is_installed(one)]
         if missing:
             raise SettingsError(
-                f"loggers={names} needs packages that are not installed; run "
+                f"loggers={names} needs {' and '.join(missing)}, not installed here; run "
                 f"pip install {' '.join(missing)}, or leave {name} out."
             )
 
