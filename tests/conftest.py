@@ -57,6 +57,22 @@ def settings_of_the_process():
         yield
 
 
+def _signals():
+    """What this process does at signals: a handler that a test left would end a later test."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wakeup = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup)
+    return wakeup, [signal.getsignal(number) for number in numbers]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signals_are_given_back():
+    """A file of tests leaves the process with the signal handlers that it found."""
+    before = _signals()
+    yield
+    assert _signals() == before
+
+
 @pytest.fixture(scope="session")
 def two_replicas():
     return mirrored(2)

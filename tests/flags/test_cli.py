@@ -361,6 +361,8 @@ def test_a_mistake_of_the_program_keeps_its_traceback_and_asks_for_a_report(
     with pytest.raises(type(error)):
         door.main(PRETRAIN)
     monkeypatch.setattr(sys, "argv", ["simclr_tf", *PRETRAIN])
+    # what watches the keyboard stays until its process ends, and this one has tests to run
+    monkeypatch.setattr(door.stopping, "watch_keyboard", lambda: None)
     with pytest.raises(SystemExit) as done:
         door.run_and_exit()
     assert done.value.code == 1
