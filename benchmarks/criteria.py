@@ -101,7 +101,7 @@ def measure(folders, output):
     from simclr_tf.training.trials import ALWAYS, Workshop
 
     done = {(row["set"], row["setting"]) for row in rows_of(output)}
-    workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()))
+    workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()), label_free=True)
     opened = {}
     for setting, changes in SETTINGS.items():
         for folder in folders:

@@ -55,6 +55,11 @@ def run(config, given=frozenset()):
         config = settings_of.keep_stored(config, given, before)
     if config.tuning.tune and not (config.auto.auto or before):
         raise SettingsError("tune=True needs --preset=auto, which chooses the rest; give it, or use --mode=tune.")  # fmt: skip
+    if config.tuning.tune and before and not before.get("tune"):
+        raise SettingsError(
+            f"{config.run.model_dir} holds a run that was not tuned first; leave out --tune to go on "
+            "with it, or give another --model_dir."
+        )
     multi_crop.check(config, config.training.cached_batch_size)
     group = strategy.make_group(config.run, config.workers, _agreed(config))
     if config.run.dry_run:

@@ -8,7 +8,7 @@ from simclr_tf import config as settings_of
 from simclr_tf.losses.table import chance_value
 from simclr_tf.optimizers.schedule import warmup_steps
 from simclr_tf.runs.metrics_log import metrics_lines
-from simclr_tf.training.health import HealthWatch
+from simclr_tf.training.health import HealthWatch, weaken_words
 
 MOST_POINTS = 1500  # of a curve
 
@@ -79,7 +79,7 @@ def warnings(history, settings, num_train):
     batch = settings["train_batch_size"]
     warmup = warmup_steps(num_train, settings["warmup_epochs"], batch)
     batch = settings.get("cached_batch_size") or settings.get("train_batch_size", 512)
-    watch = HealthWatch(chance_of(settings), warmup, batch)
+    watch = HealthWatch(chance_of(settings), warmup, batch, weaken=weaken_words(settings))
     needed = ("loss", "positive_similarity", "negative_similarity", "alignment", "uniformity")
     found = []
     skipped = 0

@@ -11,9 +11,23 @@ LEAST_ACCURACY = 0.2  # contrastive accuracy by then
 LARGEST = 1024  # images per step for which LEAST_ACCURACY was found
 YOUNG = 100  # steps in which any run may look like this
 STUCK = "stuck"
+_TOO_STRONG = "views too strong: "
 
 
-_WEAKEN = "raise --crop_area_min to 0.4, lower --color_jitter_strength"
+def weaken_words(settings):
+    """How to give the views of an image more in common, in flags.
+
+    Args:
+        settings: {setting name: value} of a pretraining.
+    """
+    found = []
+    if settings.get("crop_area_min", 0.0) < 0.4:
+        found.append("raise --crop_area_min to 0.4")
+    strong = ("color_jitter_strength", "grayscale_prob", "rotate_degrees", "shear")
+    found += [f"lower --{name}" for name in strong if settings.get(name, 0.0) > 0]
+    if settings.get("use_blur"):
+        found.append("--use_blur=False")
+    return ", ".join(found[:3]) or "raise --crop_area_min, or train longer before you judge"
 
 
 def schedule_warning(warmup, total):
@@ -59,6 +73,7 @@ class HealthWatch:
         batch: int = 64,
         start: int = 0,
         may_restart: bool = False,
+        weaken: str = "",
     ):
         """Args:
         chance: the loss of equal embeddings in nats; None if it has no such value.
@@ -66,11 +81,13 @@ class HealthWatch:
         batch: images per step.
         start: step that the run goes on from.
         may_restart: raise ViewsTooStrong where views that are too strong would be warned of.
+        weaken: what to do about such views, see `weaken_words`.
         """
         self.chance = chance
         self.early = max(EARLY, min(warmup, 10 * EARLY))
         self.looked_early = start >= self.early or batch > LARGEST
         self.may_restart = may_restart
+        self.weaken = weaken or weaken_words({})
         self.first = max(warmup, YOUNG)
         self.counts = {}
         self.warned = set()
@@ -82,8 +99,9 @@ class HealthWatch:
             ViewsTooStrong: they are, and `may_restart`.
         """
         for text in self.new_symptoms(step, logs):
-            if self.may_restart and text.endswith(_WEAKEN):
-                raise ViewsTooStrong(f"at step {step}: {text[: -len(_WEAKEN) - 2]}")
+            what, too_strong, _ = text.partition(_TOO_STRONG)
+            if self.may_restart and too_strong:
+                raise ViewsTooStrong(f"at step {step}: {what}{_TOO_STRONG[:-2]}")
             _LOG.warning("at step %d: %s", step, text)
 
     def new_symptoms(self, step, logs):
@@ -116,7 +134,7 @@ class HealthWatch:
         if not text or "views" in self.warned:
             return []
         self.warned.add("views")
-        return [f"{text}: views too strong: {_WEAKEN}"]
+        return [f"{text}: {_TOO_STRONG}{self.weaken}"]
 
     def _symptoms(self, logs):
         """(name, whether it shows, what to say) of each."""

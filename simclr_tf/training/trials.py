@@ -5,6 +5,7 @@ settings of the views. A step is traced once for all trials that differ in nothi
 """
 
 import collections
+import functools
 import time
 
 import numpy as np
@@ -60,16 +61,20 @@ class TrialImages:
 
     Attributes:
         source, identity: as given.
-        judges: uint8 [n, h, w, c], at most 400 training images.
     """
 
     def __init__(self, source, identity, seed=0):
         self.source = source
         self.identity = identity
-        few = sample(source, _IMAGES, seed)
-        few = stored.stored(few, device.WHOLE_MAX) if source.arrays() is None else few
-        self.judges = np.asarray(few.arrays())
+        self._seed = seed
         self._plain = {}
+
+    @functools.cached_property
+    def judges(self):
+        """uint8 [n, h, w, c], at most 400 training images."""
+        few = sample(self.source, _IMAGES, self._seed)
+        few = stored.stored(few, device.WHOLE_MAX) if self.source.arrays() is None else few
+        return np.asarray(few.arrays())
 
     def plain(self, size):
         """float32 [n, s, s, c] in [0, 1], the judges as evaluation sees them."""
@@ -86,11 +91,13 @@ class Workshop:
     Args:
         group: distribution.workers.WorkerGroup of one process.
         seed: of the views that judge.
+        label_free: also measure every figure of `label_free.measure`, as an experiment compares.
     """
 
-    def __init__(self, group, seed=0):
+    def __init__(self, group, seed=0, label_free=False):
         self.group = group
         self._seed = seed
+        self._label_free = label_free
         self._benches = collections.OrderedDict()
 
     def train(self, config, images, folder, also=None):
@@ -120,7 +127,9 @@ class Workshop:
             pretraining_run.train_model(
                 config, self.group, bench.model, source, steps, run, True, bench.runner
             )
-            content["figures"] = {**last_figures(run), **self._judge(config, images, bench.embed)}
+            content["figures"] = last_figures(run)
+            if self._label_free:
+                content["figures"].update(self._judge(config, images, bench.embed))
             content["figures"].update(also(bench.embed) if also else {})
         except ViewsTooStrong as error:
             content["failed"] = str(error)

@@ -13,6 +13,7 @@ from simclr_tf.data import stacks
 from simclr_tf.training import auto
 
 LEAST_STEPS = 60
+GOOD_STEPS = 150  # those of the experiment that found the rule
 MOST_STEPS = 300
 LATER = 2  # times the steps of the first round
 CROPS = (0.25, 0.45, 0.65, 0.15)
@@ -156,7 +157,8 @@ def trial_config(config, changes, steps, num_train, folder):
 def fitting(minutes, spent, pace, most, others):
     """(candidates, steps) of a first round such that all rounds take about these minutes.
 
-    Minutes that are too short for a few candidates give the least: those, and LEAST_STEPS.
+    Fewer candidates with GOOD_STEPS come before more with fewer steps. Minutes that are too short
+    for a few candidates give the least: those, and LEAST_STEPS.
 
     Args:
         minutes: of the budget.
@@ -167,10 +169,11 @@ def fitting(minutes, spent, pace, most, others):
     """
     rest = 60 * minutes - spent
     least = min(most, 3)
-    for count in range(most, least - 1, -1):
-        steps = (rest - overhead(count, pace, others)) / (pace.step * weight(count, others))
-        if steps >= LEAST_STEPS:
-            return count, int(min(MOST_STEPS, steps))
+    for enough in (GOOD_STEPS, LEAST_STEPS):
+        for count in range(most, least - 1, -1):
+            steps = (rest - overhead(count, pace, others)) / (pace.step * weight(count, others))
+            if steps >= enough:
+                return count, int(min(MOST_STEPS, steps))
     return least, LEAST_STEPS
 
 

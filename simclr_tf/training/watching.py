@@ -2,10 +2,11 @@
 
 import functools
 
+from simclr_tf import config as settings_of
 from simclr_tf.losses.table import chance_value
 from simclr_tf.training import length
 from simclr_tf.training.faults import FaultWatch
-from simclr_tf.training.health import HealthWatch
+from simclr_tf.training.health import HealthWatch, weaken_words
 from simclr_tf.training.input_wait import InputAdvice, remedies
 from simclr_tf.training.online_knn import online_knn
 from simclr_tf.training.pictures import Pictures
@@ -44,7 +45,8 @@ def observers(config, group, model, source, steps, start, folder, loggers, may_r
         progress = Progress(
             start, steps.total, batch, chance=chance, steps_per_epoch=steps.per_epoch
         )
-        health = HealthWatch(chance, steps.warmup, batch, start, may_restart)
+        weaken = weaken_words(settings_of.flatten(config))
+        health = HealthWatch(chance, steps.warmup, batch, start, may_restart, weaken)
         record = recorder(folder, start, length.learning_rate(steps), progress, loggers)
         advice = InputAdvice(remedies(config))
         waiting = lambda step, logs: advice.look(step, progress.waiting)  # noqa: E731

@@ -62,7 +62,9 @@ def test_a_stopped_tuning_goes_on_and_ends_with_all_rounds(tuned):
     results = read_json(str(tuned / "run/results.json"))
     steps = [row["steps"] for row in results["rows"]]
     assert steps[:2] == [4, 4] and set(steps[2:]) == {8}
-    assert results["best"]["rotation"] <= 1 and results["preset"].endswith("tuned.flags")
+    assert 0 <= results["best"]["contrastive_accuracy"] <= 1 and results["preset"].endswith(
+        "tuned.flags"
+    )
     assert all(row["changes"] or row["name"] == "as_chosen" for row in results["rows"])
 
 
@@ -82,6 +84,13 @@ def test_a_trial_equals_the_ordinary_run_of_its_settings(tuned, tmp_path):
     lines = [open(one / "metrics.jsonl").read() for one in (trial, tmp_path / "run")]
     for one, other in zip(*(map(json.loads, text.splitlines()) for text in lines)):
         assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_a_run_that_was_not_tuned_is_not_tuned_later(tuned, tmp_path, capsys):
+    trial = tuned / "run/trials/4/as_chosen"  # an ordinary run
+    command = ["pretrain", f"--image_dir={tuned / 'images'}", *GIVEN, "--tune"]
+    assert main([*command, f"--model_dir={trial}"]) == 2
+    assert "was not tuned first; leave out --tune" in capsys.readouterr().err
 
 
 def test_the_file_is_a_preset_for_a_pretraining(tuned):

@@ -15,6 +15,7 @@ from simclr_tf.training.health import (
     HealthWatch,
     ViewsTooStrong,
     schedule_warning,
+    weaken_words,
 )
 from simclr_tf.training.length import Steps
 
@@ -74,8 +75,18 @@ def test_health_is_silent(warnings_of, caplog):
 def test_a_loss_above_chance_is_said_soon_with_the_flags_to_change(warnings_of):
     said = warnings_of({"loss": math.log(511) + 0.4})
     assert f"at step {YOUNG + ABOVE}: the loss 6.6" in said and said.count("views too strong") == 1
-    assert "raise --crop_area_min to 0.4, lower --color_jitter_strength" in said
     assert not warnings_of({"loss": math.log(511) + 0.4}, count=YOUNG + ABOVE - 1)
+
+
+def test_only_what_makes_the_views_strong_is_advised_against(caplog):
+    strong = {"crop_area_min": 0.08, "color_jitter_strength": 1.0, "use_blur": False}
+    watch = HealthWatch(9.0, 0, weaken=weaken_words(strong))
+    watch.look(EARLY, {**HEALTHY, "contrastive_accuracy": 0.1})
+    assert "raise --crop_area_min to 0.4, lower --color_jitter_strength" in caplog.text
+    assert weaken_words({"crop_area_min": 0.2, "color_jitter_strength": 0.0}) == (
+        "raise --crop_area_min to 0.4"
+    )
+    assert "color" not in weaken_words({"crop_area_min": 0.5, "color_jitter_strength": 0.0})
 
 
 def test_views_that_are_hardly_told_apart_are_said_at_step_200(warnings_of):
