@@ -104,6 +104,7 @@ def test_the_wheel_holds_one_package_with_presets_and_licence(wheel):
         assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_an_installed_package_works_beside_modules_named_flags_and_export(wheel, tmp_path):
     home = tmp_path / "venv"

@@ -85,6 +85,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("name", CHANGES)
 def test_nothing_is_left_to_do_only_if_everything_is_there(run_dir, few, tmp_path, name, capsys):
     out = tmp_path / "out"
@@ -103,6 +104,7 @@ def test_nothing_is_left_to_do_only_if_everything_is_there(run_dir, few, tmp_pat
     assert "nothing left to do" in capsys.readouterr().out
 
 
+@pytest.mark.one_stack
 def test_verify_looks_into_the_images(run_dir, few, tmp_path, capsys):
     values = {"checkpoint": run_dir, "image_dir": str(few), "output": str(tmp_path / "out")}
     values.update(projector_images=0, verify=True)
@@ -120,6 +122,7 @@ def test_verify_looks_into_the_images(run_dir, few, tmp_path, capsys):
     assert "the contents of the images changed" in capsys.readouterr().out
 
 
+@pytest.mark.one_stack
 def test_no_image_at_all_is_no_embedding(run_dir, tmp_path, monkeypatch):
     images_in_folders(tmp_path / "gone", {"": 2})
     real = work._embed

@@ -74,6 +74,7 @@ def test_all_weights_are_trained_from_those_of_the_checkpoint(results, run_dir):
     assert results["encoder_sha256_before"] == results["rows"]["frozen"]["encoder_sha256"]
 
 
+@pytest.mark.one_stack
 def test_a_resumed_run_equals_the_uninterrupted_one(run_dir, tmp_path, monkeypatch):
     settings = dict(checkpoint=run_dir, baselines=False, checkpoint_steps=2, log_steps=1)
     whole = tune(**settings, model_dir=str(tmp_path / "whole"))
@@ -132,6 +133,7 @@ def test_the_classifier_stands_on_the_selected_layer(run_dir, selector, width, t
     np.testing.assert_allclose(model(images, training=False), want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.current_stack
 def test_a_run_on_a_layer_of_the_head_can_be_loaded(run_dir, tmp_path):
     folder = str(tmp_path / "z1")
     tune(checkpoint=run_dir, ft_proj_selector=-1, baselines=False, model_dir=folder, train_steps=1)
@@ -156,6 +158,7 @@ def test_crop_and_flip_are_those_of_the_pretraining_colour_and_blur_are_asked_fo
     assert (views.color_jitter_strength, views.use_blur) == (0.5, True)
 
 
+@pytest.mark.current_stack
 def test_scratch_has_random_weights_of_the_same_architecture(run_dir, tmp_path):
     start = started(checkpoint=run_dir, init="scratch")
     assert start.scratch and start.config.model.width_multiplier == 0.0625
@@ -176,6 +179,7 @@ def test_lars_takes_the_decay_of_the_classifier_into_the_loss(run_dir):
     assert model.optimizer._is_excluded(kernel)
 
 
+@pytest.mark.current_stack
 def test_own_images_few_and_prime_in_number(run_dir, tmp_path):
     images_in_folders(tmp_path / "pictures", {"bars": 11, "dots": 10, "rings": 10})
     got = tune(
@@ -208,6 +212,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run_dir, tmp_path, capsys)
     assert "labels used" in capsys.readouterr().out and not (tmp_path / "o").exists()
 
 
+@pytest.mark.current_stack
 def test_a_subset_of_imagenet_passes_through(run_dir, capsys):
     tune(
         init="scratch", dataset="imagenet2012_subset/1pct", label_fraction=1.0, dry_run=True,

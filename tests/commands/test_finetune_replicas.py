@@ -60,7 +60,13 @@ def alone():
     return trained(tf.distribute.get_strategy())
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "replicas",
+    [
+        pytest.param(2, marks=pytest.mark.current_stack),
+        pytest.param(3, marks=[pytest.mark.slow, pytest.mark.one_stack]),
+    ],
+)
 def test_replicas_train_and_score_as_one(replicas, alone):
     one, scores = alone
     several, same = trained(mirrored(replicas))

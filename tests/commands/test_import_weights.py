@@ -89,11 +89,13 @@ def test_a_saved_model_is_a_checkpoint_without_being_imported(release, networks,
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.one_stack
 def test_evaluation_takes_it(imported, tmp_path):
     flags = [*OUTSIDE, f"--model_dir={tmp_path / 'knn'}"]
     assert main(["--mode=knn", f"--checkpoint={imported}", *flags]) == 0
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_evaluation_takes_the_release_itself(release, tmp_path):
     flags = [*OUTSIDE, f"--model_dir={tmp_path / 'linear'}", "--linear_form=paper"]
@@ -101,6 +103,7 @@ def test_evaluation_takes_the_release_itself(release, tmp_path):
     assert main(["--mode=linear_eval", f"--checkpoint={release}", *flags]) == 0
 
 
+@pytest.mark.current_stack
 @pytest.mark.parametrize("selector", [pytest.param(0, marks=SLOW), 1, pytest.param(-1, marks=SLOW)])
 def test_the_export_has_the_logits_of_the_release_and_the_selected_h(
     selector, imported, networks, tmp_path
@@ -162,6 +165,7 @@ def test_a_pytorch_file_becomes_a_run_folder(tmp_path):
     assert trained.settings["input_norm"] == "imagenet" and trained.settings["stem"] == "imagenet"
 
 
+@pytest.mark.one_stack
 def test_the_way_back_to_the_official_code(imported, networks, tmp_path, capsys):
     flags = [f"--checkpoint={imported}", f"--model_dir={tmp_path}"]
     formats = "--export_formats=official_tf2,official_tf1"

@@ -60,6 +60,7 @@ def test_the_table_names_every_row_and_the_proof(results, run_dir):
     assert f"{results['top_1']:.3f}" in text
 
 
+@pytest.mark.current_stack
 def test_running_again_gives_the_same_figures(results, run_dir, tmp_path):
     again = evaluate(checkpoint=run_dir, baselines=False, model_dir=str(tmp_path / "again"))
     measured = ("wall_seconds", "images_per_second", "baselines")
@@ -88,6 +89,7 @@ def test_classifiers_see_crops_and_flips_only(run_dir):
     assert resolved.protocol.flip is True
 
 
+@pytest.mark.current_stack
 def test_a_grid_is_trained_in_the_same_pass_and_leaves_the_first_classifier_alone(
     results, run_dir, tmp_path
 ):
@@ -103,6 +105,7 @@ def test_a_grid_is_trained_in_the_same_pass_and_leaves_the_first_classifier_alon
         evaluate(checkpoint=run_dir, grid_learning_rates="fast", dry_run=True)
 
 
+@pytest.mark.one_stack
 def test_an_encoder_that_changes_fails_the_run(run_dir, tmp_path, monkeypatch):
     trained_for_real = linear_protocol.train_classifiers
 
@@ -134,6 +137,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run_dir, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.current_stack
 def test_own_images_smaller_than_a_batch_and_prime_in_number(run_dir, tmp_path):
     images_in_folders(tmp_path / "pictures", {"bars": 11, "dots": 10, "rings": 8})
     got = evaluate(
@@ -166,6 +170,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         evaluate(checkpoint=str(tmp_path))
 
 
+@pytest.mark.one_stack
 def test_a_finished_evaluation_says_so_and_a_lost_table_is_made_again(results, run_dir, capsys):
     assert evaluate(checkpoint=run_dir) == results
     said = capsys.readouterr().out

@@ -86,6 +86,7 @@ def test_grey_is_what_the_views_drew_and_each_image_comes_once(run_dir, tmp_path
     assert (grey >= (got["label"] == 1)).all() and grey.sum() <= got["label"].sum() + 1
 
 
+@pytest.mark.current_stack
 def test_every_task_and_every_layer_has_a_figure(run_dir):
     results = ask(checkpoint=run_dir, probe_hidden=16, probe_tasks="rotation,sobel,label")
     assert list(results["tasks"]) == ["rotation", "sobel", "label"]

@@ -77,6 +77,7 @@ def expected(model, query, paths):
     return [str(paths[at]) for at in np.argsort(-(h[1:] @ h[0]), kind="stable")]
 
 
+@pytest.mark.current_stack
 def test_the_nearest_images_of_a_folder_and_an_index_that_stays_true(run_dir, model, photos, tmp_path, capsys):  # fmt: skip
     query = tmp_path / "a, query.png"
     repaint(query, 90)
@@ -188,6 +189,7 @@ def damage(path):
     path.write_bytes(content)
 
 
+@pytest.mark.current_stack
 def test_what_cannot_be_used_is_said_in_one_sentence(run_dir, model, photos, tmp_path, monkeypatch):
     query = photos / "bars" / "000.png"
     values = {"checkpoint": run_dir, "image_dir": photos, "output": tmp_path / "out"}
@@ -219,6 +221,7 @@ def test_the_library_searches_arrays_folders_and_embeddings(
     assert arrays["queries"][0]["nearest"][0]["cosine"] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.current_stack
 def test_an_index_is_of_one_folder(run_dir, model, tmp_path, capsys):
     for number, folder in enumerate(("a", "b")):
         (tmp_path / folder).mkdir()

@@ -42,6 +42,7 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.mark.current_stack
 def test_linear_on_a_name_and_a_folder(run_dir, photos, capsys):
     results = measure(checkpoint=run_dir, datasets=f"digits,{photos}")
     assert list(results["datasets"]) == ["digits", "photos"]
@@ -69,6 +70,7 @@ def test_linear_on_a_name_and_a_folder(run_dir, photos, capsys):
     assert "digits: linear protocol" not in capsys.readouterr().out  # done data sets stay done
 
 
+@pytest.mark.one_stack
 def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
     settings = dict(
         checkpoint=run_dir, datasets=str(photos), model_dir=str(tmp_path / "out"),
@@ -117,6 +119,7 @@ def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
     assert not any(path.name.startswith("lr") for path in path.parent.iterdir())
 
 
+@pytest.mark.current_stack
 def test_random_weights_and_the_compared_encoder_have_grids_of_their_own(
     run_dir, photos, tmp_path, monkeypatch
 ):
@@ -177,6 +180,7 @@ def test_the_grids_of_the_paper_have_7_rates_and_8_decays(random, rates, decays)
     assert len({rate for rate, _ in cells}) == 7
 
 
+@pytest.mark.current_stack
 def test_two_encoders_are_compared(run_dir, photos, tmp_path):
     results = measure(
         checkpoint=run_dir, compare=run_dir, datasets=str(photos), model_dir=str(tmp_path / "o")
@@ -203,6 +207,7 @@ def test_impossible_settings_are_refused(run_dir, values, words):
         measure(checkpoint=run_dir, **values)
 
 
+@pytest.mark.current_stack
 def test_results_json_is_what_run_returns(run_dir):
     with open(f"{run_dir}/transfer/results.json", encoding="utf-8") as file:
         assert json.load(file)["mode"] == "transfer"

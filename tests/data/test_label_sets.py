@@ -93,6 +93,7 @@ def reference_map(scores, targets):
     return np.mean(figures)
 
 
+@pytest.mark.current_stack
 def test_fine_tuning_reports_the_mean_average_precision(data, run_dir):
     settings = {**SHORT, **data, "checkpoint": run_dir, "label_fraction": 0.5, "train_steps": 3}
     results = finetune.run(config.build(config.Finetune, settings), frozenset(settings))
@@ -119,6 +120,7 @@ def test_fine_tuning_reports_the_mean_average_precision(data, run_dir):
     assert names[1] == "fine-tuned, 50 % of the labels (11-point mAP)"
 
 
+@pytest.mark.one_stack
 def test_the_transfer_study_trains_them_too(data, run_dir, tmp_path):
     settings = {
         **SHORT, "checkpoint": run_dir, "datasets": "tiny_label_sets", "permutations": 100,

@@ -108,6 +108,7 @@ def test_wrong_names_of_good_images_are_no_trouble(images):
     assert len(source.quarantine) == 0 and source.quarantine.summary() == ""
 
 
+@pytest.mark.one_stack
 def test_stand_ins_are_a_function_of_the_seed_and_survive_a_resume(images):
     root = folder_of(images, 7, {"a.jpg": b"", "b.jpg": b"no"})
     whole = collect(batches.mapped_batches(opened(root), mean, 4, seed=1).take(6))
@@ -206,6 +207,7 @@ def test_chunks_divide_the_batch(batch_size, chunk):
     assert batches.chunk_size(batch_size) == chunk
 
 
+@pytest.mark.current_stack
 def test_large_batches_are_joined_from_chunks_in_order(images):
     source = opened(folder_of(images, 5, {"bad.jpg": b""}))
     joined = batches.mapped_batches(source, mean, 48, seed=2)
@@ -215,6 +217,7 @@ def test_large_batches_are_joined_from_chunks_in_order(images):
     np.testing.assert_array_equal(found["id"], want)
 
 
+@pytest.mark.one_stack
 def test_hostile_names_keep_their_line_over_a_resume(images):
     """A line break in a name would split the line, and the list would change when it is read."""
     names = ["a\nb.jpg", "\x1b[2J.jpg", "=1+1.jpg", os.fsdecode(b"caf\xe9.jpg")]

@@ -332,6 +332,7 @@ def test_a_label_that_no_classifier_could_have_is_refused(tmp_path):
         sources.describe(config.Data(shards=str(tmp_path / "a.tfrecord")))
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 def test_a_training_on_shards_is_measured_embedded_and_resumed(folder, tmp_path):
     import simclr_tf

@@ -34,7 +34,13 @@ def decoded(source):
     return next(iter(batches.mapped_batches(source, one, source.num_examples)))["image"].numpy()
 
 
-@pytest.mark.parametrize("kind", ["png", "npy"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("png", marks=pytest.mark.current_stack),
+        pytest.param("npy", marks=pytest.mark.one_stack),
+    ],
+)
 def test_narrow_values_are_told_and_stretched(kind, tmp_path):
     data = folder(deep_folder(tmp_path / "deep", kind))
     found = sources.look(data)
@@ -60,6 +66,7 @@ def test_values_outside_the_range_become_black_and_white(tmp_path):
     np.testing.assert_array_equal(got, np.rint(np.clip((GREY - 1000.0) / 1000, 0, 1) * 255))
 
 
+@pytest.mark.current_stack
 def test_full_range_and_images_of_8_bit_need_nothing(tmp_path):
     deep_folder(tmp_path / "full", values=GREY * 16)
     assert not sources.look(folder(tmp_path / "full")).advice()
@@ -72,6 +79,7 @@ def test_full_range_and_images_of_8_bit_need_nothing(tmp_path):
         np.testing.assert_array_equal(decoded(same), plain)
 
 
+@pytest.mark.one_stack
 def test_float_arrays_of_0_to_255_are_usable_with_a_range(tmp_path):
     values = (GREY // 16).astype(np.float32)
     data = folder(deep_folder(tmp_path / "float", "npy", values=values))

@@ -118,6 +118,7 @@ def test_each_process_of_a_training_gets_its_share_for_each_replica(key_file, im
         check_equal(own, served, 8)
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 def test_local_views_and_another_seed_reach_the_workers(key_file, images):
     with workers(2, key_file, images) as addresses:
@@ -127,6 +128,7 @@ def test_local_views_and_another_seed_reach_the_workers(key_file, images):
         check_equal(own, served, 4)
 
 
+@pytest.mark.current_stack
 def test_formats_that_python_decodes_and_bad_images_come_as_without_a_service(key_file, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -142,6 +144,7 @@ def test_formats_that_python_decodes_and_bad_images_come_as_without_a_service(ke
     assert second.quarantine.reasons == first.quarantine.reasons
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_the_first_bad_image_ends_a_strict_training_in_one_sentence(key_file, tmp_path):
     draw_images(str(tmp_path))
@@ -365,6 +368,7 @@ def started(key_file, images):
     return process, line.split(" at ")[1].strip()
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_a_training_on_two_processes_has_the_same_lines_and_weights_and_outlives_a_kill(key_file, images, tmp_path):  # fmt: skip
     changes = {"checkpoint_steps": 1, "seed": 1, "encoder": "", "resnet_depth": 10, "width_multiplier": 0.0625}  # fmt: skip

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from simclr_tf.selftest import encoder
 from simclr_tf.stack import tf
 from tests.docs.pages import ROOT
@@ -18,6 +20,7 @@ TINY = {
 }
 
 
+@pytest.mark.current_stack
 def test_every_cell_runs(tmp_path, monkeypatch):
     # the tiny encoder is a function, which the notebook, as a reader sees it, need not trust
     monkeypatch.setattr("simclr_tf.runs.restore.check_code", lambda *arguments: None)

@@ -58,6 +58,7 @@ def place(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.current_stack
 def test_quickstart_and_fine_tuning_from_the_hub_run(place, monkeypatch):
     space = run_cells("quickstart", monkeypatch)
     assert space["run"].results["step"] == 2 and space["points"].shape == (30, 2)

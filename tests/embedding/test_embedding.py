@@ -146,6 +146,7 @@ def test_two_replicas_give_the_rows_of_one(folder, tmp_path, two_replicas):
     np.testing.assert_allclose(one.read(0)["h"], two.read(0)["h"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """32 KiB of h per image: 2,000 more of them are 66 MB on disk, not in memory."""

@@ -236,6 +236,7 @@ def test_the_next_export_mends_what_a_killed_one_left(tmp_path):
     assert (tmp_path / "8" / "content").read_text() == "new"
 
 
+@pytest.mark.one_stack
 def test_a_folder_with_brackets_is_exported_and_read(tmp_path):
     parts, report = export(tmp_path / "[exp1] lr=0.3" / "saved_model")
     assert report.error < saved_model.TOLERANCE

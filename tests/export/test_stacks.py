@@ -25,7 +25,7 @@ encoder, head, settings, step = reader.load_exported(sys.argv[1])
 images = numpy.load(sys.argv[2])["images"]
 numpy.save(sys.argv[3], encoder(images, training=False))
 """
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.current_stack]  # both ways from one stack
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ def test_images_in_memory_are_found_while_somebody_holds_them(run, images, label
     assert found == json.loads(json.dumps(found))
 
 
+@pytest.mark.one_stack
 def test_a_run_on_lost_images_says_that_they_must_be_passed_again(tmp_path):
     pixels = np.full((20, 9, 9, 3), 7, np.uint8)
     settings = {**TINY, "train_steps": 1}
@@ -181,6 +182,7 @@ def test_views_takes_images_and_a_place(monkeypatch, tmp_path):
     assert seen[0].auto.auto and not seen[0].views.use_blur
 
 
+@pytest.mark.current_stack
 def test_a_release_is_imported(tmp_path):
     from simclr_tf.weights.official_names import write_official
 

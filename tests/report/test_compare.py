@@ -48,6 +48,7 @@ def test_runs_get_names():
         config.build(config.MODES["compare"].config, {"runs": "a"})
 
 
+@pytest.mark.one_stack
 def test_the_page_of_two_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare_page, "BANK", 20)
     runs = {

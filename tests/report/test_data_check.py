@@ -123,6 +123,7 @@ def test_the_command_writes_report_and_sheet_and_the_sheet_is_no_image(photos, c
     assert (place / "data_check.md").read_text().startswith("# ")
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 def test_arrays_are_checked_by_the_library_and_speed_is_measured(tmp_path):
     import simclr_tf

@@ -146,6 +146,7 @@ def few(monkeypatch):
         monkeypatch.setattr(f"simclr_tf.report.run_page.{name}", value)
 
 
+@pytest.mark.current_stack
 def test_report_mode_draws_the_overview_and_the_page(tmp_path, caplog, few):
     run_dir = save_tiny_run(tmp_path)
     made = report.run(config.build(config.Report, {"model_dir": run_dir}))
@@ -160,6 +161,7 @@ def test_report_mode_draws_the_overview_and_the_page(tmp_path, caplog, few):
     assert picture(made["picture"]).tobytes() == before
 
 
+@pytest.mark.one_stack
 def test_report_of_unlabelled_images_of_the_user(tmp_path, few):
     images_in_folders(tmp_path / "pictures", {"": 25})
     run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))
@@ -167,6 +169,7 @@ def test_report_of_unlabelled_images_of_the_user(tmp_path, few):
     assert picture(made["picture"]).size[1] > 500
 
 
+@pytest.mark.one_stack
 def test_too_few_images_for_a_picture_leave_the_page(tmp_path, caplog, few):
     images_in_folders(tmp_path / "pictures", {"": 9})
     run_dir = save_tiny_run(tmp_path, image_dir=str(tmp_path / "pictures"))

@@ -24,6 +24,7 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.mark.current_stack
 def test_the_sheet_shows_originals_every_operator_and_both_views(
     photos, tmp_path, capsys, monkeypatch
 ):

@@ -79,6 +79,7 @@ def test_another_objective_is_refused(old):
         run_mode(pretrain, "pretrain", **COMMAND, objective="official")
 
 
+@pytest.mark.one_stack
 def test_it_is_evaluated_as_then(old):
     results = run_mode(knn, "knn", checkpoint="run", model_dir="knn")
     assert results["step"] == 24

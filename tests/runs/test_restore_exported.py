@@ -55,12 +55,14 @@ def of_both(exported, mode, run, tmp_path, **values):
     return found
 
 
+@pytest.mark.current_stack
 def test_knn_from_it_equals_knn_from_the_run(exported, tmp_path):
     want, got = of_both(exported, config.Knn, knn.run, tmp_path)
     assert sorted(got["rows"]) == ["h", "pixels", "untrained", "z1", "z2"]
     assert (got["rows"], got["encoder_sha256"]) == (want["rows"], want["encoder_sha256"])
 
 
+@pytest.mark.current_stack
 def test_linear_evaluation_from_it_equals_that_of_the_run(exported, tmp_path):
     values = {"linear_form": "paper", "train_epochs": 1, "few_shot_draws": 1, "baselines": False}
     want, got = of_both(exported, config.LinearEval, linear_eval.run, tmp_path, **values)
@@ -68,6 +70,7 @@ def test_linear_evaluation_from_it_equals_that_of_the_run(exported, tmp_path):
     assert got["encoder_sha256"] == want["encoder_sha256"]
 
 
+@pytest.mark.one_stack
 def test_embeddings_from_it_equal_those_of_the_run(exported, tmp_path):
     want, got = of_both(exported, config.Embed, embedding.run, tmp_path, split="test", embed_head=True)  # fmt: skip
     assert got["weights"] == want["weights"] and got["num_images"] == 360

@@ -54,6 +54,7 @@ def quick_replicas(monkeypatch, two_replicas):
     monkeypatch.setattr(parity, "distance_to_kink", lambda simclr, batch: 1.0)
 
 
+@pytest.mark.one_stack
 def test_negatives_of_one_replica_only_fail_it_and_exit_1(monkeypatch, capsys, quick_replicas):
     """The classical mistake: every replica contrasts its own images alone."""
     assert main(["--mode=selftest", "--checks=replicas"]) == 0
@@ -72,6 +73,7 @@ def test_a_wrong_product_fails_the_devices(monkeypatch):
     assert failed(checks.devices(job_of())) == ["devices"]
 
 
+@pytest.mark.current_stack
 def test_a_precision_that_is_not_used_fails(monkeypatch):
     monkeypatch.setattr(keras.mixed_precision, "set_global_policy", lambda name: None)
     assert len(failed(checks.precision(job_of()))) == 2

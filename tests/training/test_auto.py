@@ -126,6 +126,7 @@ def test_the_plan_gives_every_choice_its_reason_and_the_minutes(finished, capsys
         assert words in plan
 
 
+@pytest.mark.one_stack
 def test_a_run_of_the_folder_preset_goes_on_without_a_look(finished, tmp_path, monkeypatch):
     """The README's command of earlier versions chose --preset=folder."""
     place, _ = finished
@@ -142,6 +143,7 @@ def test_a_run_of_the_folder_preset_goes_on_without_a_look(finished, tmp_path, m
     assert read_json(str(tmp_path / "run/config.json"))["settings"]["temperature"] == 0.2
 
 
+@pytest.mark.current_stack
 def test_views_that_are_too_strong_are_weakened_once(finished, tmp_path, monkeypatch, caplog):
     place, command = finished
     monkeypatch.setattr(health, "LEAST_ACCURACY", 1.1)
@@ -156,6 +158,7 @@ def test_views_that_are_too_strong_are_weakened_once(finished, tmp_path, monkeyp
     assert "raise --crop_area_min" in caplog.text  # the second time it is said
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_the_sheet_shows_the_views_that_auto_chooses(finished, tmp_path, capsys):
     place, _ = finished

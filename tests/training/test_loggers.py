@@ -41,6 +41,7 @@ def events(folder):
     return values, plugins
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 def test_tensorboard_gets_pictures_points_settings_and_a_profile(tmp_path):
     run = str(tmp_path / "run")

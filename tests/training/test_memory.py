@@ -50,8 +50,8 @@ def train(folder, number, **changes):
     "strategy, times",
     [
         ("default", 2),
-        pytest.param("default", 10, marks=pytest.mark.slow),
-        pytest.param("mirrored", 2, marks=pytest.mark.slow),
+        pytest.param("default", 10, marks=[pytest.mark.slow, pytest.mark.current_stack]),
+        pytest.param("mirrored", 2, marks=[pytest.mark.slow, pytest.mark.one_stack]),
     ],
 )
 def test_trainings_one_after_the_other_leave_no_graph_behind(tmp_path, strategy, times):

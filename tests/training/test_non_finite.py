@@ -144,6 +144,7 @@ def poisoned_run(monkeypatch, folder, step, **changes):
     return settings
 
 
+@pytest.mark.one_stack
 def test_a_run_skips_a_step_and_says_so(tmp_path, monkeypatch, caplog):
     settings = poisoned_run(monkeypatch, tmp_path / "run", 5, on_nan="skip")
     results = pretrain.run(settings)
@@ -155,6 +156,7 @@ def test_a_run_skips_a_step_and_says_so(tmp_path, monkeypatch, caplog):
     assert "the first of them step 5, example ids" in caplog.text
 
 
+@pytest.mark.current_stack
 def test_a_run_stops_and_names_the_step_and_the_examples(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     settings = poisoned_run(monkeypatch, folder, 5, log_steps=4, checkpoint_steps=4)

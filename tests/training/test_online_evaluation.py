@@ -22,6 +22,7 @@ def trained(folder, **values):
     return restore.load_trained(str(folder)), results, [json.loads(line) for line in lines]
 
 
+@pytest.mark.one_stack
 def test_weights_are_identical_with_and_without(tmp_path):
     bare, _, _ = trained(tmp_path / "bare", lineareval_while_pretraining=False)
     watched, results, lines = trained(tmp_path / "watched", knn_while_pretraining=1)

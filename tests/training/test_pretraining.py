@@ -137,6 +137,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path, name, content, messa
         restore.load_trained(str(folder))
 
 
+@pytest.mark.one_stack
 @pytest.mark.parametrize("content", [None, b"", b"\x00garbage {", b'model_checkpoint_path: "x"'])
 def test_without_the_name_of_the_newest_it_is_found(finished, tmp_path, capsys, caplog, content):
     copy = tmp_path / "run"

@@ -85,6 +85,7 @@ def test_one_note_and_the_plan_say_it(trained, capsys, caplog):
         pretrain.run(asked, given={"image_channels"})
 
 
+@pytest.mark.current_stack
 def test_evaluation_uses_all_channels(trained, tmp_path):
     _, run_dir = trained
     common = dict(checkpoint=run_dir, eval_batch_size=8)
@@ -95,6 +96,7 @@ def test_evaluation_uses_all_channels(trained, tmp_path):
     assert near["num_eval"] == found["num_eval"] == 4
 
 
+@pytest.mark.one_stack
 def test_finetuning_keeps_the_channels(trained, tmp_path, caplog):
     caplog.set_level("INFO")
     _, run_dir = trained
@@ -106,6 +108,7 @@ def test_finetuning_keeps_the_channels(trained, tmp_path, caplog):
     assert results["step"] == 1 and NOTE in caplog.text
 
 
+@pytest.mark.current_stack
 def test_embedding_writes_h_and_pictures(trained, tmp_path):
     images, run_dir = trained
     out = str(tmp_path / "out")
@@ -207,6 +210,7 @@ def test_a_channel_is_seen_as_a_grey_image_is(tmp_path, place):
     np.testing.assert_allclose(made[0][..., 1:], made[1], atol=1e-5)
 
 
+@pytest.mark.one_stack
 def test_the_sheet_has_no_rows_of_colour(tmp_path):
     images = stacks_in_folders(tmp_path / "images", channels=1)
     drawn = settings("views", image_dir=images, image_size=SIZE, sheet=str(tmp_path / "v.png"))

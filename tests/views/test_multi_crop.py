@@ -112,7 +112,13 @@ def test_the_whole_step_compiles():
     assert not np.array_equal(before, convolution.kernel)
 
 
-@pytest.mark.parametrize("kind", ["digits", "folder"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("digits", marks=pytest.mark.one_stack),
+        pytest.param("folder", marks=pytest.mark.current_stack),
+    ],
+)
 def test_local_views_are_stateless_and_leave_the_others_alone(kind, photos):
     where = {"image_dir": photos} if kind == "folder" else {}
     run = settings(**where, use_blur=False)
@@ -164,6 +170,7 @@ def test_pretraining_with_local_views_and_their_replay(photos, tmp_path, capsys)
     np.testing.assert_array_equal(found["local_views"], local)
 
 
+@pytest.mark.current_stack
 def test_the_sheet_shows_them_at_their_size(photos, monkeypatch):
     monkeypatch.setattr(sheet, "variants", lambda *views: [])  # the other rows are not asked for
     asked = {"image_dir": photos, "image_size": 24, "local_views": 2, "use_blur": False}
