@@ -53,7 +53,13 @@ def stepped(precision, mode, layers, batch_norm):
     raise AssertionError(f"no step was taken in {SCALES} tries")
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param("mixed_bfloat16", marks=pytest.mark.one_stack),
+        pytest.param("mixed_float16", marks=pytest.mark.current_stack),
+    ],
+)
 @pytest.mark.parametrize("batch_norm", ["all", "hidden", "none"])
 @pytest.mark.parametrize("mode, layers", COMBINATIONS)
 def test_every_head_takes_the_step_of_float32(mode, layers, batch_norm, precision):
