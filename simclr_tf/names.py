@@ -61,6 +61,11 @@ def listing(names, most=5):
     return f"{first} and {more:,} more" if more > 0 else first
 
 
+def counted(number, noun):
+    """A number of things in words: "1 image", "2,000 images"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _escape(match):
     letter = match[0]
     if letter in _SHORT:

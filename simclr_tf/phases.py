@@ -91,16 +91,19 @@ class Phase:
         if not self.unit or self.done == self.start:
             return f"{self.name} ..."
         if self.total is None:
-            return f"{self.name}: {self.done:,} {self.unit}"
+            return f"{self.name}: {self._counted(self.done)}"
         left = (self.total - self.done) * seconds / (self.done - self.start)
         share = f"{self.done:,}/{self.total:,} {self.unit}"
         return f"{self.name}: {share}, about {in_words(left)} left"
+
+    def _counted(self, count):
+        return f"{count:,} {self.unit[:-1] if count == 1 else self.unit}"
 
     def close(self):
         """Says how long the phase took, if it was long enough to be heard of."""
         seconds = time.monotonic() - self._started
         if seconds >= _SILENT_SECONDS:
-            count = f": {self.done - self.start:,} {self.unit}" if self.unit else ""
+            count = f": {self._counted(self.done - self.start)}" if self.unit else ""
             self._write(f"{self.name}{count} in {in_words(seconds)}", last=True)
         if self._bar is not None:
             self._bar.close()

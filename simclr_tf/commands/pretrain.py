@@ -18,6 +18,7 @@ from simclr_tf.training import (
     loggers,
     pretraining,
     pretraining_run,
+    profiling,
     run_length,
     tuning,
 )
@@ -97,6 +98,8 @@ def _run(config, given, group):
                 else None
             )
         )
+    if chooses and "train_steps" in given:
+        profiling.check(training, training.train_steps)
     if chooses:
         tuned, fixed, spent, rows = _tuned(config, given, info, group, folder)
         source = sources.open_source(config.data, "train", config.run.seed)
@@ -108,6 +111,8 @@ def _run(config, given, group):
     per_replica = config.training.train_batch_size // group.replicas
     config = run_length.fitted(config, given, info.num_train, folder)
     steps, extensions = run_length.resolve(config, info.num_train, folder)
+    if not config.auto.auto or given & {"train_steps", "train_epochs"}:
+        profiling.check(config.training, steps.total)
     if not config.run.dry_run:
         if source is None:
             source = group.on_every_worker(lambda: pretraining.open_images(config))

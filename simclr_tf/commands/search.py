@@ -55,12 +55,12 @@ def run(config, given=frozenset()):
         for source in (one for one in (query_source, folder) if one is not None):
             channels.check(source, config.model)
         print(_plan(config, trained, query_source, folder, rows, strategy), flush=True)
-        if config.run.dry_run:
-            return None
-        work = _Work(config, trained, strategy, scratch)
         made = made_by(config, trained, folder or query_source)
         if rows is not None:
             rows = _of_this_encoder(config, rows, made, trained, alone=folder is None)
+        if config.run.dry_run:
+            return None
+        work = _Work(config, trained, strategy, scratch)
         query_h = work.embed_queries(query_source)
         tf.io.gfile.makedirs(config.search.output)
         lock.acquire(config.search.output, "--output")
@@ -137,12 +137,15 @@ def _plan(config, trained, query_source, folder, rows, strategy):
     """The plan in words."""
     listed = [] if folder is None else [("images", f"{folder.num_examples:,} of {folder.name}")]
     if rows is not None:
-        listed.append(("embeddings", f"{len(rows.paths):,} rows of {rows.where}"))
+        listed.append(("embeddings", f"{names.counted(len(rows.paths), 'row')} of {rows.where}"))
     return plan.format_plan(
         "plan: search",
         [
             ("encoder", f"{config.trained.checkpoint}, step {trained.step}"),
-            ("queries", f"{query_source.num_examples:,}, {config.search.nearest} images for each"),
+            (
+                "queries",
+                f"{query_source.num_examples:,}, {names.counted(config.search.nearest, 'image')} for each",
+            ),
             *listed,
             evaluation_run.strategy_row(strategy),
             ("precision", config.run.precision),
@@ -192,7 +195,7 @@ class _Work:
         return index.refresh(
             source,
             image_names(config, source)(0, total),
-            [] if in_memory else source.names(0, total),
+            [] if in_memory else source.files(),
             self._extractor,
             made,
             config.search.output,
@@ -286,7 +289,7 @@ def _is_one_file(first, second):
     """Whether two paths lead to one file; links are followed on this machine only."""
     if is_remote(first) or is_remote(second):
         return first == second
-    return os.path.realpath(first) == os.path.realpath(second)
+    return names.as_text(os.path.realpath(first)) == names.as_text(os.path.realpath(second))
 
 
 def _place_of(config, rows, folder):
@@ -341,12 +344,13 @@ def _write(config, results, found, query_source, folder):
     shown = [[names.shown(query), names.shown(path), value] for query, _, value, path in rows[:50]]
     print(plain_table(["query", "nearest", "cosine"], shown))
     if len(rows) > len(shown):
-        print(f"... and {len(rows) - len(shown):,} more rows in {results['table']}")
+        more = names.counted(len(rows) - len(shown), "more row")
+        print(f"... and {more} in {results['table']}")
     new = f", {results['num_embedded']:,} of them embedded now" if folder is not None else ""
-    print(f"searched {results['num_images']:,} images{new}")
+    print(f"searched {names.counted(results['num_images'], 'image')}{new}")
     if results["num_unusable"]:
         where = os.path.join(config.search.output, "quarantine.txt")
-        print(f"{results['num_unusable']:,} images could not be used: {where}")
+        print(f"{names.counted(results['num_unusable'], 'image')} could not be used: {where}")
     print(f"written to {config.search.output}: nearest.csv, nearest.json, nearest.png", flush=True)
 
 

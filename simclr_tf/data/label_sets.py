@@ -60,6 +60,9 @@ class LabelSets(Source):
     def name_of(self, example_id):
         return self.whole.name_of(example_id)
 
+    def files(self):
+        return self.whole.files()
+
     def encoded(self, reference):
         return self.whole.encoded(reference)
 

@@ -21,6 +21,7 @@ from simclr_tf.data import stacks, tiff
 from simclr_tf.data.holdout import held_out, share_of
 from simclr_tf.data.info import Facts, SourceInfo, fingerprint_of
 from simclr_tf.errors import DataError
+from simclr_tf.names import counted
 
 if TYPE_CHECKING:
     from simclr_tf.data.source import Source
@@ -104,7 +105,7 @@ class MemoryImages:
     @property
     def name(self) -> str:
         """What plans, results and errors call the images."""
-        return f"{len(self.images):,} images in memory"
+        return f"{counted(len(self.images), 'image')} in memory"
 
     @property
     def channels(self) -> int:

@@ -1,5 +1,7 @@
 """`Source`: examples by position. The sources that can read any example at once."""
 
+import os
+
 import numpy as np
 
 from simclr_tf import names
@@ -118,6 +120,14 @@ class Source:
     def names(self, start, stop):
         """Names of the examples from `start` to before `stop`, list of str, for tables of data."""
         return [self.name_of(example_id) for example_id in range(start, stop)]
+
+    def files(self):
+        """Paths of the examples in the order of the ids as the system has them, list of str.
+
+        Unlike `names` they can be opened: bytes that are no UTF-8 are surrogate escapes. [] where
+        examples are no files of their own.
+        """
+        return []
 
     def encoded(self, reference):
         """In Python: (bytes, None) of a reference, or (None, why they cannot be read)."""
@@ -257,6 +267,9 @@ class FileSource(RandomAccessSource):
     def names(self, start, stop):
         paths = self._paths[start:stop].numpy()
         return [names.as_text(path) for path in paths]
+
+    def files(self):
+        return [os.fsdecode(path) for path in self._paths.numpy()]
 
     def encoded(self, reference):
         return diagnosis.read(reference, self.max_image_pixels)

@@ -45,6 +45,9 @@ class StoredSource(ArraySource):
     def names(self, start, stop):
         return self._original.names(start, stop)
 
+    def files(self):
+        return self._original.files()
+
 
 def stored(source, side):
     """The source with every image decoded, cut to its central square and resized, once.

@@ -114,6 +114,10 @@ class _Subset(RandomAccessSource):
     def name_of(self, example_id):
         return self._whole.name_of(int(self._ids[int(example_id)]))
 
+    def files(self):
+        files = self._whole.files()
+        return [files[example_id] for example_id in self._ids] if files else []
+
     def encoded(self, reference):
         return self._whole.encoded(reference)
 

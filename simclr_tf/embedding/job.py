@@ -50,7 +50,7 @@ class Job:
             return self.source.shard_paths
         if not folder or memory.is_address(folder):
             return []
-        return self.source.names(0, self.source.num_examples)
+        return self.source.files()
 
     def states(self):
         """finished.FileStates of the images, None where they are no files of their own."""

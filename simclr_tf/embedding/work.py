@@ -2,7 +2,7 @@
 
 import time
 
-from simclr_tf import phases
+from simclr_tf import names, phases
 from simclr_tf.embedding import duplicates, finished, pictures, stream, tables
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.evaluation.features import Extractor
@@ -80,14 +80,16 @@ def _finish(output, parts, results):
     bad = results["num_unusable"]
     pairs = results.get("near_duplicate_pairs")
     lines = [
-        f"embedded {results['num_images']:,} images at {results['images_per_second']:g} images/s: "
+        f"embedded {names.counted(results['num_images'], 'image')} at {results['images_per_second']:g} images/s: "
         f"{', '.join(output.files.values())}"
     ]
     if bad:
-        lines.append(f"{bad:,} images could not be used: {output.quarantine}")
+        lines.append(f"{names.counted(bad, 'image')} could not be used: {output.quarantine}")
     if pairs is not None:
         listed = min(pairs, duplicates.MOST_PAIRS)
-        lines.append(f"near-duplicates: {pairs:,} pairs, {listed:,} of them in duplicates.tsv")
+        lines.append(
+            f"near-duplicates: {names.counted(pairs, 'pair')}, {listed:,} of them in duplicates.tsv"
+        )
     if results.get("projector_images"):
         lines.append(f"look at them: tensorboard --logdir={output.folder.join('projector')}")
     print("\n".join(lines), flush=True)

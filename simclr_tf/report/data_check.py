@@ -100,7 +100,7 @@ def advice_of(figures, image_size, look=None):
     found = []
     if figures["broken"]:
         found.append(
-            f"{figures['broken']:,} of {_counted(checked, 'image')} cannot be used. A training puts "
+            f"{figures['broken']:,} of {names.counted(checked, 'image')} cannot be used. A training puts "
             "others in their place; mend or remove what is broken."
         )
     if look is not None and look.advice():
@@ -109,23 +109,23 @@ def advice_of(figures, image_size, look=None):
     copies = figures["exact_duplicates"]
     if copies > 0.005 * usable:
         found.append(
-            f"{_counted(copies, 'image')} too many, exact copies of others ({copies / usable:.0%}). Remove "
+            f"{names.counted(copies, 'image')} too many, exact copies of others ({copies / usable:.0%}). Remove "
             "them: a copy in the same batch is taken for a different image, and a copy on the held-out side "
             "makes results look better than they are."
         )
     if figures["near_duplicate_pairs"] > 0.01 * usable:
         found.append(
-            f"{_counted(figures['near_duplicate_pairs'], 'pair')} of images look alike. If they are frames of one video "
+            f"{names.counted(figures['near_duplicate_pairs'], 'pair')} of images look alike. If they are frames of one video "
             "or series, keep every tenth, and keep a series on one side of the split."
         )
     if figures["duplicates_with_other_labels"]:
         found.append(
-            f"{_counted(figures['duplicates_with_other_labels'], 'pair')} of equal or alike images "
+            f"{names.counted(figures['duplicates_with_other_labels'], 'pair')} of equal or alike images "
             "with different labels: look at them, one of the labels may be wrong."
         )
     if figures["nearly_uniform"] > 0.005 * usable:
         found.append(
-            f"{_counted(figures['nearly_uniform'], 'image')} with hardly anything to see "
+            f"{names.counted(figures['nearly_uniform'], 'image')} with hardly anything to see "
             f"({figures['nearly_uniform'] / usable:.0%} are nearly uniform). Remove them: two views of "
             "nothing teach nothing."
         )
@@ -140,15 +140,10 @@ def advice_of(figures, image_size, look=None):
     found += _advice_on_speed(figures)
     if figures["images"] < 2000:
         found.append(
-            f"{_counted(figures['images'], 'image')}: few to learn from scratch. Start from weights that "
+            f"{names.counted(figures['images'], 'image')}: few to learn from scratch. Start from weights that "
             "others trained (--mode=import_weights), or add images without labels."
         )
     return found or ["Nothing stands out. The images can be used as they are."]
-
-
-def _counted(number, noun):
-    """ "1 image" or "2,000 images"."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _advice_on_size(figures, image_size):
@@ -186,7 +181,7 @@ def _advice_on_speed(figures):
         slow = sum(count for kind, count in figures["formats"].items() if kind in _SLOW)
         if slow > 0.2 * max(figures["usable"], 1):
             found.append(
-                f"{_counted(slow, 'image')} of a format that takes longer to decode than JPEG. "
+                f"{names.counted(slow, 'image')} of a format that takes longer to decode than JPEG. "
                 "Converting them to JPEG or storing them smaller helps."
             )
     return found

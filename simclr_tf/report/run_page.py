@@ -519,6 +519,6 @@ def _add_quarantine(page, run_dir):
         figures.append(
             figure(thumbnail(place, f"{name}: {reason}"), os.path.basename(name), reason)
         )
-    page.add("quarantine", "Images that could not be used", f"{len(rows):,} images gave way to others.{more}",
+    page.add("quarantine", "Images that could not be used", f"{texts.counted(len(rows), 'image')} gave way to others.{more}",
              "What can still be seen of damaged ones:" if figures else "", gallery(figures) if figures else "",
              Markup(table(["image", "reason"], others)) if others else "")  # fmt: skip

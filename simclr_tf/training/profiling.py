@@ -1,11 +1,16 @@
-"""A profile of some steps, for TensorBoard: the setting `profile_steps`."""
+"""A profile of some steps, for TensorBoard: the setting `profile_steps`.
+
+A process has one profiler. Where another one has it, or a profile cannot be written, the training
+goes on without.
+"""
 
 import logging
 
-from simclr_tf.errors import SettingsError
+from simclr_tf.errors import SettingsError, first_line
 from simclr_tf.stack import tf
 
 _LOG = logging.getLogger(__name__)
+_FAILS = (tf.errors.OpError, OSError)
 
 
 class Profile:
@@ -36,14 +41,19 @@ class Profile:
     def before(self, step):
         """Called with the number of steps done, before the next ones."""
         if self._records and not self._runs and step == self.first - 1:
-            tf.profiler.experimental.start(self._folder)
+            try:
+                tf.profiler.experimental.start(self._folder)
+            except _FAILS as error:
+                self._give_up(error)
+                return
             self._runs = True
 
     def after(self, step, wait):
         """Called after steps; wait: function that waits for the device."""
         if self._runs and step >= self.last:
             wait()
-            self.stop()
+            if not self.stop():
+                return
             _LOG.info("profile of steps %d to %d", self.first, self.last)
             print(
                 f"profile of steps {self.first} to {self.last} written: tensorboard "
@@ -52,14 +62,44 @@ class Profile:
             )
 
     def stop(self):
-        """Ends the recording, if it runs."""
-        if self._runs:
-            self._runs = False
+        """Ends the recording, if it runs; returns whether it was written."""
+        if not self._runs:
+            return False
+        self._runs = False
+        try:
             tf.profiler.experimental.stop()
+        except _FAILS as error:
+            self._give_up(error)
+            return False
+        return True
+
+    def _give_up(self, error):
+        self._records = False
+        _LOG.warning(
+            "no profile of steps %d to %d (%s); the training goes on. End the other profiler of "
+            "this process, if there is one, before the next run",
+            *(self.first, self.last, first_line(error)),
+        )
+
+
+def check(training, total):
+    """Refuses steps that a training does not have.
+
+    Args:
+        training: config.Length.
+        total: last step of the training.
+    Raises:
+        SettingsError: the training ends before the last of the steps.
+    """
+    if training.profile_steps and training.profiled[1] > total:
+        raise SettingsError(
+            f"profile_steps={training.profile_steps} ends after the {total:,} steps of this training; "
+            "give earlier steps."
+        )
 
 
 def profile_of(training, folder, start, total, records=True):
-    """The Profile that the settings ask for, None without or where its steps are over.
+    """The Profile that the settings ask for, None without or where there are no such steps.
 
     Args:
         training: config.Length.
@@ -67,19 +107,15 @@ def profile_of(training, folder, start, total, records=True):
         start: step that the training starts from.
         total: its last step.
         records: see Profile.
-    Raises:
-        SettingsError: the training ends before the last of the steps.
     """
     if not training.profile_steps:
         return None
     first, last = training.profiled
-    if last > total:
-        raise SettingsError(
-            f"profile_steps={training.profile_steps} ends after the {total:,} steps of this training; "
-            "give earlier steps."
-        )
-    if start >= first:
+    reason = f"step {first} is over" if start >= first else ""
+    if last > total:  # the length was chosen after `check`, by preset=auto
+        reason = f"the training has {total:,} steps"
+    if reason:
         if records:
-            print(f"no profile: step {first} of profile_steps={training.profile_steps} is over", flush=True)  # fmt: skip
+            print(f"no profile of profile_steps={training.profile_steps}: {reason}", flush=True)
         return None
     return Profile(first, last, folder.join("logs"), records)

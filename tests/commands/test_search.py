@@ -179,8 +179,9 @@ def test_embeddings_are_searched_alone_and_reused(run_dir, model, photos, tmp_pa
     assert (both["num_images"], both["num_embedded"]) == (7, 1)
     assert [one["path"] for one in both["queries"][0]["nearest"]] == expected(model, query, files)[1:]  # fmt: skip
     other = save_tiny_run(tmp_path, seed=3, **SMALL)
-    with pytest.raises(SettingsError, match="made with other weights than"):
-        search(embeddings=tmp_path / "embedded", **{**values, "checkpoint": other})
+    for dry_run in (True, False):
+        with pytest.raises(SettingsError, match="made with other weights than"):
+            search(embeddings=tmp_path / "embedded", **{**values, "checkpoint": other}, dry_run=dry_run)  # fmt: skip
 
 
 def damage(path):
@@ -238,6 +239,22 @@ def test_an_index_is_of_one_folder(run_dir, model, tmp_path, capsys):
     images = np.zeros((2, 16, 16, 3), np.uint8)
     simclr_tf.search(model, images[:1], images, output=tmp_path / "out", quiet=True, strategy="default")  # fmt: skip
     assert (tmp_path / "out" / "index.npz").read_bytes() == before
+
+
+def test_a_name_that_is_not_utf_8_is_known_again(run_dir, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    odd = os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png")
+    for colour, path in enumerate((odd, photos / "plain.png")):
+        repaint(path, 20 * colour)
+    values = {"checkpoint": run_dir, "output": tmp_path / "out", "image_dir": photos, "query": odd}
+    assert search(**values)["num_embedded"] == 2
+    found = search(**values)
+    assert found["num_embedded"] == 0
+    assert [one["path"] for one in found["queries"][0]["nearest"]] == [str(photos / "plain.png")]
+    assert "searched 2 images, 0 of them embedded now" in capsys.readouterr().out
+    repaint(odd, 60)
+    assert search(**values)["num_embedded"] == 1
 
 
 @pytest.mark.one_stack

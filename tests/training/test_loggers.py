@@ -242,8 +242,31 @@ def test_profile_steps_are_checked_and_end_calls_to_the_device(tmp_path, capsys)
     profile = Profile(5, 8, "unused")
     assert [profile.to_next_stop(step) for step in (0, 3, 4, 7, 8)] == [4, 1, 4, 1, None]
     folder = RunFolder(str(tmp_path))
-    with pytest.raises(SettingsError, match="ends after the 7 steps"):
-        profile_of(Length(profile_steps="5,8"), folder, 0, 7)
+    assert profile_of(Length(profile_steps="5,8"), folder, 0, 7) is None
     assert profile_of(Length(profile_steps="5,8"), folder, 5, 9) is None
-    assert "no profile: step 5" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "profile_steps=5,8: the training has 7 steps" in said and "step 5 is over" in said
+    with pytest.raises(SettingsError, match="profile_steps=2,9 ends after the 3 steps"):
+        simclr_tf.pretrain(model_dir=str(tmp_path / "run"), profile_steps="2,9", **SMALL)
+    assert not (tmp_path / "run").exists()
     assert config.build_stored(config.Pretrain, {}).training.loggers == "tensorboard"
+
+
+@pytest.mark.one_stack
+def test_another_profiler_of_the_process_ends_no_training(tmp_path, caplog):
+    theirs = str(tmp_path / "theirs")
+    mine = Profile(2, 3, str(tmp_path / "mine"))
+    tf.profiler.experimental.start(theirs)
+    try:
+        for _ in range(2):
+            mine.before(1)
+        mine.after(3, lambda: None)
+    finally:
+        tf.profiler.experimental.stop()
+    assert caplog.text.count("no profile of steps 2 to 3") == 1
+    mine = Profile(5, 6, str(tmp_path / "mine"))
+    mine.before(4)
+    tf.profiler.experimental.stop(save=False)  # somebody else ended it
+    mine.after(6, lambda: None)
+    mine.stop()
+    assert caplog.text.count("no profile of steps 5 to 6") == 1
