@@ -60,7 +60,13 @@ def test_the_ranges_hold_the_pins_and_no_test_tools(version):
 
 @pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.parametrize(
-    "extra, file", [("onnx", "requirements-export.txt"), ("test", "requirements.txt")]
+    "extra, file",
+    [
+        ("onnx", "requirements-export.txt"),
+        ("test", "requirements.txt"),
+        ("mlflow", "requirements-trackers.txt"),
+        ("wandb", "requirements-trackers.txt"),
+    ],
 )
 def test_the_extras_hold_the_pins(version, extra, file):
     lines = project()["optional-dependencies"][extra]

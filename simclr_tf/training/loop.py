@@ -175,7 +175,8 @@ def train(
             count = min(limits.steps_per_execution, _to_next_stop(step, steps, profile))
             if profile is not None:
                 profile.before(step)
-            step += watch.run(count, first) if watch else runner.run(count)
+            with profile.marked(step) if profile is not None else contextlib.nullcontext():
+                step += watch.run(count, first) if watch else runner.run(count)
             if first:
                 progress.begins(step)
             if profile is not None:

@@ -4,6 +4,7 @@ A process has one profiler. Where another one has it, or a profile cannot be wri
 goes on without.
 """
 
+import contextlib
 import logging
 
 from simclr_tf.errors import SettingsError, first_line
@@ -47,6 +48,12 @@ class Profile:
                 self._give_up(error)
                 return
             self._runs = True
+
+    def marked(self, step):
+        """Context around the steps after `step`, in which a recording finds them again."""
+        if not self._runs:
+            return contextlib.nullcontext()
+        return tf.profiler.experimental.Trace("train", step_num=step + 1, _r=1)
 
     def after(self, step, wait):
         """Called after steps; wait: function that waits for the device."""

@@ -10,6 +10,8 @@ import logging
 import math
 import os
 
+from packaging.version import Version
+
 from simclr_tf.errors import DataError, SettingsError, first_line
 from simclr_tf.files import is_remote
 from simclr_tf.runs.files import read_json, write_json
@@ -21,6 +23,7 @@ NAME = "trackers.json"
 PROJECT = "simclr_tf"
 _PLACE = "folder"  # where trackers.json was written
 _LONGEST = 500  # characters of a parameter
+_JOINS = (0, 30)  # first version of W&B whose offline parts say that they belong together
 
 
 def stored_ids(folder):
@@ -180,11 +183,12 @@ class WandB(Logger):
             import wandb
 
             self._wandb = wandb
+            joins = _version_of(wandb) >= _JOINS
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or PROJECT,
                 name=run_name(folder),
                 id=known,
-                resume="allow" if mode == "online" else None,
+                resume="allow" if mode == "online" or (known and joins) else None,
                 dir=folder.path,
                 config=dict(settings),
                 mode=mode,
@@ -197,7 +201,11 @@ class WandB(Logger):
             ) from error
         _store(folder, wandb=self._run.id)
         where = folder.join("wandb")
-        later = f"; wandb sync {where}/offline-run-* uploads it" if mode == "offline" else ""
+        later = ""
+        if mode == "offline":
+            option = "--append " if known and not joins else ""
+            what = "all parts of it, which are one run" if known else "it"
+            later = f"; wandb sync {option}{where}/offline-run-*-{self._run.id}* uploads {what}"
         print(f"Weights & Biases: run {self._run.id}, {mode}, in {where}{later}", flush=True)
 
     def scalars(self, step, values):
@@ -219,6 +227,11 @@ class WandB(Logger):
 
     def close(self, status):
         self._run.finish(exit_code=0 if status == "finished" else 1)
+
+
+def _version_of(package):
+    """(major, minor) of a package."""
+    return Version(package.__version__).release[:2]
 
 
 TRACKERS = {"mlflow": MLflow, "wandb": WandB}
