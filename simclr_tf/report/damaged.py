@@ -18,7 +18,7 @@ def visible_part(path, side):
     """A thumbnail of what is left of a local image file.
 
     Args:
-        path: as the quarantine names it.
+        path: of one of the run's own images.
         side: pixels.
     Returns:
         uint8 [side, side, 3], the whole picture with grey around it and where it is lost; None if

@@ -8,8 +8,8 @@ import numpy as np
 
 from simclr_tf import names as texts
 from simclr_tf import phases
-from simclr_tf.data import sources
-from simclr_tf.errors import DataError
+from simclr_tf.data import memory, sources
+from simclr_tf.errors import DataError, UserError
 from simclr_tf.evaluation.metrics import confusion_matrix, wilson_interval
 from simclr_tf.evaluation.predictions import NAME as PREDICTIONS
 from simclr_tf.evaluation.predictions import read_predictions
@@ -90,7 +90,7 @@ def write_run_page(run_dir, path, trained=None, note=""):
         _add_duplicates(page, seen)
     else:
         _add_confusion_without_images(page, run_dir, dataset, notes)
-    _add_quarantine(page, run_dir)
+    _add_quarantine(page, run_dir, settings, dataset)
     page.lead = _lead(run_dir, history, settings, trained, notes)
     page.write(path)
     return path
@@ -496,7 +496,26 @@ def _class_names(run_dir, said):
     return tuple(map(str, range(count)))
 
 
-def _add_quarantine(page, run_dir):
+def _image_files(settings, dataset):
+    """The image files of a run on this machine, {name as a quarantine has it: path}; may be {}.
+
+    A list that came from elsewhere could name any file of this computer. Its files are opened only
+    if they are among the images of the run, whose fingerprint a stranger does not know.
+    """
+    data = restore.data_of(settings)
+    if not data.image_dir or memory.is_address(data.image_dir):
+        return {}
+    try:
+        info = sources.describe(data)
+        if dataset.get("fingerprint") not in (info.fingerprint, *info.earlier_fingerprints):
+            return {}
+        files = sources.open_whole(data, "train").files()
+    except UserError:
+        return {}
+    return {texts.shown(path): path for path in files}
+
+
+def _add_quarantine(page, run_dir, settings, dataset):
     path = os.path.join(run_dir, "quarantine.txt")
     if not tf.io.gfile.exists(path):
         return
@@ -506,12 +525,15 @@ def _add_quarantine(page, run_dir):
     if not rows:
         return
     more = f" The first {MOST_QUARANTINED} are shown." if len(rows) > MOST_QUARANTINED else ""
+    here = _image_files(settings, dataset)
+    if not here:
+        more += " No pictures: the images that the run was trained on are not here, or changed."
     figures = []
     others = []
     for number, (name, reason) in enumerate(rows[:MOST_QUARANTINED]):
-        seen = (
-            damaged.visible_part(name, page.pictures.side) if len(figures) < MOST_DAMAGED else None
-        )
+        seen = None
+        if name in here and len(figures) < MOST_DAMAGED:
+            seen = damaged.visible_part(here[name], page.pictures.side)
         if seen is None:
             others.append((name, reason))
             continue

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from simclr_tf import config
+from simclr_tf.data import sources
 from simclr_tf.report import damaged, run_page
 from simclr_tf.report.html import Page
+from simclr_tf.runs import restore
 
 pytestmark = pytest.mark.one_stack
 
@@ -58,12 +61,25 @@ def test_what_shows_nothing_has_no_picture(tmp_path):
 
 
 def test_the_page_shows_pictures_beside_names_and_reasons(tmp_path):
-    (tmp_path / "cut.jpg").write_bytes(encoded("JPEG")[:-300])
-    lines = [f"{tmp_path}/cut.jpg\ttruncated <b>", "gone.png\tcannot be decoded"]
-    (tmp_path / "quarantine.txt").write_text("".join(line + "\n" for line in lines))
+    images = tmp_path / "images"
+    images.mkdir()
+    odd = os.fsencode(images) + b"/caf\xe9.jpg"  # not UTF-8
+    for path in (images / "cut.jpg", odd, tmp_path / "private.jpg"):
+        with open(path, "wb") as file:
+            file.write(encoded("JPEG")[:-300])
+    settings = config.flatten(config.Pretrain(data=config.Data(image_dir=str(images))))
+    info = sources.describe(restore.data_of(settings))
+    named = ["images/cut.jpg", "images/caf\\xe9.jpg", "private.jpg", "images/../private.jpg"]
+    lines = [f"{tmp_path}/{name}\ttruncated <b>\n" for name in named]
+    (tmp_path / "quarantine.txt").write_text("".join([*lines, "gone.png\tcannot be decoded\n"]))
     page = Page("a", "", side=32)
-    run_page._add_quarantine(page, str(tmp_path))
+    run_page._add_quarantine(page, str(tmp_path), settings, {"fingerprint": info.fingerprint})
     ((name, _, body),) = page._sections
-    assert name == "quarantine" and body.count('class="pic"') == 1
-    assert "truncated &lt;b&gt;" in body and "2 images gave way" in body
-    assert "gone.png" in body and body.count("<td>") == 1 and page.pictures.sheet().startswith("data:")  # fmt: skip
+    assert name == "quarantine" and body.count('class="pic"') == 2
+    assert "truncated &lt;b&gt;" in body and "5 images gave way" in body and "No pict" not in body
+    assert "gone.png" in body and body.count("<td>") == 3 and page.pictures.sheet().startswith("data:")  # fmt: skip
+    for other, dataset in ((settings, {"fingerprint": "other"}), ({**settings, "image_dir": str(tmp_path / "away")}, {})):  # fmt: skip
+        page = Page("a", "", side=32)
+        run_page._add_quarantine(page, str(tmp_path), other, dataset)
+        ((_, _, body),) = page._sections
+        assert "No pictures: the images that the run" in body and 'class="pic"' not in body
