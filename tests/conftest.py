@@ -31,10 +31,24 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], four)
     # a quarter of a tiny training is optimizing its graph; processes that tests start still do it
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    _keep_keras_as_it_is()
     # the objects of TensorFlow's modules stay: a garbage collection need not look at them again
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def _keep_keras_as_it_is():
+    """Takes `tf_keras` for a library, as later releases of TensorFlow do.
+
+    TensorFlow 2.15 takes it for code of the user and rewrites its functions while it traces them:
+    eight seconds for the first `predict` of a process.
+    """
+    from tensorflow.python.autograph.core import config
+
+    rule = config.DoNotConvert("tf_keras")
+    if not any(str(rule) == str(known) for known in config.CONVERSION_RULES):
+        config.CONVERSION_RULES = (rule, *config.CONVERSION_RULES)
 
 
 def pytest_collection_modifyitems(items):
