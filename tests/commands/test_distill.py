@@ -161,6 +161,7 @@ def test_two_replicas_distil_as_one_and_leave_the_teacher_as_it_was(teacher):
     assert not known & {id(v) for v in start.teacher.encoder.variables}
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_the_same(teacher, precision):

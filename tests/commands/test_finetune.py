@@ -37,6 +37,7 @@ def results(run_dir):
     return tune(checkpoint=run_dir, supervised_baseline=True)
 
 
+@pytest.mark.current_stack
 def test_the_table_has_all_rows_and_the_number_of_labels(results, run_dir):
     folder = f"{run_dir}/finetune/5pct"
     assert read_json(f"{folder}/results.json") == results
@@ -56,11 +57,13 @@ def test_the_table_has_all_rows_and_the_number_of_labels(results, run_dir):
     assert counts.sum() == 360 and np.trace(counts) == round(results["top_1"] * 360)
 
 
+@pytest.mark.current_stack
 def test_running_it_again_has_nothing_left_to_do(results, run_dir, capsys):
     assert tune(checkpoint=run_dir, supervised_baseline=True) == results
     assert "nothing left to do" in capsys.readouterr().out
 
 
+@pytest.mark.current_stack
 def test_all_weights_are_trained_from_those_of_the_checkpoint(results, run_dir):
     before = restore.load_trained(run_dir)
     after = restore.load_trained(f"{run_dir}/finetune/5pct")

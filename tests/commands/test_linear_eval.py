@@ -34,6 +34,7 @@ def results(run_dir):
     return evaluate(checkpoint=run_dir)
 
 
+@pytest.mark.current_stack
 def test_results_hold_the_keys_that_scripts_use(results, run_dir):
     assert read_json(f"{run_dir}/linear_eval/results.json") == results
     assert results["mode"] == "linear_eval" and results["dataset"] == "digits"
@@ -43,6 +44,7 @@ def test_results_hold_the_keys_that_scripts_use(results, run_dir):
     assert results["images_per_second"] > 0 and results["wall_seconds"] > 0
 
 
+@pytest.mark.current_stack
 def test_baselines_stand_on_the_same_splits_and_give_the_known_figures(results):
     pixels = results["baselines"]["pixels"]
     untrained = results["baselines"]["untrained"]
@@ -52,6 +54,7 @@ def test_baselines_stand_on_the_same_splits_and_give_the_known_figures(results):
     assert untrained["few_shot"]["10"] > 0.3
 
 
+@pytest.mark.current_stack
 def test_the_table_names_every_row_and_the_proof(results, run_dir):
     with open(f"{run_dir}/linear_eval/results.md", encoding="utf-8") as file:
         text = file.read()
@@ -69,6 +72,7 @@ def test_running_again_gives_the_same_figures(results, run_dir, tmp_path):
     }
 
 
+@pytest.mark.current_stack
 def test_settings_that_are_not_given_come_from_the_pretraining(results, run_dir):
     with open(f"{run_dir}/linear_eval/config.json", encoding="utf-8") as file:
         settings = json.load(file)["settings"]
@@ -170,7 +174,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         evaluate(checkpoint=str(tmp_path))
 
 
-@pytest.mark.one_stack
+@pytest.mark.current_stack
 def test_a_finished_evaluation_says_so_and_a_lost_table_is_made_again(results, run_dir, capsys):
     assert evaluate(checkpoint=run_dir) == results
     said = capsys.readouterr().out

@@ -110,6 +110,7 @@ def test_any_number_of_workers_gives_the_same_batches_in_the_same_order(count, s
         check_equal(own, served, 7)  # beyond an epoch of three batches
 
 
+@pytest.mark.current_stack
 @pytest.mark.slow
 def test_each_process_of_a_training_gets_its_share_for_each_replica(key_file, images):
     with workers(2, key_file, images) as addresses:

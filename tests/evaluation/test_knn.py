@@ -82,6 +82,7 @@ def test_one_block_of_the_bank_is_on_the_device_whatever_its_size(monkeypatch, c
     assert max(held) == 8 * 6
 
 
+@pytest.mark.one_stack
 @pytest.mark.slow
 def test_memory_is_the_stated_bound_and_not_that_of_all_similarities(monkeypatch):
     """In a fresh process: 3 blocks of queries, 5 of the bank, 191 MiB of similarities."""

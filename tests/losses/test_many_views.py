@@ -63,6 +63,7 @@ def test_a_step_of_three_views_and_the_cached_one_agree():
         assert float(cached.running[name].result()) == pytest.approx(want, rel=1e-5), name
 
 
+@pytest.mark.one_stack
 def test_pretraining_with_three_views(tmp_path, capsys):
     settings = {
         "model_dir": str(tmp_path / "run"), "image_size": 16, "resnet_depth": 10, "num_views": V,

@@ -6,7 +6,7 @@ from benchmarks import timing
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("mode", [pytest.param("graph", marks=pytest.mark.one_stack), "xla"])
 def test_memory_of_4096_pairs_is_not_quadratic(mode):
     case = {"form": "blockwise", "pairs": 4096, "mode": mode, "temperature": 0.1, "steps": 1}
     found = timing.run_case("benchmarks.nt_xent", case)

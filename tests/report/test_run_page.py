@@ -16,6 +16,8 @@ from simclr_tf.report.html import Pictures, as_json, table
 from simclr_tf.runs import restore
 from tests.report.runs import labelled_run, unlabelled_run
 
+pytestmark = pytest.mark.one_stack
+
 LABELLED = {"accuracy", "per-class", "confusion", "typical"}
 ALWAYS = {"settings", "curves", "views", "similarities", "map", "neighbours"}
 

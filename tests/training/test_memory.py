@@ -96,7 +96,7 @@ def test_a_custom_gradient_goes_with_its_graph():
         assert len(registered) == before
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.one_stack)])
 def test_images_live_as_long_as_their_pipeline(tmp_path, replicas):
     images_in_folders(tmp_path, {"": 8})
     (tmp_path / "bad.png").write_bytes(b"no picture")  # reported by Python, from the pipeline

@@ -156,6 +156,7 @@ def test_local_windows_have_the_areas_asked_for(dialect):
     assert 0.039 < share.min() < 0.045 and 0.075 < share.max() < 0.081  # never the whole image
 
 
+@pytest.mark.current_stack
 def test_pretraining_with_local_views_and_their_replay(photos, tmp_path, capsys):
     run_dir = str(tmp_path / "run")
     run = settings(image_dir=photos, model_dir=run_dir, train_steps=2, warmup_epochs=0.0)

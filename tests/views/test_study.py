@@ -120,7 +120,10 @@ def test_crop_is_a_resized_window():
         np.testing.assert_allclose(result, np.clip(want, 0, 1), atol=5e-6)
 
 
-@pytest.mark.parametrize("operators", [ALL, "noise,blur", "motion_blur,crop,color"])
+@pytest.mark.parametrize(
+    "operators",
+    [ALL, "noise,blur", pytest.param("motion_blur,crop,color", marks=pytest.mark.one_stack)],
+)
 def test_both_forms_agree_on_every_operator(operators):
     views = config.Views(operators=operators, study_prob=0.6)
     first, second = (
