@@ -136,22 +136,26 @@ def test_two_workers_train_like_one_process(tmp_path):
     best = [read_json(str(folder / "best/best.json")) for folder in (run, tmp_path / "alone")]
     assert best[0]["step"] == best[1]["step"] == 6
     assert_same_weights(tmp_path / "alone", run, atol=1e-5, inside="best")
-    with start(pair, run, **{**settings, "temperature": 0.7}) as workers:
-        assert workers.wait(300) == [2, 75], workers.output(0, "err") + workers.output(1, "err")
-        assert "--temperature=0.7 (was 0.5)" in sentence(workers, 0)
-        assert "worker 0 could not start" in sentence(workers, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.one_stack
 def test_two_workers_of_two_devices_train_like_four_devices(tmp_path):
-    """With gradient caching, whose micro-batches depend on the number of replicas."""
+    """With gradient caching, whose micro-batches depend on the number of replicas.
+
+    Other settings are refused afterwards, of all workers.
+    """
     settings = {"train_steps": 6, "checkpoint_steps": 3, "cached_batch_size": 64}
     run_alone(tmp_path / "alone", logical_cpus=4, **settings)
     with start(tmp_path / "pair", tmp_path / "run", logical_cpus=2, **settings) as workers:
         assert workers.wait(300) == [0, 0], workers.output(0, "err") + workers.output(1, "err")
         assert "2 workers, 4 replicas" in workers.output(0)
     assert_same_runs(tmp_path / "alone", tmp_path / "run")
+    other = {**settings, "temperature": 0.7}
+    with start(tmp_path / "pair", tmp_path / "run", logical_cpus=2, **other) as workers:
+        assert workers.wait(300) == [2, 75], workers.output(0, "err") + workers.output(1, "err")
+        assert "--temperature=0.7 (was 0.5)" in sentence(workers, 0)
+        assert "worker 0 could not start" in sentence(workers, 1)
 
 
 def stop_one(workers, index, how):
