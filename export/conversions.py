@@ -13,7 +13,7 @@ import tempfile
 
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.files import literal
-from simclr_tf.stack import tf
+from simclr_tf.stack import tf, without_notes
 
 KERAS = {"keras": "encoder.keras", "keras_h5": "encoder.h5"}  # kind: name of the file
 OFFICIAL = {"official_tf2": "tf2", "official_tf1": "tf1"}  # kind: layout of the names
@@ -102,7 +102,8 @@ def to_tflite(path, kind, shape, samples=None):
     if kind == "tflite_int8":
         converter.representative_dataset = lambda: ({"images": image} for image in samples())
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
+    with without_notes():
+        return converter.convert()
 
 
 def to_onnx(path):

@@ -26,7 +26,7 @@ from simclr_tf.runs import lock
 from simclr_tf.runs import saved_models as reader
 from simclr_tf.runs.files import write_json
 from simclr_tf.runs.run_folder import versions as package_versions
-from simclr_tf.stack import keras, tf
+from simclr_tf.stack import keras, tf, without_notes
 
 _AT_FDCWD = -100  # of Linux: paths are relative to the current folder
 _RENAME_EXCHANGE = 2
@@ -109,7 +109,8 @@ def _export_locked(trained, directory, about, options):
         tf.io.gfile.makedirs(temporary)
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
         copies, values = rebuild(parts, about)
-        _save(copies, temporary, about, options)
+        with phases.phase("writing the SavedModel", unit=""):
+            _save(copies, temporary, about, options)
         with phases.phase("verifying the export", unit=""):
             error, seconds = _verify(temporary, _features(copies, about), about)
         _describe(temporary, _manifest(copies, values, about, options))
@@ -145,7 +146,8 @@ def _save(parts, path, about, options):
     bands = about.channels
     module = make_module(*parts.values(), kept_outputs(options), decay, about.layers, bands)
     signatures = make_signatures(module, about.settings["image_size"], bands)
-    tf.saved_model.save(module, path, signatures=signatures)
+    with without_notes():
+        tf.saved_model.save(module, path, signatures=signatures)
 
 
 def _describe(path, manifest):

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import logging
 import os
 import threading
 import weakref
@@ -250,6 +251,21 @@ def load_addons(feature):
             "or choose another setting."
         ) from error
     return tensorflow_addons
+
+
+@contextlib.contextmanager
+def without_notes():
+    """While it lasts, TensorFlow's own notes are not shown; its warnings and errors are.
+
+    In a notebook it would say where it writes assets, also those of a folder that goes again.
+    """
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def is_deterministic():

@@ -7,6 +7,7 @@ import logging
 import os
 
 from simclr_tf import config as settings_of
+from simclr_tf import phases
 from simclr_tf.commands import plan
 from simclr_tf.errors import SettingsError
 from simclr_tf.export import calibration, conversions, keras_file, official, saved_model
@@ -153,7 +154,8 @@ def _convert(path, kind, parent, trained):
         return official.write_checkpoint(target, conversions.OFFICIAL[kind], trained)
     size = trained.settings["image_size"]
     samples = lambda: calibration.samples(trained.settings)  # noqa: E731
-    content = conversions.convert(path, kind, size, samples, _channels(trained))
+    with phases.phase(f"converting to {kind}", unit=""):
+        content = conversions.convert(path, kind, size, samples, _channels(trained))
     tf.io.gfile.makedirs(os.path.dirname(target))
     write_atomically(target, content)
     return f"converted to {target}: {len(content) / 1e6:.2f} MB"

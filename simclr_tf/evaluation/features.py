@@ -1,6 +1,7 @@
 """Features of every image of a data set, each image exactly once, on any number of replicas."""
 
 import collections
+import functools
 
 import numpy as np
 
@@ -44,12 +45,11 @@ class Extractor:
         self.strategy = strategy = strategy or tf.distribute.get_strategy()
         self.global_batch_size = global_batch_size
         self.share = -(-global_batch_size // strategy.num_replicas_in_sync)
-        forward = tf.function(
-            lambda x: encoder(x, training=False), jit_compile=jit_compile, autograph=False
-        )
-        self._run = tf.function(
-            lambda x: gather_rows(strategy.run(forward, (x,)), strategy), autograph=False
-        )
+        # TensorFlow counts traces by the code of a function, over all extractors, and soon warns of
+        # too many; a partial is counted by itself
+        forward = functools.partial(_forward, encoder)
+        forward = tf.function(forward, jit_compile=jit_compile, autograph=False)
+        self._run = tf.function(functools.partial(_gathered, forward, strategy), autograph=False)
 
     def __call__(self, batches):
         """The Features of a dataset; arguments and result as of `extract_features`."""
@@ -72,6 +72,14 @@ class Extractor:
             found = tf.nest.map_structure(lambda rows, n=count: _host(rows, n), out)
             _check_finite(found, batch["id"])
             yield batch, found
+
+
+def _forward(encoder, images):
+    return encoder(images, training=False)
+
+
+def _gathered(forward, strategy, images):
+    return gather_rows(strategy.run(forward, (images,)), strategy)
 
 
 def _check_finite(found, ids):

@@ -36,10 +36,11 @@ def measure(job, encoders, train):
             unlabelled, labelled, held_out = (_features(job, encoder, one) for one in sources)
         scale = Standardiser(unlabelled.h)
         labels = truth(job.labelled, labelled.labels)
-        if labels.ndim == 2:
-            scores_of = fit_multi_label(scale(labelled.h), labels)
-        else:
-            scores_of = fit_classifier(scale(labelled.h), labels, train.num_classes)
+        with phases.phase(f"linear classifier, {name}", unit=""):
+            if labels.ndim == 2:
+                scores_of = fit_multi_label(scale(labelled.h), labels)
+            else:
+                scores_of = fit_classifier(scale(labelled.h), labels, train.num_classes)
         rows[name] = report(scores_of(scale(held_out.h)), truth(job.held_out, held_out.labels))
         rows[name]["encoder_sha256"] = sha256
     return rows

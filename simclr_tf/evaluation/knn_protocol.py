@@ -46,13 +46,14 @@ def evaluate(config, trained, strategy, train_source, eval_source):
         )
     settings = config.knn
     classes = train_source.num_classes
-    scores = {
-        name: knn_scores(
-            held_out.h[name], train.h[name], train.labels, classes,
-            settings.knn_k, settings.knn_temperature,
-        )
-        for name in train.h
-    }  # fmt: skip
+    with phases.phase("nearest neighbours", unit=""):
+        scores = {
+            name: knn_scores(
+                held_out.h[name], train.h[name], train.labels, classes,
+                settings.knn_k, settings.knn_temperature,
+            )
+            for name in train.h
+        }  # fmt: skip
     rows = {name: classification_report(values, held_out.labels) for name, values in scores.items()}
     selected = layer_index(trained.head, config.trained.ft_proj_selector)
     main = f"z{selected}" if selected else "h"

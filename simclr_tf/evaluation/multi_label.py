@@ -66,7 +66,9 @@ def report(scores, truth):
     return {"map_11": everything, "map_11_interval": bootstrap_interval(figure, len(truth))}
 
 
-def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iterations=1000):
+def tune_multi_label(
+    features, targets, split, penalties=PENALTIES, max_iterations=1000, observe=None
+):
     """One logistic regression per class; the penalty with the best mean average precision.
 
     Each class starts its search at the strongest penalty, each solution starts the next one.
@@ -77,6 +79,7 @@ def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iteratio
         split: (kept, held out) positions.
         penalties: in descending order.
         max_iterations: cap of L-BFGS.
+        observe: called without arguments after each class, or None.
     Returns:
         (function float [m, d] -> scores float [m, c], penalty): fitted on all examples.
     """
@@ -88,6 +91,8 @@ def tune_multi_label(features, targets, split, penalties=PENALTIES, max_iteratio
             if _differ(targets[kept, c]):
                 classifier.set_params(C=1.0 / penalty).fit(features[kept], targets[kept, c])
                 scores[at, :, c] = classifier.decision_function(features[out])
+        if observe is not None:
+            observe()
     figures = [mean_average_precision(found, targets[out]) for found in scores]
     penalty = float(penalties[int(np.argmax(figures))])
     return fit_multi_label(features, targets, penalty, max_iterations), penalty

@@ -85,7 +85,8 @@ def measure(probing, task):
     for name in train.h:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(held_out.h[name])
-        scores[name] = _scores(config, task, pair, train.labels, len(classes))
+        with phases.phase(f"probe of {name}, {task}", unit=""):
+            scores[name] = _scores(config, task, pair, train.labels, len(classes))
         rows[name] = classification_report(scores[name], held_out.labels)
     chance = float(np.bincount(held_out.labels).max() / len(held_out.labels))
     confusion = confusion_csv(scores["h"], held_out.labels, classes)

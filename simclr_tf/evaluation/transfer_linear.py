@@ -6,7 +6,7 @@ from simclr_tf import phases
 from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
-from simclr_tf.evaluation.logistic import Choice, tune_logistic
+from simclr_tf.evaluation.logistic import PENALTIES, Choice, tune_logistic
 from simclr_tf.evaluation.metrics import mean_per_class, top_k
 from simclr_tf.evaluation.multi_label import report, tune_multi_label
 from simclr_tf.evaluation.results import confusion_csv
@@ -52,14 +52,16 @@ def measure(config, data, encoders, strategy):
     for name in encoders:
         scale = Standardiser(train.h[name])
         pair = scale(train.h[name]), scale(test.h[name])
-        scores, penalty = _classify(config, data, pair, truth(data.train, train.labels))
-        rows[name] = {**figures(data.about, scores, right), "penalty": penalty}
+        scores, penalty = _classify(config, data, pair, truth(data.train, train.labels), name)
+        with phases.phase(f"intervals, {name}", unit=""):
+            rows[name] = {**figures(data.about, scores, right), "penalty": penalty}
         hits[name] = hits_of(scores, right)
         confusions[name] = confusion_csv(scores, right, data.test.class_names)
     others = [name for name in encoders if name != "simclr"] if "simclr" in encoders else []
-    p_values = {
-        name: p_value(config, data, test.labels, hits["simclr"], hits[name]) for name in others
-    }
+    with phases.phase("permutation tests", unit=""):
+        p_values = {
+            name: p_value(config, data, test.labels, hits["simclr"], hits[name]) for name in others
+        }
     return {"rows": rows, "p_values": p_values}, confusions
 
 
@@ -79,17 +81,29 @@ def p_value(config, data, labels, hits, other_hits):
     return permutation_test(differences, config.transfer.permutations, config.run.seed)
 
 
-def _classify(config, data, pair, labels):
-    """(scores of the test images [n, c], penalty) of one feature space."""
+def _classify(config, data, pair, labels, name):
+    """(scores of the test images [n, c], penalty) of one feature space, called `name`."""
     seed = config.run.seed
     most = config.transfer.max_iterations
     if labels.ndim == 2:
-        scores_of, penalty = tune_multi_label(pair[0], labels, data.split, max_iterations=most)
+        with phases.phase(f"linear classifiers, {name}", labels.shape[1], "classes") as one:
+            scores_of, penalty = tune_multi_label(
+                pair[0], labels, data.split, max_iterations=most, observe=one.advance
+            )
         return scores_of(pair[1]), penalty
     kept, out = data.split
     choice = Choice(kept, out, _chosen_by(data))
     classes = data.train.num_classes
-    tuned = tune_logistic(pair[0], labels, classes, seed, max_iterations=most, choice=choice)
+    with phases.phase(f"linear classifier, {name}", len(PENALTIES), "penalties") as one:
+        tuned = tune_logistic(
+            pair[0],
+            labels,
+            classes,
+            seed,
+            max_iterations=most,
+            choice=choice,
+            observe=one.advance,
+        )
     return pair[1] @ tuned.weights + tuned.bias, tuned.penalty
 
 

@@ -33,7 +33,7 @@ def project(h, seed):
             points = tsne.fit_transform(rows)
         words = f"t-SNE, perplexity {near}"
     else:
-        points = UMAP(n_neighbors=near // 2 + 1, random_state=seed).fit_transform(rows)
+        points = UMAP(n_neighbors=near // 2 + 1, n_jobs=1, random_state=seed).fit_transform(rows)
         words = "UMAP"
     low = points.min(axis=0)
     return (points - low) / np.maximum(points.max(axis=0) - low, 1e-12), f"{words}, on {axes} principal axes"  # fmt: skip

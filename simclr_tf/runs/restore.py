@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from simclr_tf import config
+from simclr_tf import config, phases
 from simclr_tf.errors import DataError, first_line
 from simclr_tf.files import check_regular
 from simclr_tf.models.build import build_parts
@@ -100,8 +100,9 @@ def load_trained(checkpoint, given=None, trust_code=False):
         SettingsError: the files name code that is not trusted.
         DataError: nothing usable is there, it is damaged, or it holds another architecture.
     """
-    trained = _load(checkpoint, given or {}, trust_code)
-    _check_finite(trained, checkpoint)
+    with phases.phase("loading the encoder", unit=""):
+        trained = _load(checkpoint, given or {}, trust_code)
+        _check_finite(trained, checkpoint)
     return trained
 
 

@@ -81,3 +81,10 @@ def test_the_forward_pass_compiles_with_xla():
     images = images_of(5)
     got = extract_features(encoder, batches_of(images, 2), 2, jit_compile=True)
     np.testing.assert_allclose(got.h, encoder(images, training=False), rtol=1e-4, atol=1e-5)
+
+
+def test_many_encoders_bring_no_warning_of_retracing(caplog):
+    images = batches_of(images_of(2), 2)
+    for scale in range(7):
+        extract_features(lambda x, training, s=scale: s * x[:, 0, 0], images, 2)
+    assert "retracing" not in caplog.text

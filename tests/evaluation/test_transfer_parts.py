@@ -124,7 +124,11 @@ def test_several_labels_per_image_are_learnt_one_by_one():
     rows = RNG.normal(size=(300, 6)).astype(np.float32)
     targets = np.stack([rows[:, 0] > 0, rows[:, 1] + rows[:, 2] > 0.5, rows[:, 3] > 2], axis=1)
     split = np.arange(200), np.arange(200, 300)
-    scores_of, penalty = multi_label.tune_multi_label(rows, targets, split, PENALTIES[::11])
+    done = []
+    scores_of, penalty = multi_label.tune_multi_label(
+        rows, targets, split, PENALTIES[::11], observe=lambda: done.append(1)
+    )
+    assert len(done) == 3  # one call after each class, for the progress
     assert penalty in PENALTIES
     assert multi_label.mean_average_precision(scores_of(rows), targets) > 0.95
     one = LogisticRegression(C=1 / penalty, max_iter=1000).fit(rows, targets[:, 1])
