@@ -98,4 +98,5 @@ def test_outputs_are_committed_small_and_whole(name):
     assert kinds and "error" not in kinds
     text = json.dumps(cells)
     assert "/tmp/" not in text and "/work/" not in text and "/home/" not in text
+    assert "WARNING:tensorflow" not in text and " at 0x" not in text
     assert len({cell["id"] for cell in cells}) == len(cells)
