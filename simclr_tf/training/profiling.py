@@ -33,6 +33,7 @@ class Profile:
         self._folder = folder
         self._records = records
         self._runs = False
+        self._over = False  # whether the last of the steps is done
 
     def to_next_stop(self, step):
         """Steps from `step` until recording begins or ends, None if neither is ahead."""
@@ -57,10 +58,11 @@ class Profile:
 
     def after(self, step, wait):
         """Called after steps; wait: function that waits for the device."""
-        if self._runs and step >= self.last:
-            wait()
-            if not self.stop():
-                return
+        if self._over or step < self.last:
+            return
+        self._over = True
+        wait()  # on every worker: what it reads is a sum over all of them
+        if self.stop():
             _LOG.info("profile of steps %d to %d", self.first, self.last)
             print(
                 f"profile of steps {self.first} to {self.last} written: tensorboard "

@@ -1,5 +1,6 @@
 """Two real processes over loopback: the weights of one, one run folder, any of them stopped."""
 
+import glob
 import json
 import os
 import pathlib
@@ -116,10 +117,12 @@ def test_two_workers_train_like_one_process(tmp_path):
     with start(pair, run, max_wall_minutes=1e-4, **settings) as workers:
         assert workers.wait(300) == [75, 75], workers.output(0, "err")
         assert "after step 1 of 6, state saved" in sentence(workers, 1)
-    with start(pair, run, **settings) as workers:
+    shown = {"profile_steps": "3,4", "picture_minutes": 0}  # the chief writes, nobody waits for it
+    with start(pair, run, **settings, **shown) as workers:
         assert workers.wait(300) == [0, 0], workers.output(0, "err") + workers.output(1, "err")
         said = workers.output(0)
         other = workers.output(1)
+    assert len(glob.glob(f"{run}/logs/plugins/profile/*/*.xplane.pb")) == 1
     assert "MultiWorkerMirroredStrategy, 2 workers, 2 replicas" in said and other == ""
     assert_same_runs(tmp_path / "alone", run)
     names = {
