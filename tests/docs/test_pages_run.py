@@ -12,7 +12,7 @@ from PIL import Image
 from tests import forking
 from tests.docs.pages import PAGES, ROOT, blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.current_stack]
 
 # flags that make a command small; those that the command gives itself stay as they are
 NET = ["--width_multiplier=0.0625", "--resnet_depth=10"]
@@ -20,10 +20,16 @@ LENGTH = ["--train_steps=3", "--warmup_epochs=0", "--train_batch_size=8"]
 SMALL = {
     "pretrain": [*LENGTH, *NET, "--image_size=32"],
     "finetune": ["--train_steps=1", "--train_batch_size=8"],
-    "distill": ["--train_steps=1", "--train_batch_size=8", "--warmup_epochs=0"],
+    "distill": [
+        "--train_steps=1",
+        "--train_batch_size=8",
+        "--warmup_epochs=0",
+        "--baselines=False",
+        "--export_formats=",
+    ],
     "views": ["--sheet_images=2", "--image_size=16"],
     "selftest": ["--checks=devices"],
-    "probe": ["--probe_epochs=1", "--probe_tasks=rotation,label"],
+    "probe": ["--probe_epochs=1", "--probe_tasks=rotation"],
     "tune": [
         "--tune_trials=2",
         "--tune_steps=2",
@@ -40,6 +46,32 @@ SMALL = {
     ],
     "transfer": ["--train_batch_size=8"],
 }
+# commands of which only the plan is made here, and where their like is run
+RUN_ELSEWHERE = {
+    "--encoder=applications:MobileNetV3Small": "test_distill.py",
+    "--checkpoint=runs/packed": "test_shards.py",
+    "--model_dir=runs/mine": "README.md; a run of three steps needs no minutes",
+    "--model_dir=runs/digits": "make demo",
+}
+
+# Run in each process first. A graph of some steps is not worth optimizing, and a page of a report
+# shows the same with few images.
+QUICK = """
+import simclr_tf.report.run_page as page
+from simclr_tf.stack import tf
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+page.MAP, page.BANK, page.PAIRS = 30, 30, 8
+"""
+# The commands of README.md measure a step; those of the other pages believe them.
+PACE = """
+from simclr_tf.training import auto
+auto._measure = lambda *arguments: auto.Pace(first=1.0, step=0.01)
+"""
+COMMAND = """
+import sys
+from simclr_tf.__main__ import main
+sys.exit(main({}))
+"""
 
 
 def simple_settings(flags):
@@ -103,11 +135,14 @@ class Place:
         self.folder = folder
         self.launcher = launcher
         self.done = set()
+        self.before = QUICK
 
     def run(self, work):
         """Runs the arguments of a command, or code, in a process of its own; returns its output."""
         said = self.folder / "said.txt"
-        assert self.launcher.run(work, said) == 0, f"{work}\n{said.read_text()[-3000:]}"
+        code = work if isinstance(work, str) else COMMAND.format(work)
+        code = f"exec({self.before!r}, {{}})\n{code}"
+        assert self.launcher.run(code, said) == 0, f"{work}\n{said.read_text()[-3000:]}"
         return said.read_text()
 
     def run_page(self, page):
@@ -116,9 +151,10 @@ class Place:
                 code = with_shapes_checked(block.text)
                 self.run(SMALL_PRETRAINING + code if "simclr_tf.pretrain(" in code else code)
             if block.language == "sh" and block.mark in ("", "plan only"):
-                more = ["--dry_run"] if block.mark else []
                 for line in block.commands:
                     if not line.startswith(ELSEWHERE) and line not in self.done:
+                        plan = block.mark or RUN_ELSEWHERE.keys() & set(line.split())
+                        more = ["--dry_run"] if plan else []
                         said = self.run(made_small(line, *more))
                         assert not more or "plan: " in said, line
                         self.done.add(line)
@@ -152,6 +188,7 @@ def place(tmp_path_factory):
         for name in ("cifar10", "imagenet"):
             (folder / "runs" / name).symlink_to(folder / "runs" / "demo")
         place.run_page("README.md")
+        place.before = QUICK + PACE
         yield place
 
 
@@ -171,7 +208,6 @@ def test_the_commands_for_own_images_leave_a_model(place):
 OTHERS = [page for page in PAGES[1:] if page != "docs/elsewhere.md"]  # see test_elsewhere.py
 
 
-@pytest.mark.current_stack
 @pytest.mark.parametrize("page", OTHERS)
 def test_every_command_and_snippet_runs(page, place):
     place.run_page(page)
