@@ -66,6 +66,11 @@ def eager_context():
     return context.context()
 
 
+def has_other_workers():
+    """Whether this process is one of several workers, which TensorFlow has to sign off."""
+    return eager_context()._collective_ops_server_def is not None
+
+
 def keras_of_files():
     """The Keras that reads and writes files for other programs: what they get by `import keras`.
 

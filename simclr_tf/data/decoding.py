@@ -104,6 +104,23 @@ def is_jpeg(encoded):
     return tf.strings.substr(encoded, 0, 3) == b"\xff\xd8\xff"
 
 
+def is_flat_png(content):
+    """Whether `tf.io.decode_png` alone decodes these bytes as `decode` does.
+
+    True for a PNG of 8 bit, grey or RGB, with no orientation and no transparent colour. False says
+    nothing. In Python, for whoever holds all images in memory: TensorFlow then needs one operation
+    in place of the 1,500 that tell formats apart.
+
+    Args:
+        content: bytes.
+    Returns:
+        bool.
+    """
+    grey_or_rgb = content[24:26] in (b"\x08\x00", b"\x08\x02")
+    plain = content[:8] == b"\x89PNG\r\n\x1a\n" and grey_or_rgb
+    return plain and b"eXIf" not in content and b"tRNS" not in content
+
+
 def pixels(encoded):
     """What decoding an image costs, in pixels, without decoding it.
 

@@ -109,11 +109,17 @@ def _in_memory(facts, examples, chosen, shape):
     if shape is None or len(encoded) * np.prod(shape) > MEMORY_LIMIT_BYTES:
         return BytesSource(facts, encoded, labels)
     images = np.empty((len(encoded), *shape), np.uint8)
+    flat = all(map(decoding.is_flat_png, encoded))
+    decode = _decode_flat_png if flat else decoding.decode
     decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
-        decoding.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     done = 0
     for batch in as_written(decoded.batch(_AT_ONCE)).as_numpy_iterator():
         images[done : done + len(batch)] = batch
         done += len(batch)
     return ArraySource(dataclasses.replace(facts, image_shape=shape), images, labels)
+
+
+def _decode_flat_png(encoded):
+    return tf.io.decode_png(encoded, channels=3)

@@ -8,8 +8,6 @@ whether its loss is a sum or a mean is not stated) on a held-out part of the tra
 import collections
 
 import numpy as np
-from scipy import optimize
-from threadpoolctl import threadpool_limits
 
 from simclr_tf import streams
 from simclr_tf.stack import tf
@@ -60,6 +58,10 @@ def fit_logistic(features, labels, num_classes, penalty, start=None, max_iterati
         total[1 : 1 + weights.size] += penalty * weights.ravel()
         total /= len(features)
         return total[0], total[1:]
+
+    # here, since most runs that could fit classifiers do not, and SciPy takes a while to import
+    from scipy import optimize
+    from threadpoolctl import threadpool_limits
 
     weights, bias = start or (np.zeros((dim, num_classes)), np.zeros(num_classes))
     options = {"maxiter": max_iterations, "maxcor": 10, "gtol": 1e-6, "ftol": 1e-9}

@@ -3,6 +3,7 @@
 import math
 from typing import Optional
 
+from simclr_tf import stack
 from simclr_tf.losses import base, table
 from simclr_tf.losses.kernels import anchors, dense, replicas, rows, symmetric, tiles
 from simclr_tf.stack import tf
@@ -27,7 +28,8 @@ class NTXent(base.ContrastiveLoss):
         hidden_norm: l2-normalise z inside.
         block_size: rows per block of the similarity matrix, an even number; 0 chooses by batch
             size, -1 forms the matrix at once.
-        jit_compile: compile the kernels, and nothing around them, with XLA.
+        jit_compile: compile the kernels, and nothing around them, with XLA; up to one block of
+            a CPU it is not done.
         name: of the loss, in traces.
     Raises:
         SettingsError: a setting is outside its limits.
@@ -60,13 +62,13 @@ class NTXent(base.ContrastiveLoss):
         forward, backward, options = self._choose_kernel(tiles.size(z))
         options["softmax"] = softmax
         local = tf.stop_gradient(z)
-        *terms, figures = self.kernel(forward)(local, with_figures=with_figures, **options)
+        *terms, figures = forward(local, with_figures=with_figures, **options)
         losses, normalisers, pulls = self.anchor_terms(local, *terms)
         loss = replicas.with_gradient(
             z,
             tf.reduce_mean(losses),
             lambda: (
-                self.kernel(backward)(local, normalisers, pulls, **options)
+                backward(local, normalisers, pulls, **options)
                 + self.own_gradient(local, normalisers)
             ),
         )
@@ -86,12 +88,16 @@ class NTXent(base.ContrastiveLoss):
         """Forward and backward kernel, and their options that follow from the batch size."""
         static = isinstance(rows_of_z, int)
         small = self.block_size == 0 and static and rows_of_z <= base.block_rows()
-        if self.block_size == -1 or small:
+        if (
+            small and not stack.accelerated()
+        ):  # compiled it is no faster, and takes a second to be so
             return dense.forward, dense.backward, {}
+        if self.block_size == -1 or small:
+            return self.kernel(dense.forward), self.kernel(dense.backward), {}
         half = (self.block_size or base.block_rows()) // 2
         if self.block_size == 0:
             half = tiles.balanced_block(rows_of_z // 2, half)
-        return symmetric.forward, symmetric.backward, {"half": half}
+        return self.kernel(symmetric.forward), self.kernel(symmetric.backward), {"half": half}
 
     def _replica_loss(self, z, softmax, context, with_figures):
         """One collective for the rows, one for a scalar per row, none in the backward pass."""

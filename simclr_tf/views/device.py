@@ -3,10 +3,10 @@
 import functools
 from typing import Callable, Dict, Union
 
-from simclr_tf import config, stack
+from simclr_tf import config, stack, streams
 from simclr_tf.stack import tf
 from simclr_tf.views import draws as d
-from simclr_tf.views import forms, geometry, operators, warp
+from simclr_tf.views import forms, geometry, operators, rng, warp
 
 WHOLE_MAX = 64  # images up to this side are stored whole and cropped on the device
 _CHUNK_PIXELS = 16 * 32 * 32  # of the views that a CPU works on at once: they stay in its cache
@@ -56,19 +56,31 @@ def _function(views, image_size, seed, num_views, form, jit_compile):
             return _rows_first(batch["images"], batch.get("view"))
         rows = d.rows_of(batch, num_views)
         chosen = preferred_form() if form == "auto" else form
-        finished = _recipe(batch, rows, views, image_size, seed, chosen)
+        drawn = _drawn_together(batch, rows, views, seed)
+        finished = _recipe(batch, rows, views, image_size, seed, chosen, drawn)
         if warp.wanted(views):
-            finished = warp.warp(finished, *warp.draw(views, seed, rows))
+            finished = warp.warp(finished, *warp.draw(views, seed, rows, drawn["warp"]))
         return finished
 
     return tf.function(build, jit_compile=jit_compile, autograph=False)
 
 
-def _recipe(batch, rows, views, image_size, seed, form):
+def _drawn_together(batch, rows, views, seed):
+    """The draws of `streams.VIEW` that the views need, by name; without a crop of other rows."""
+    names = ["recipe"]
+    if len(batch["images"].shape) == 4 and "boxes" not in batch and not views.asymmetric:
+        names.append("crop")
+    if warp.wanted(views):
+        names.append("warp")
+    ranges = [streams.VIEW[name] for name in names]
+    return dict(zip(names, rng.several_uniforms(seed, *rows, ranges)))
+
+
+def _recipe(batch, rows, views, image_size, seed, form, uniforms):
     """Crop (of whole images), flip and operators: float32 [v * b, s, s, 3]."""
     images = batch["images"]
     view = batch.get("view")
-    drawn = {"draws": d.draw(views, seed, rows)}
+    drawn = {"draws": d.draw(views, seed, rows, uniforms["recipe"])}
     if forms.needs_draws(views):
         drawn["operators"] = operators.draw(views, seed, rows, image_size)
     if len(images.shape) == 5:
@@ -76,8 +88,11 @@ def _recipe(batch, rows, views, image_size, seed, form):
     elif "boxes" in batch:
         drawn["boxes"] = _rows_first(batch["boxes"], view)
     else:
-        uniforms = d.window_uniforms(seed, d.crop_rows(views, rows))
-        drawn["boxes"] = geometry.windows(uniforms, *images.shape[1:3], views)
+        if "crop" in uniforms:
+            tries = d.of_window(uniforms["crop"])
+        else:
+            tries = d.window_uniforms(seed, d.crop_rows(views, rows))
+        drawn["boxes"] = geometry.windows(tries, *images.shape[1:3], views)
 
     def finish(images, drawn):
         """uint8 [n, ...], draws of n rows -> float32 [n, s, s, 3]."""

@@ -81,17 +81,19 @@ def ranges(views):
     )
 
 
-def draw(views, seed, rows):
+def draw(views, seed, rows, u=None):
     """Draws flip, colour and blur of each row.
 
     Args:
         views: config.Views.
         seed: int.
         rows: Rows.
+        u: float32 [n, 10], the draws "recipe" of streams.VIEW, if they are made already.
     Returns:
         Draws.
     """
-    u = rng.uniforms(seed, *rows, first=_RECIPE.first, count=_RECIPE.count)
+    if u is None:
+        u = rng.uniforms(seed, *rows, first=_RECIPE.first, count=_RECIPE.count)
     shared = crop_rows(views, rows)
     u_flip = u if shared is rows else rng.uniforms(seed, *shared, first=_RECIPE.first, count=2)
     names = listed(views.operators)
@@ -123,6 +125,10 @@ def window_uniforms(seed, rows, numbers=streams.VIEW["crop"]):
     Returns:
         float32 [n, TRIES, 2], the shapes tried, and float32 [n, 2], the place.
     """
-    u = rng.uniforms(seed, *rows, first=numbers.first, count=numbers.count)
+    return of_window(rng.uniforms(seed, *rows, first=numbers.first, count=numbers.count))
+
+
+def of_window(u):
+    """float32 [n, streams.WINDOW] in [0, 1) as the two parts that `geometry.windows` takes."""
     place = 2 * TRIES
     return tf.reshape(u[:, :place], [-1, TRIES, 2]), u[:, place:]

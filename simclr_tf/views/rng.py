@@ -3,10 +3,13 @@
 So the same numbers come out whatever the batch size, the order or the number of replicas.
 """
 
+from typing import List, Sequence
+
+from simclr_tf import streams
 from simclr_tf.counter_random import normals, threefry, to_unit
 from simclr_tf.stack import tf
 
-__all__ = ["keys", "normals", "threefry", "uniforms"]
+__all__ = ["keys", "normals", "several_uniforms", "threefry", "uniforms"]
 
 _DRAW_BITS = (
     10  # streams.MOST_DRAWS; the other 16 bits of the second counter word: high bits of the id
@@ -34,6 +37,28 @@ def uniforms(
     pairs = tf.range(first // 2, (end + 1) // 2, dtype=tf.int32)
     drawn = to_unit(_blocks(seed, epoch, ids, view, pairs))
     return drawn if drawn.shape[1] == count else drawn[:, skipped : skipped + count]
+
+
+def several_uniforms(
+    seed: int,
+    epoch: tf.Tensor,
+    ids: tf.Tensor,
+    view: tf.Tensor,
+    ranges: Sequence[streams.Draws],
+) -> List[tf.Tensor]:
+    """`uniforms` of several ranges of draws.
+
+    They share one cipher: each has 200 operations, which are traced and compiled.
+
+    Args:
+        seed, epoch, ids, view: as of `uniforms`.
+        ranges: each with an even first draw and an even count.
+    Returns:
+        float32 [n, count] for each range.
+    """
+    pairs = [number // 2 for one in ranges for number in range(one.first, one.end, 2)]
+    drawn = to_unit(_blocks(seed, epoch, ids, view, tf.constant(pairs, tf.int32)))
+    return tf.split(drawn, [one.count for one in ranges], axis=1)
 
 
 def keys(seed: int, epoch: tf.Tensor, ids: tf.Tensor, view: tf.Tensor, first: int) -> tf.Tensor:

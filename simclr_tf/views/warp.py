@@ -15,18 +15,21 @@ def wanted(views):
     return views.rotate_degrees > 0 or views.shear > 0
 
 
-def draw(views, seed, rows):
+def draw(views, seed, rows, u=None):
     """Uniform angles and shears of n views.
 
     Args:
         views: config.Views.
         seed: int.
         rows: draws.Rows.
+        u: float32 [n, 2], the draws "warp" of streams.VIEW, if they are made already.
     Returns:
         float32 [n], radians, and float32 [n], columns per row.
     """
-    first, count = streams.VIEW["warp"]
-    u = 2.0 * rng.uniforms(seed, *rows, first=first, count=count) - 1.0
+    if u is None:
+        first, count = streams.VIEW["warp"]
+        u = rng.uniforms(seed, *rows, first=first, count=count)
+    u = 2.0 * u - 1.0
     u *= tf.cast(draws.distorted(views, rows), tf.float32)[:, None]
     return u[:, 0] * (views.rotate_degrees * math.pi / 180.0), u[:, 1] * views.shear
 

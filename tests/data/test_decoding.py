@@ -59,6 +59,20 @@ def test_png(mode):
     assert np.abs(decoded(data).astype("int32") - want).max() <= 1
 
 
+def test_pngs_that_one_operation_decodes_are_known_by_their_bytes():
+    for mode in ("RGB", "L"):
+        data = encoded(picture(mode), "PNG")
+        assert decoding.is_flat_png(data)
+        np.testing.assert_array_equal(tf.io.decode_png(data, channels=3), decoded(data))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide = tf.io.encode_png(np.zeros([3, 4, 1], np.uint16)).numpy()
+    others = [encoded(picture(mode), "PNG") for mode in ("P", "1", "RGBA", "LA")]
+    others += [encoded(picture(), "PNG", exif=turned.tobytes()), wide]
+    others += [encoded(picture(), "PNG", transparency=(0, 0, 0)), encoded(picture(), "JPEG"), b""]
+    assert not any(map(decoding.is_flat_png, others))
+
+
 def test_png_palette_with_transparent_color():
     image = picture("P")
     data = encoded(image, "PNG", transparency=image.getpixel((3, 3)))

@@ -8,6 +8,7 @@ from simclr_tf.errors import SettingsError
 from simclr_tf.models.head import ProjectionHead
 from simclr_tf.models.resnet import ResNet
 from simclr_tf.optimizers.averaging import averaged_weights
+from simclr_tf.optimizers.coupled import Adam
 from simclr_tf.optimizers.groups import undecayed_variables
 from simclr_tf.optimizers.table import make_optimizer
 from simclr_tf.stack import keras, load_addons, tf
@@ -65,6 +66,28 @@ def test_decay_reaches_the_right_variables(name):
     np.testing.assert_allclose(kernel, want, rtol=1e-5)
     want = reference(name, BIAS, GRADIENTS[:, 2], decay=0.0)
     np.testing.assert_allclose(bias, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_one_operation_of_adam_is_the_update_of_keras(compiled):
+    values = [np.float32(KERNEL), np.float32(BIAS)]
+    gradients = [GRADIENTS[:, :2], GRADIENTS[:, 2]]
+    found = []
+    for kind in (Adam, keras.optimizers.Adam):
+        variables = [tf.Variable(value) for value in values]
+        optimizer = kind(keras.optimizers.schedules.CosineDecay(0.1, 9), jit_compile=False)
+        optimizer.build(variables)
+
+        def step(number, optimizer=optimizer, variables=variables):
+            pairs = [(tf.constant(each)[number], v) for each, v in zip(gradients, variables)]
+            optimizer.apply_gradients(pairs)
+
+        step = tf.function(step, jit_compile=compiled)
+        for number in range(4):
+            step(tf.constant(number))
+        found.append([*variables, *optimizer.variables])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["lars", "momentum", "adam"])

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from simclr_tf import config
+from simclr_tf import config, streams
 from simclr_tf.stack import tf
 from simclr_tf.views import draws, rng
 
@@ -48,6 +48,13 @@ def test_draws_are_a_function_of_seed_epoch_id_and_view():
     ]
     for other in others:
         assert not np.isin(other, base).any()
+
+
+def test_ranges_drawn_together_are_those_drawn_alone():
+    parts = [streams.VIEW[name] for name in ("recipe", "crop", "warp")]
+    together = rng.several_uniforms(1, *rows(9), parts)
+    for one, got in zip(parts, together):
+        np.testing.assert_array_equal(got, rng.uniforms(1, *rows(9), *one))
 
 
 def test_uniforms_are_uniform_and_uncorrelated():
