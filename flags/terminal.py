@@ -33,9 +33,15 @@ def _worth_reading(record):
 
 @contextlib.contextmanager
 def notices_on_stderr():
-    """While it lasts, warnings and notes of `simclr_tf` are shown on stderr."""
+    """While it lasts, warnings and notes of `simclr_tf` are shown on stderr, each once.
+
+    absl, which tensorflow-datasets uses, gives the root logger a handler with its first message.
+    If there is none yet, that one is not to show ours as well.
+    """
     handler = _StderrHandler()
     level = LOGGER.level
+    propagates = LOGGER.propagate
+    LOGGER.propagate = propagates and bool(logging.root.handlers)
     tensorflow = logging.getLogger("tensorflow")
     tensorflow.addFilter(_worth_reading)
     LOGGER.addHandler(handler)
@@ -46,6 +52,7 @@ def notices_on_stderr():
         tensorflow.removeFilter(_worth_reading)
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
+        LOGGER.propagate = propagates
 
 
 @contextlib.contextmanager

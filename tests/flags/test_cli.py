@@ -454,3 +454,12 @@ def test_quiet_prints_nothing_but_errors(capsys, tmp_path):
     assert door.main(["views", "--quiet", "--image_dir=/nowhere"]) == 3
     said = capsys.readouterr()
     assert said.out == "" and "/nowhere" in said.err
+
+
+def test_a_notice_is_shown_once_whatever_a_package_does_to_the_root_logger(capsys, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    with terminal.notices_on_stderr():
+        logging.basicConfig()  # as absl at its first message
+        logging.getLogger("simclr_tf.data").warning("a class is missing")
+    assert capsys.readouterr().err == "warning: a class is missing\n"
+    assert terminal.LOGGER.propagate
