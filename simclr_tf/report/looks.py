@@ -52,7 +52,7 @@ def thumbnail_side(image_size):
 
 
 def look(encoder, sample, kind, image_size, side=None):
-    """The Looks of a source.
+    """The Looks of a source, without the images that cannot be used.
 
     Args:
         encoder: built model, images -> h.
@@ -74,8 +74,12 @@ def look(encoder, sample, kind, image_size, side=None):
     features = extract_features(encoder, batches(), BATCH)
     several = getattr(sample, "targets", None) is not None  # several labels each: none of them
     labels = np.full(len(features.ids), -1) if several else np.asarray(features.labels)
-    names = [_short(sample.name_of(int(one)), sample.name) for one in features.ids]
-    return Looks(kind, np.concatenate(kept), findings.unit(features.h), labels, features.ids, names)
+    called = [sample.name_of(int(one)) for one in features.ids]
+    names = [_short(name, sample.name) for name in called]
+    found = Looks(kind, np.concatenate(kept), findings.unit(features.h), labels, features.ids, names)  # fmt: skip
+    # what stands in for an image that cannot be used would be shown as its near-duplicate
+    bad = sample.quarantine.reasons
+    return found.part([row for row, name in enumerate(called) if name not in bad]) if bad else found
 
 
 def _short(name, source):

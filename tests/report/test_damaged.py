@@ -11,9 +11,12 @@ from PIL import Image, ImageFile
 
 from simclr_tf import config
 from simclr_tf.data import sources
-from simclr_tf.report import damaged, run_page
+from simclr_tf.report import damaged, looks, run_page
 from simclr_tf.report.html import Page
+from simclr_tf.report.sample import Sample
 from simclr_tf.runs import restore
+from simclr_tf.stack import tf
+from tests.tiny_run import images_in_folders
 
 pytestmark = pytest.mark.one_stack
 
@@ -83,3 +86,13 @@ def test_the_page_shows_pictures_beside_names_and_reasons(tmp_path):
         run_page._add_quarantine(page, str(tmp_path), other, dataset)
         ((_, _, body),) = page._sections
         assert "No pictures: the images that the run" in body and 'class="pic"' not in body
+
+
+def test_nothing_stands_in_for_a_bad_image_on_the_page(tmp_path):
+    images_in_folders(tmp_path, {"": 3})
+    (tmp_path / "bad.png").write_bytes(encoded("PNG")[:60])
+    source = sources.open_whole(config.Data(image_dir=str(tmp_path)), "train")
+    mean = lambda images, training: tf.reduce_mean(images, [1, 2])  # noqa: E731
+    found = looks.look(mean, Sample(source, 0, 4), "training", 8)
+    assert len(found) == 3 and not any("bad.png" in name for name in found.names)
+    assert len(found.names) == len(found.thumbnails) == 3
