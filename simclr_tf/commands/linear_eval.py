@@ -132,10 +132,9 @@ def _evaluate(evaluation, step):
     eval_source = evaluation.held_out
     functions = linear_protocol.feature_functions(evaluation)
     with proved_frozen(evaluation.encoder, evaluation.strategy) as encoder_sha256:
-        train = linear_protocol.features(evaluation, functions, train_source, "training features")
-        held_out = linear_protocol.features(
-            evaluation, functions, eval_source, "evaluation features"
-        )
+        extract = linear_protocol.extractor(evaluation, functions)
+        train = linear_protocol.features(evaluation, extract, train_source, "training features")
+        held_out = linear_protocol.features(evaluation, extract, eval_source, "evaluation features")
         figures = {name: _few_shot(config, name, train, held_out) for name in functions}
         images_per_second, scores = _linear_figures(evaluation, functions, train, held_out, figures)
     results = {

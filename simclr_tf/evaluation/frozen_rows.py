@@ -4,7 +4,7 @@ from simclr_tf import phases
 from simclr_tf.data import subset
 from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
-from simclr_tf.evaluation.features import extract_features
+from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.few_shot import fit_classifier
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.multi_label import fit_multi_label, report
@@ -32,8 +32,9 @@ def measure(job, encoders, train):
     sources = subset.sample(train, UNLABELLED, config.run.seed), job.labelled, job.held_out
     rows = {}
     for name, encoder in {"untrained": untrained, **encoders}.items():
+        extract = Extractor(encoder, config.finetuning.eval_batch_size, job.strategy)
         with proved_frozen(encoder, job.strategy) as sha256:
-            unlabelled, labelled, held_out = (_features(job, encoder, one) for one in sources)
+            unlabelled, labelled, held_out = (_features(job, extract, one) for one in sources)
         scale = Standardiser(unlabelled.h)
         labels = truth(job.labelled, labelled.labels)
         with phases.phase(f"linear classifier, {name}", unit=""):
@@ -46,8 +47,8 @@ def measure(job, encoders, train):
     return rows
 
 
-def _features(job, encoder, source):
+def _features(job, extract, source):
     batch = job.config.finetuning.eval_batch_size
     batches = eval_batches(source, job.config.data.image_size, batch)
     batches = phases.counted(batches, "features for the frozen rows", source.num_examples)
-    return extract_features(encoder, batches, batch, job.strategy)
+    return extract(batches)

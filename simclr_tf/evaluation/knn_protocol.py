@@ -4,7 +4,7 @@ import time
 
 from simclr_tf import phases
 from simclr_tf.evaluation.baselines import pixel_features, untrained_encoder
-from simclr_tf.evaluation.features import extract_features
+from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.frozen import proved_frozen
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
@@ -31,14 +31,10 @@ def evaluate(config, trained, strategy, train_source, eval_source):
     spaces = _spaces(config, trained, strategy)
     size = config.data.image_size
     batch = config.knn.eval_batch_size
+    extract = Extractor(spaces, batch, strategy)  # traced once for both
     with proved_frozen(trained.encoder, strategy) as encoder_sha256:
         train, held_out = (
-            extract_features(
-                spaces,
-                phases.counted(eval_batches(source, size, batch), name, source.num_examples),
-                batch,
-                strategy,
-            )
+            extract(phases.counted(eval_batches(source, size, batch), name, source.num_examples))
             for name, source in (
                 ("training features", train_source),
                 ("evaluation features", eval_source),

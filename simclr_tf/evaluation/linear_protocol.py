@@ -15,7 +15,7 @@ from simclr_tf.evaluation.baselines import (
     pixel_features,
     untrained_encoder,
 )
-from simclr_tf.evaluation.features import extract_features
+from simclr_tf.evaluation.features import Extractor, extract_features
 from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer, train_classifiers
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.optimizers import schedule
@@ -104,12 +104,23 @@ def handmade_features(config):
     return found
 
 
-def features(evaluation, functions, source, name):
-    """Features of every image once, without augmentation, of all spaces in one pass.
+def extractor(evaluation, functions):
+    """The Extractor of `features`, traced once for all sources.
 
     Args:
         evaluation: Evaluation.
         functions: {feature space: function}.
+    """
+    batch = evaluation.config.protocol.eval_batch_size
+    return Extractor(_in_one_pass(functions), batch, evaluation.strategy)
+
+
+def features(evaluation, extract, source, name):
+    """Features of every image once, without augmentation, of all spaces in one pass.
+
+    Args:
+        evaluation: Evaluation.
+        extract: `extractor` of the feature spaces.
         source: Source.
         name: of the phase, for the user.
     Returns:
@@ -118,7 +129,7 @@ def features(evaluation, functions, source, name):
     batch = evaluation.config.protocol.eval_batch_size
     batches = eval_batches(source, evaluation.config.data.image_size, batch)
     batches = phases.counted(batches, name, source.num_examples)
-    return extract_features(_in_one_pass(functions), batches, batch, evaluation.strategy)
+    return extract(batches)
 
 
 def _in_one_pass(functions):
