@@ -93,7 +93,7 @@ def write(path, encoder, head, probe, about, options):
     wanted = outputs_of(options)
     parts = {"encoder": encoder, "head": head, "probe": probe}
     kept = {PARTS[name] for name in wanted}
-    copies, values = saved_model.rebuild(
+    copies = saved_model.rebuild(
         {name: part if name in kept else None for name, part in parts.items()}, about
     )
     graph = native.draw(
@@ -120,7 +120,7 @@ def write(path, encoder, head, probe, about, options):
         ) from cause
     write_atomically(path, content)
     write_atomically(f"{path}.md", card.write_keras_card(os.path.basename(path), manifest))
-    weight_bytes = sum(value.nbytes for value in values)
+    weight_bytes = saved_model.weight_bytes(copies)
     return saved_model.Report(path, weight_bytes, len(content), seconds, error)
 
 

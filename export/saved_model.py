@@ -108,12 +108,12 @@ def _export_locked(trained, directory, about, options):
         mend_directory(directory)
         tf.io.gfile.makedirs(temporary)
         parts = {"encoder": encoder, "head": head if options.export_head else None, "probe": probe}
-        copies, values = rebuild(parts, about)
+        copies = rebuild(parts, about)
         with phases.phase("writing the SavedModel", unit=""):
             _save(copies, temporary, about, options)
         with phases.phase("verifying the export", unit=""):
             error, seconds = _verify(temporary, _features(copies, about), about)
-        _describe(temporary, _manifest(copies, values, about, options))
+        _describe(temporary, _manifest(copies, about, options))
         _publish(temporary, final)
     except tf.errors.OpError as cause:
         raise DataError(
@@ -124,8 +124,7 @@ def _export_locked(trained, directory, about, options):
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.rmtree(temporary)
     removed = _prune(directory, options.keep_hub_module_max, about.step)
-    weight_bytes = sum(value.nbytes for value in values)
-    return Report(final, weight_bytes, folder_bytes(final), seconds, error, removed)
+    return Report(final, weight_bytes(copies), folder_bytes(final), seconds, error, removed)
 
 
 def _check_head(about, options):
@@ -205,7 +204,8 @@ def rebuild(parts, about):
         parts: {"encoder", "head", "probe": built model, or None to leave it out}.
         about: About.
     Returns:
-        ({name: copy or None}, values in the order of the exported variables).
+        {name: copy or None}. A copy shares the memory of its values with the model until either
+        changes.
     """
     if tf.distribute.has_strategy():
         raise ValueError("export_saved_model is called inside a strategy scope; leave it first.")
@@ -219,7 +219,17 @@ def rebuild(parts, about):
         keras.mixed_precision.set_global_policy(policy)
     for name in names:
         _copy_values(parts[name], copies[name])
-    return copies, [v.numpy() for n in names for v in copies[n].weights]
+    return copies
+
+
+def exported_variables(copies):
+    """The variables of {name: model or None}, in the order in which they are exported."""
+    return [v for part in copies.values() if part is not None for v in part.weights]
+
+
+def weight_bytes(copies):
+    """Bytes of the exported variables; copies: of `rebuild`."""
+    return sum(v.dtype.size * v.shape.num_elements() for v in exported_variables(copies))
 
 
 def _copy_values(source, target):
@@ -232,7 +242,7 @@ def _copy_values(source, target):
     for old, new in pairs:
         if old.shape != new.shape:
             raise ValueError(f"{old.name} is {old.shape}, its settings give {new.shape}.")
-        new.assign(tf.cast(old.numpy(), new.dtype))
+        new.assign(tf.cast(old, new.dtype))
 
 
 def _leaf_variables(model):
@@ -264,8 +274,8 @@ def _verify(path, encoder, about):
     return error, seconds
 
 
-def _manifest(parts, values, about, options):
-    variables = [v for part in parts.values() if part is not None for v in part.weights]
+def _manifest(parts, about, options):
+    variables = exported_variables(parts)
     return {
         "format": reader.FORMAT,
         "step": about.step,
@@ -274,7 +284,7 @@ def _manifest(parts, values, about, options):
         "h_layer": about.h_layer,
         "outputs": options.export_outputs,
         "license": options.export_license,
-        "checksum": reader.checksum(values),
+        "checksum": reader.checksum(v.numpy() for v in variables),
         "settings": about.settings,
         "dataset": about.dataset,
         "figures": about.figures,

@@ -108,11 +108,9 @@ def build_parts(
     size = pretrain.data.image_size
     seed = pretrain.run.seed
     encoder = build_encoder(pretrain.model, size, seed)
-    head = build_head(pretrain.model, seed=seed)
-    h = encoder(tf.zeros([1, size, size, pretrain.model.image_channels]), training=False)
-    head(h, training=False)
+    head = build_head(pretrain.model, encoder.feature_dim, seed)  # no image needs to go through
     if not (num_classes and pretrain.training.lineareval_while_pretraining):
         return encoder, head, None
     probe = LinearClassifier(num_classes, seed=seed)
-    probe(head.outputs(h, training=False)[layer_index(head, probe_layer)])
+    probe(tf.zeros([1, head.widths(encoder.feature_dim)[layer_index(head, probe_layer)]]))
     return encoder, head, probe

@@ -279,7 +279,8 @@ def _from_parts(imported, pretrain, run_dir):
     parts = build_parts(pretrain, classes, imported.selector)
     for part, source in zip(parts, (imported.encoder, imported.head, imported.classifier)):
         if source is not None:
-            part.set_weights(source.get_weights())
+            for variable, value in zip(part.variables, source.variables):
+                variable.assign(value)  # one after the other: not all of them twice
     return Trained(*parts, settings, dataset, 0, run_dir)
 
 

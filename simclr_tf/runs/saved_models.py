@@ -29,7 +29,7 @@ _PARTS = {"format", "settings", "dataset", "step", "parts", "variables", "checks
 
 
 def checksum(values):
-    """sha256 (hex) of arrays in order: dtype, shape and little-endian bytes of each."""
+    """sha256 (hex) of arrays in order (iterable): dtype, shape, little-endian bytes of each."""
     digest = hashlib.sha256()
     for value in values:
         digest.update(f"{value.dtype.str}{value.shape}".encode())

@@ -25,6 +25,7 @@ CPU_MINUTES = 10.0
 ACCELERATOR_MINUTES = 60.0
 STORE_BYTES = 2**30  # decoded images that are kept in memory at most
 MOST_EPOCHS = 1000
+LONG = 4.0  # core minutes from which small crops pay
 WARMUP_SHARE = 0.05
 _MEASURE_SECONDS = 2.0
 _LEAST_STEPS = 20
@@ -108,7 +109,7 @@ def rules(seen: Survey, machine: Machine, fixed: Dict[str, object]) -> List[Rule
         *([] if "encoder" in fixed else [_network_rule(machine, size)]),
         _batch_rule(seen, machine),
         _optimizer_rule(fixed),
-        *_view_rules(seen, fixed),
+        *_view_rules(seen, machine, fixed),
         *_store_rule(seen, size),
     ]
     free = [
@@ -167,22 +168,34 @@ def _optimizer_rule(fixed):
     return Rule(values, f"usual for small batches with {optimizer}")
 
 
-def _view_rules(seen, fixed):
+def _crop_rule(seen, machine, largest):
+    """Long trainings learn from small crops, short ones do not get that far."""
+    share = max(seen.plain, seen.transparent)
+    plain = share > 0.5
+    grey = seen.channels == stacks.RGB and seen.colored < 0.1
+    is_long = machine.accelerated or machine.core_minutes >= LONG
+    if plain and grey:
+        area, reason = 0.65, "smaller crops would miss it"
+    elif plain:
+        area = 0.2 if is_long else 0.45
+        reason = (
+            "long enough to learn from small crops" if is_long else "smaller crops would miss it"
+        )
+    else:
+        area = 0.1 if is_long else 0.25
+        reason = ", and there is time for small ones" if is_long else ""
+    if plain:
+        reason = f"{share:.0%} of the images show one thing on a plain ground; {reason}"
+    else:
+        reason = f"the images are filled, so parts of them look alike{reason}"
+    return Rule({"crop_area_min": min(largest, area)}, reason)
+
+
+def _view_rules(seen, machine, fixed):
     largest = fixed.get("crop_area_max", 1.0)
     plain = max(seen.plain, seen.transparent) > 0.5
     grey = seen.channels == stacks.RGB and seen.colored < 0.1
-    if plain:
-        crop = Rule(
-            {"crop_area_min": min(largest, 0.65 if grey else 0.45)},
-            f"{max(seen.plain, seen.transparent):.0%} of the images show one thing on a plain "
-            "ground; smaller crops would miss it",
-        )
-    else:
-        crop = Rule(
-            {"crop_area_min": min(largest, 0.25)},
-            "the images are filled, so parts of them look alike",
-        )
-    yield crop
+    yield _crop_rule(seen, machine, largest)
     if plain and grey:
         yield Rule(
             {"flip": False, "rotate_degrees": 10.0, "shear": 0.1},

@@ -1,6 +1,7 @@
 """Whether imported networks compute what their SavedModel computes, output by output."""
 
 import dataclasses
+import gc
 import os
 
 import numpy as np
@@ -55,6 +56,7 @@ def verify(imported, source, layers, trust_code=False):
     try:
         with literal(source) as readable:
             wanted = {key: value.numpy() for key, value in _run(readable, images).items()}
+        gc.collect()  # the weights of the SavedModel go before the networks compute
     except (tf.errors.OpError, OSError, ValueError, TypeError, LookupError) as error:
         raise DataError(
             f"SavedModel {source} cannot be run ({first_line(error)}); copy it again."

@@ -6,11 +6,13 @@ that their numbers tell, never by shape alone; every shape is verified. What the
 tell is measured where the source is a SavedModel, and otherwise asked for.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
 from typing import Optional
 
+import numpy as np
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
@@ -107,7 +109,13 @@ def import_official(source: str, choices: Choices = NOTHING_SAID) -> Imported:
             more than 1e-4.
     """
     prefix, is_saved_model = locate(source)
-    named, others = read_variables(prefix)
+    with literal(prefix) as readable:
+        return _import_official(source, prefix, readable, is_saved_model, choices)
+
+
+def _import_official(source, prefix, readable, is_saved_model, choices):
+    """See `import_official`; readable: the prefix under a name that TensorFlow can open."""
+    named, others = read_variables(prefix, readable)
     parts, unused = sort_by_part(named)
     if "encoder" not in parts:
         raise DataError(
@@ -179,34 +187,67 @@ def _newest_in(folder):
     return None
 
 
-def read_variables(prefix):
-    """Reads a checkpoint.
+class StoredArray:
+    """An array of a checkpoint, read whenever it is asked for: all together fill the memory twice.
+
+    Attributes:
+        shape: tuple of int.
+    """
+
+    def __init__(self, reader, key, prefix):
+        self._reader = reader
+        self._key = key
+        self._prefix = prefix
+        self.shape = tuple(reader.get_variable_to_shape_map()[key])
+
+    def __array__(self, dtype=None, copy=None):
+        with _readable(self._prefix):
+            return np.asarray(self._reader.get_tensor(self._key), dtype)
+
+
+@contextlib.contextmanager
+def _readable(prefix):
+    """Whatever TensorFlow says of a checkpoint that is missing, truncated or damaged: DataError."""
+    try:
+        yield
+    except (
+        tf.errors.OpError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+        KeyError,
+        DecodeError,
+    ) as error:
+        raise DataError(
+            f"checkpoint {prefix} cannot be read ({first_line(error)}); copy it again."
+        ) from error
+
+
+def read_variables(prefix, readable):
+    """Looks into a checkpoint.
 
     Object-based checkpoints (TF2) keep the names beside their own keys; in name-based ones (TF1)
     the keys are the names.
 
+    Args:
+        prefix: of the checkpoint, for errors.
+        readable: the same under a name that TensorFlow can open.
     Returns:
-        {variable name: array} of what may belong to a network; names of the rest (optimizer slots,
-        counters).
+        {variable name: StoredArray} of what may belong to a network; names of the rest (optimizer
+        slots, counters).
     Raises:
         DataError: the file is missing, truncated or damaged.
     """
-    try:
-        with literal(prefix) as readable:
-            reader = tf.train.load_checkpoint(readable)
-            keys = {name: name for name in reader.get_variable_to_shape_map()}
-            if _GRAPH_KEY in keys:
-                keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
-            wanted = {
-                name: key
-                for name, key in keys.items()
-                if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
-            }
-            named = {name: reader.get_tensor(key) for name, key in wanted.items()}
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError, DecodeError) as error:
-        raise DataError(
-            f"checkpoint {prefix} cannot be read ({first_line(error)}); copy it again."
-        ) from error
+    with _readable(prefix):
+        reader = tf.train.load_checkpoint(readable)
+        keys = {name: name for name in reader.get_variable_to_shape_map()}
+        if _GRAPH_KEY in keys:
+            keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
+        named = {
+            name: StoredArray(reader, key, prefix)
+            for name, key in keys.items()
+            if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
+        }
     return named, sorted(set(keys) - set(named))
 
 
@@ -411,6 +452,6 @@ def _assign(layers, values, where):
                 "is incomplete or holds another network."
             )
         for leaf, variable in own.items():
-            variable.assign(stored[leaf])
+            variable.assign(np.asarray(stored[leaf]))
         matched += len(own)
     return matched
