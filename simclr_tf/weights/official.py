@@ -248,6 +248,8 @@ def read_variables(prefix, readable):
             for name, key in keys.items()
             if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
         }
+        for stored in named.values():  # a damaged file is told before anything is asked or built
+            np.asarray(stored)
     return named, sorted(set(keys) - set(named))
 
 
