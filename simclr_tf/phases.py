@@ -12,6 +12,7 @@ import threading
 import time
 
 _SILENT_SECONDS = 2.0
+_SINGULAR = {"classes": "class", "penalties": "penalty"}  # of the units that lose more than an s
 _BETWEEN_LINES = 10.0  # seconds, where lines cannot be rewritten
 _BETWEEN_REWRITES = 0.2
 
@@ -97,7 +98,7 @@ class Phase:
         return f"{self.name}: {share}, about {in_words(left)} left"
 
     def _counted(self, count):
-        return f"{count:,} {self.unit[:-1] if count == 1 else self.unit}"
+        return f"{count:,} {_SINGULAR.get(self.unit, self.unit[:-1]) if count == 1 else self.unit}"
 
     def close(self):
         """Says how long the phase took, if it was long enough to be heard of."""
