@@ -101,7 +101,7 @@ def measure(folders, output):
     from simclr_tf.training.trials import ALWAYS, Workshop
 
     done = {(row["set"], row["setting"]) for row in rows_of(output)}
-    workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()), label_free=True)
+    workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()))
     opened = {}
     for setting, changes in SETTINGS.items():
         for folder in folders:
@@ -125,12 +125,15 @@ def measure(folders, output):
             shutil.rmtree(run, ignore_errors=True)
             began = time.process_time()
 
-            def labelled(embed, parts=(train_x, train_y, held_x, held_y)):
+            trained = config.build(config.Pretrain, values)
+
+            def figures(embed, trained=trained, images=images, parts=(train_x, train_y, held_x, held_y)):  # fmt: skip
                 pairs = (embed(parts[0]), parts[1]), (embed(parts[2]), parts[3])
                 found = few_shot(*pairs, shots=SHOTS, draws=3)["few_shot"]
-                return {f"few_shot_{shots}": value for shots, value in found.items()}
+                labelled = {f"few_shot_{shots}": value for shots, value in found.items()}
+                return {**workshop.judge(trained, images, embed), **labelled}
 
-            trial = workshop.train(config.build(config.Pretrain, values), images, run, labelled)
+            trial = workshop.train(trained, images, run, figures)
             row = {
                 "set": name,
                 "setting": setting,

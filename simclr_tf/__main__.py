@@ -68,9 +68,8 @@ def _kept_objects():
     They make a million objects that stay. Looking through them again and again took a tenth of the
     time up to the first step.
     """
-    if (
-        "tensorflow" in sys.modules or not gc.isenabled()
-    ):  # somebody's process, with objects of theirs
+    # somebody's process may hold objects of theirs
+    if "tensorflow" in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()

@@ -20,7 +20,7 @@ from simclr_tf.export import conversions, lite
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder, require_folder
 from simclr_tf.stack import tf
-from simclr_tf.training import distillation, length, loggers, profiling, supervised
+from simclr_tf.training import distillation, loggers, supervised
 from simclr_tf.views import channels
 from simclr_tf.views.batches import eval_batches
 
@@ -55,8 +55,7 @@ def run(config, given=frozenset()):
     config = distill_start.fitted(start.config, given, info.num_train)
     conversions.check_official(formats, settings_of.flatten(config))
     labelled = _check_labels(config, info, start.num_classes)
-    steps = length.resolve_steps(config.training, config.optimizer, info.num_train, whole=False)
-    profiling.check(config.training, steps.total)
+    supervised.check_profile(config, info.num_train)
     print(distill_text.plan_text(config, start, info, labelled, strategy), flush=True)
     if config.run.dry_run:
         return None

@@ -14,8 +14,8 @@ from simclr_tf.evaluation import frozen_rows
 from simclr_tf.evaluation.multi_label import report
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder
-from simclr_tf.training import length, loggers, profiling, starting
-from simclr_tf.training.supervised import Job, fine_tune
+from simclr_tf.training import loggers, starting
+from simclr_tf.training.supervised import Job, check_profile, fine_tune
 
 
 @evaluation_run.releases
@@ -44,7 +44,7 @@ def run(config, given=frozenset()):
     if config.run.dry_run:
         least = 1 if info.label_sets else info.num_classes
         labels = max(least, round(config.finetuning.label_fraction * info.num_train))
-        _check_profile(config, labels)
+        check_profile(config, labels)
         print(finetune_text.plan_text(start, info, labels, strategy), flush=True)
         return None
     folder, resumed = evaluation_run.claim("finetune", config, info)
@@ -56,15 +56,10 @@ def run(config, given=frozenset()):
     train, held_out = finetune_images.open_pair(config, info)
     train.quarantine.attach(folder.join("quarantine.txt"))
     labelled = finetune_images.labelled_share(train, config.finetuning)
-    _check_profile(config, labelled.num_examples)
+    check_profile(config, labelled.num_examples)
     print(finetune_text.plan_text(start, info, labelled.num_examples, strategy), flush=True)
     with evaluation_run.bad_images_reported(train.quarantine, train, held_out):
         return _run(Job(config, strategy, labelled, held_out, folder), start, train)
-
-
-def _check_profile(config, labels):
-    steps = length.resolve_steps(config.training, config.optimizer, labels, whole=False)
-    profiling.check(config.training, steps.total)
 
 
 def _finished(folder, start):

@@ -88,9 +88,8 @@ class NTXent(base.ContrastiveLoss):
         """Forward and backward kernel, and their options that follow from the batch size."""
         static = isinstance(rows_of_z, int)
         small = self.block_size == 0 and static and rows_of_z <= base.block_rows()
-        if (
-            small and not stack.accelerated()
-        ):  # compiled it is no faster, and takes a second to be so
+        # compiled, one block of a CPU is no faster, and takes a second to become so
+        if small and not stack.accelerated():
             return dense.forward, dense.backward, {}
         if self.block_size == -1 or small:
             return self.kernel(dense.forward), self.kernel(dense.backward), {}

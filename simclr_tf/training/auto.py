@@ -170,31 +170,38 @@ def _optimizer_rule(fixed):
 
 def _crop_rule(seen, machine, largest):
     """Long trainings learn from small crops, short ones do not get that far."""
-    share = max(seen.plain, seen.transparent)
-    plain = share > 0.5
-    grey = seen.channels == stacks.RGB and seen.colored < 0.1
     is_long = machine.accelerated or machine.core_minutes >= LONG
-    if plain and grey:
-        area, reason = 0.65, "smaller crops would miss it"
-    elif plain:
-        area = 0.2 if is_long else 0.45
-        reason = (
-            "long enough to learn from small crops" if is_long else "smaller crops would miss it"
-        )
-    else:
+    if not _plain(seen):
         area = 0.1 if is_long else 0.25
-        reason = ", and there is time for small ones" if is_long else ""
-    if plain:
-        reason = f"{share:.0%} of the images show one thing on a plain ground; {reason}"
+        reason = "the images are filled, so parts of them look alike"
+        reason += ", and there is time for small ones" if is_long else ""
     else:
-        reason = f"the images are filled, so parts of them look alike{reason}"
+        small = is_long and not _grey(seen)
+        area = 0.2 if small else 0.65 if _grey(seen) else 0.45
+        reason = f"{_plain_share(seen):.0%} of the images show one thing on a plain ground; "
+        reason += (
+            "long enough to learn from small crops" if small else "smaller crops would miss it"
+        )
     return Rule({"crop_area_min": min(largest, area)}, reason)
+
+
+def _plain_share(seen):
+    """Share of the images that show one thing on a plain or transparent ground."""
+    return max(seen.plain, seen.transparent)
+
+
+def _plain(seen):
+    return _plain_share(seen) > 0.5
+
+
+def _grey(seen):
+    return seen.channels == stacks.RGB and seen.colored < 0.1
 
 
 def _view_rules(seen, machine, fixed):
     largest = fixed.get("crop_area_max", 1.0)
-    plain = max(seen.plain, seen.transparent) > 0.5
-    grey = seen.channels == stacks.RGB and seen.colored < 0.1
+    plain = _plain(seen)
+    grey = _grey(seen)
     yield _crop_rule(seen, machine, largest)
     if plain and grey:
         yield Rule(
@@ -376,9 +383,8 @@ def _length_rule(config, given, count, pace, began):
         steps = length.resolve_steps(config.training, dataclasses.replace(config.optimizer, warmup_epochs=0.0), count).total  # fmt: skip
         if "warmup_epochs" in given:
             return None, rest
-        return Rule(
-            {"warmup_epochs": warmup_epochs(steps, batch, count)}, "a twentieth of the run"
-        ), rest
+        values = {"warmup_epochs": warmup_epochs(steps, batch, count)}
+        return Rule(values, "a twentieth of the run"), rest
     fitting = int((60 * minutes - spent - rest) / pace.step)
     most = MOST_EPOCHS * max(1, count // batch)
     steps = max(_LEAST_STEPS, min(fitting, most))

@@ -11,7 +11,7 @@ from simclr_tf.evaluation.features import extract_features
 from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
-from simclr_tf.training import supervised_model, supervised_run
+from simclr_tf.training import length, profiling, supervised_model, supervised_run
 from simclr_tf.views.batches import eval_batches
 
 
@@ -83,3 +83,16 @@ def score(model, job):
     batch = settings.eval_batch_size
     batches = eval_batches(job.held_out, job.config.data.image_size, batch)
     return extract_features(model, batches, batch, job.strategy)
+
+
+def check_profile(config, num_train):
+    """Refuses a profile of steps that a training on some images does not have.
+
+    Args:
+        config: of a mode with the sections training and optimizer.
+        num_train: images that are trained on.
+    Raises:
+        SettingsError: as of `profiling.check`.
+    """
+    steps = length.resolve_steps(config.training, config.optimizer, num_train, whole=False)
+    profiling.check(config.training, steps.total)

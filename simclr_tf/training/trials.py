@@ -91,13 +91,11 @@ class Workshop:
     Args:
         group: distribution.workers.WorkerGroup of one process.
         seed: of the views that judge.
-        label_free: also measure every figure of `label_free.measure`, as an experiment compares.
     """
 
-    def __init__(self, group, seed=0, label_free=False):
+    def __init__(self, group, seed=0):
         self.group = group
         self._seed = seed
-        self._label_free = label_free
         self._benches = collections.OrderedDict()
 
     def train(self, config, images, folder, also=None):
@@ -128,8 +126,6 @@ class Workshop:
                 config, self.group, bench.model, source, steps, run, True, bench.runner
             )
             content["figures"] = last_figures(run)
-            if self._label_free:
-                content["figures"].update(self._judge(config, images, bench.embed))
             content["figures"].update(also(bench.embed) if also else {})
         except ViewsTooStrong as error:
             content["failed"] = str(error)
@@ -137,7 +133,8 @@ class Workshop:
         write_json(run.join("trial.json"), content)
         return content
 
-    def _judge(self, config, images, embed):
+    def judge(self, config, images, embed):
+        """What `label_free.measure` says of a trial, for an experiment; arguments as of `train`."""
         size = config.data.image_size
         batch = min(config.training.global_batch_size, len(images.judges))
         kinds = {"own": config.views, "fixed": settings_of.Views(**FIXED)}

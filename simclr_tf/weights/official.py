@@ -194,11 +194,11 @@ class StoredArray:
         shape: tuple of int.
     """
 
-    def __init__(self, reader, key, prefix):
+    def __init__(self, reader, key, shape, prefix):
         self._reader = reader
         self._key = key
         self._prefix = prefix
-        self.shape = tuple(reader.get_variable_to_shape_map()[key])
+        self.shape = tuple(shape)
 
     def __array__(self, dtype=None, copy=None):
         with _readable(self._prefix):
@@ -240,11 +240,12 @@ def read_variables(prefix, readable):
     """
     with _readable(prefix):
         reader = tf.train.load_checkpoint(readable)
-        keys = {name: name for name in reader.get_variable_to_shape_map()}
+        shapes = reader.get_variable_to_shape_map()
+        keys = {name: name for name in shapes}
         if _GRAPH_KEY in keys:
             keys = _names_in_object_graph(reader.get_tensor(_GRAPH_KEY))
         named = {
-            name: StoredArray(reader, key, prefix)
+            name: StoredArray(reader, key, shapes[key], prefix)
             for name, key in keys.items()
             if name.split("/")[-1] in _LEAVES and ".OPTIMIZER_SLOT" not in key
         }
