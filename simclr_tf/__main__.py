@@ -44,7 +44,8 @@ def main(argv=None):
             mode, config, given = parse(argv)
             check_places(config, given)
             with terminal.quiet() if wants_quiet(argv) else contextlib.nullcontext():
-                runner_of(mode)(config, given)
+                runner = runner_of(mode)
+                runner(settled(config), given)
         except (Exception, KeyboardInterrupt) as error:
             explained = failures.explain(error, config)
             if explained is None:
@@ -59,6 +60,12 @@ def runner_of(mode):
     with _kept_objects():
         terminal.import_quietly("simclr_tf.stack")
         return getattr(importlib.import_module(module), function)
+
+
+def settled(config):
+    """The config with what only the devices can tell; TensorFlow is there."""
+    module = importlib.import_module("simclr_tf.commands.chosen_precision")
+    return module.settle(config)
 
 
 @contextlib.contextmanager

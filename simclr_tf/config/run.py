@@ -15,7 +15,7 @@ class Run(Section):
     deterministic: bool = setting(False, "Use deterministic kernels: a resumed run equals an uninterrupted one bit for bit.")  # fmt: skip
     dry_run: bool = setting(False, "Print the plan and stop.", basic=True, free=True)
     trust_code: bool = setting(False, "Run code that files bring along: the encoder function that a checkpoint names, and the graph of an imported SavedModel that reads or writes files. Without it, such code does not run.", free=True)  # fmt: skip
-    precision: str = setting("float32", "Precision of the computation. The loss and the batch statistics are always float32.", basic=True, allowed=("float32", "mixed_bfloat16", "mixed_float16"))  # fmt: skip
+    precision: str = setting("float32", "Precision of the computation. The loss and the batch statistics are always float32. auto: mixed_bfloat16 where the device multiplies it (TPU, GPU of compute capability 8, processor with AVX-512 BF16 or AMX), else float32; a resumed run keeps what it began with.", basic=True, allowed=("float32", "mixed_bfloat16", "mixed_float16", "auto"))  # fmt: skip
     strategy: str = setting("auto", "Devices. auto: all GPUs, else the CPU; default: one device; mirrored: all GPUs or logical CPUs as replicas.", allowed=("auto", "default", "mirrored"))  # fmt: skip
     logical_cpus: int = setting(0, "Split the CPU into this many logical devices, to try --strategy=mirrored without GPUs; 0 does not split it.", minimum=0, maximum=64)  # fmt: skip
     use_tpu: bool = setting(False, "Run on a TPU.", basic=True)

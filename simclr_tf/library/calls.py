@@ -72,8 +72,9 @@ def run(
             for line in filter(None, (note, settled.note)):
                 print(in_python(line), flush=True)
             runner = getattr(importlib.import_module(module), function)
+            chosen = importlib.import_module("simclr_tf.commands.chosen_precision")
             with process_kept():
-                return runner(settled.config, settled.given)
+                return runner(chosen.settle(settled.config), settled.given)
 
 
 def check_names(mode: str, settings: Mapping[str, Any]) -> None:
