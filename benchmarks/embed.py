@@ -3,14 +3,17 @@
 Draws JPEG files of 500x375, exports an encoder, and lets take turns, in one process:
 
 * `embed`: our pipeline (decode only the part that is used, in parallel, ahead, in batches) from
-  files to parts on disk, with the weights out of the same SavedModel;
+  files to parts on disk, with the weights out of the same SavedModel, in float32;
+* `embed, bfloat16`: the same with `--precision=mixed_bfloat16`;
 * `one by one`: read, decode, crop, resize and `model.feature_vector` image by image, without a
   graph around it, as the usual few lines do; the target of 2 is against this;
 * `batch of 32`: the same with a batch per call;
-* `encoder alone`: our compiled encoder on images that wait in memory: the floor of `embed`.
+* `encoder alone`, in both precisions: our compiled encoder on images that wait in memory: the floor
+  of `embed`.
 
-All give the same h: the largest difference is printed. Medians of images per second, after one
-round that compiles and reads everything.
+All give the same h, up to the rounding of their precision: the largest difference is printed. Medians
+of images per second and of CPU time, after one round that compiles and reads everything. Each round
+of `embed` starts a pipeline anew, which is about half a CPU second of it.
 
     python -m benchmarks.embed --images=256 --rounds=5 --output=embed.json
 """
@@ -31,8 +34,9 @@ from simclr_tf.data import sources
 from simclr_tf.embedding import stream
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.runs import saved_models as reader
-from simclr_tf.stack import tf
+from simclr_tf.stack import keras, tf
 
 HEIGHT = 375
 WIDTH = 500
@@ -79,35 +83,48 @@ def plain_loop(model, paths, batch_size):
     return np.concatenate(rows)
 
 
-def candidates(folder, exported):
-    """{name: function () -> h}."""
-    model = tf.saved_model.load(exported)
-    encoder, _, settings, _ = reader.load_exported(exported)
-    source = sources.open_whole(config.Data(image_dir=folder), "")
-    paths = source.names(0, source.num_examples)
-    sprites = stream.Sprites.of(len(paths), config.EmbedSettings().projector_images, SIZE)
+def extractor_of(exported, precision, batch_size):
+    """What `--mode=embed --precision=...` computes h with."""
+    keras.mixed_precision.set_global_policy(precision)
+    encoder, _, _, _ = reader.load_exported(exported)
+    keras.mixed_precision.set_global_policy("float32")
+    encoder = fastest(encoder)
 
     def spaces(images, training):
         return {"h": encoder(images, training=training)}
 
-    extractor = Extractor(spaces, config.EmbedSettings().eval_batch_size)
+    return Extractor(spaces, batch_size)
 
-    def embed():
+
+def candidates(folder, exported):
+    """{name: function () -> h}."""
+    model = tf.saved_model.load(exported)
+    source = sources.open_whole(config.Data(image_dir=folder), "")
+    paths = source.names(0, source.num_examples)
+    sprites = stream.Sprites.of(len(paths), config.EmbedSettings().projector_images, SIZE)
+
+    batch_size = config.EmbedSettings().eval_batch_size
+    ready = list(stream.prepared_batches(source, SIZE, batch_size))
+    full, half = (
+        extractor_of(exported, name, batch_size) for name in ("float32", "mixed_bfloat16")
+    )
+
+    def embed(extractor):
         with tempfile.TemporaryDirectory() as place:
             parts = Parts(place, {"weights": "the same"})
-            stream.embed(source, extractor, parts, settings["image_size"], sprites)
+            stream.embed(source, extractor, parts, SIZE, sprites)
             return np.concatenate([columns["h"] for _, columns in parts])
 
-    ready = list(stream.prepared_batches(source, SIZE, extractor.global_batch_size))
-
-    def encoder_alone():
+    def encoder_alone(extractor):
         return np.concatenate([features["h"] for _, features in extractor.each(ready)])
 
     return {
-        "embed": embed,
+        "embed": lambda: embed(full),
+        "embed, bfloat16": lambda: embed(half),
         "one by one": lambda: plain_loop(model, paths, 1),
         "batch of 32": lambda: plain_loop(model, paths, 32),
-        "encoder alone": encoder_alone,
+        "encoder alone": lambda: encoder_alone(full),
+        "encoder alone, bfloat16": lambda: encoder_alone(half),
     }
 
 
@@ -129,19 +146,31 @@ def main():
         seconds = {name: [] for name in functions}
         for _ in range(arguments.rounds):
             for name, function in functions.items():
-                began = time.perf_counter()
+                began = time.perf_counter(), time.process_time()
                 function()
-                seconds[name].append(time.perf_counter() - began)
+                ended = time.perf_counter(), time.process_time()
+                seconds[name].append([end - begin for begin, end in zip(began, ended)])
     found = {}
     for name in functions:
-        rate = arguments.images / statistics.median(seconds[name])
+        wall, cpu = (statistics.median(column) for column in zip(*seconds[name]))
         error = np.abs(rows[name] - rows["embed"]).max() / np.abs(rows["embed"]).max()
-        found[name] = {"images_per_second": rate, "difference": float(error)}
-    ours = found["embed"]["images_per_second"]
-    header = ["candidate", "images/s", "embed is faster by", "largest difference of h"]
+        found[name] = {
+            "images_per_second": arguments.images / wall,
+            "cpu_milliseconds": 1000 * cpu / arguments.images,
+            "difference": float(error),
+        }
+    plain = found["one by one"]
+    header = ["candidate", "images/s", "CPU ms an image", "one by one / it", "CPU", "largest difference of h"]  # fmt: skip
     print(f"ResNet-{arguments.depth}, {WIDTH}x{HEIGHT} JPEG at {SIZE} px, {arguments.images} files")
     print_table(header, [
-        [name, f"{one['images_per_second']:.1f}", f"{ours / one['images_per_second']:.2f}", f"{one['difference']:.1e}"]  # fmt: skip
+        [
+            name,
+            f"{one['images_per_second']:.1f}",
+            f"{one['cpu_milliseconds']:.1f}",
+            f"{one['images_per_second'] / plain['images_per_second']:.2f}",
+            f"{plain['cpu_milliseconds'] / one['cpu_milliseconds']:.2f}",
+            f"{one['difference']:.1e}",
+        ]
         for name, one in found.items()
     ])  # fmt: skip
     if arguments.output:

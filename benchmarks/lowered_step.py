@@ -217,7 +217,7 @@ def without_batch_norm():
 
     def call(layer, inputs, training=None):
         del training
-        gamma, beta = layer._scale_and_offset()
+        gamma, beta = layer.scale_and_offset()
         return inputs * tf.cast(gamma, inputs.dtype) + tf.cast(beta, inputs.dtype)
 
     with mock.patch.object(normalization.BatchNormalization, "call", call):

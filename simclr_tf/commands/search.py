@@ -15,6 +15,7 @@ from simclr_tf.embedding import index, sheet, stored, stream
 from simclr_tf.embedding.job import image_names, made_by
 from simclr_tf.errors import DataError, SettingsError
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.evaluation.knn import nearest_neighbours
 from simclr_tf.evaluation.results import csv_text, plain_table
 from simclr_tf.files import is_remote, write_atomically
@@ -161,7 +162,7 @@ class _Work:
         self._config = config
         self._trained = trained
         self._scratch = scratch
-        encoder = trained.encoder
+        encoder = fastest(trained.encoder, strategy)
 
         def spaces(images, training):
             return {"h": encoder(images, training=training)}

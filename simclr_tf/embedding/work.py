@@ -6,6 +6,7 @@ from simclr_tf import names, phases
 from simclr_tf.embedding import duplicates, finished, pictures, stream, tables
 from simclr_tf.embedding.parts import Parts
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.runs.files import write_json
 from simclr_tf.stack import tf
 
@@ -62,7 +63,7 @@ def _embed(job, parts):
     """Makes the missing parts."""
     embed = job.config.embed
     size = job.config.data.image_size
-    encoder = job.trained.encoder
+    encoder = fastest(job.trained.encoder, job.strategy)
     head = job.trained.head
 
     def spaces(images, training):

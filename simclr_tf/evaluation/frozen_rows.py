@@ -6,7 +6,7 @@ from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
 from simclr_tf.evaluation.few_shot import fit_classifier
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.frozen import fastest, proved_frozen
 from simclr_tf.evaluation.multi_label import fit_multi_label, report
 from simclr_tf.views.batches import eval_batches
 
@@ -32,7 +32,9 @@ def measure(job, encoders, train):
     sources = subset.sample(train, UNLABELLED, config.run.seed), job.labelled, job.held_out
     rows = {}
     for name, encoder in {"untrained": untrained, **encoders}.items():
-        extract = Extractor(encoder, config.finetuning.eval_batch_size, job.strategy)
+        extract = Extractor(
+            fastest(encoder, job.strategy), config.finetuning.eval_batch_size, job.strategy
+        )
         with proved_frozen(encoder, job.strategy) as sha256:
             unlabelled, labelled, held_out = (_features(job, extract, one) for one in sources)
         scale = Standardiser(unlabelled.h)

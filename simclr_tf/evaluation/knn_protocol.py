@@ -5,7 +5,7 @@ import time
 from simclr_tf import phases
 from simclr_tf.evaluation.baselines import pixel_features, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
-from simclr_tf.evaluation.frozen import proved_frozen
+from simclr_tf.evaluation.frozen import fastest, proved_frozen
 from simclr_tf.evaluation.knn import knn_scores
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.models.selection import layer_index
@@ -77,9 +77,10 @@ def _spaces(config, trained, strategy):
     """images -> {"pixels", "untrained", "h", "z1", ...: features}, all in inference mode."""
     with strategy.scope():
         untrained = untrained_encoder(config.model, config.data.image_size, config.run.seed)
+    encoder = fastest(trained.encoder, strategy)
 
     def spaces(images, training):
-        h = trained.encoder(images, training=training)
+        h = encoder(images, training=training)
         layers = trained.head.outputs(h, training=training)[1:] if trained.head is not None else []
         return {
             "pixels": pixel_features(images),

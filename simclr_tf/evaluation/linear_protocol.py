@@ -16,6 +16,7 @@ from simclr_tf.evaluation.baselines import (
     untrained_encoder,
 )
 from simclr_tf.evaluation.features import Extractor, extract_features
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.evaluation.linear import LinearClassifiers, LinearTrainer, train_classifiers
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.optimizers import schedule
@@ -76,7 +77,7 @@ def grid_of(protocol):
 def feature_functions(evaluation):
     """{feature space: images float [b, s, s, 3] -> float [b, d]}, encoders in inference mode."""
     config = evaluation.config
-    encoder = evaluation.encoder
+    encoder = fastest(evaluation.encoder, evaluation.strategy)
     functions = {"simclr": lambda images: encoder(images, training=False)}
     if config.protocol.baselines:
         with evaluation.strategy.scope():

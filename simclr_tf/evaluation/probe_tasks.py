@@ -6,6 +6,7 @@ from simclr_tf import phases
 from simclr_tf.evaluation import probe_views
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.evaluation.logistic import PENALTIES, tune_logistic
 from simclr_tf.evaluation.metrics import classification_report
 from simclr_tf.evaluation.mlp import fit_mlp
@@ -36,13 +37,14 @@ class Probing:
             self._untrained = untrained_encoder(
                 config.model, config.data.image_size, config.run.seed
             )
+        self._encoder = fastest(trained.encoder, strategy)
         self._extract = Extractor(self._spaces, config.probe.eval_batch_size, strategy)
         self._views = {}
 
     def _spaces(self, images, training):
         """{"untrained", "h", "z1", ...: features}."""
         trained = self.trained
-        h = trained.encoder(images, training=training)
+        h = self._encoder(images, training=training)
         layers = trained.head.outputs(h, training=training)[1:] if trained.head is not None else []
         found = {"untrained": self._untrained(images, training=training), "h": h}
         return {**found, **{f"z{at}": z for at, z in enumerate(layers, start=1)}}

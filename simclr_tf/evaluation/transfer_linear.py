@@ -6,6 +6,7 @@ from simclr_tf import phases
 from simclr_tf.data.label_sets import truth
 from simclr_tf.evaluation.baselines import Standardiser, untrained_encoder
 from simclr_tf.evaluation.features import Extractor
+from simclr_tf.evaluation.frozen import fastest
 from simclr_tf.evaluation.logistic import PENALTIES, Choice, tune_logistic
 from simclr_tf.evaluation.metrics import mean_per_class, top_k
 from simclr_tf.evaluation.multi_label import report, tune_multi_label
@@ -15,10 +16,11 @@ from simclr_tf.views.batches import eval_batches
 
 
 def feature_functions(config, encoders, strategy):
-    """{row: encoder} of the given encoders and the untrained one."""
+    """{row: images -> h} of the given encoders and the untrained one."""
     with strategy.scope():
         untrained = untrained_encoder(config.model, config.data.image_size, config.run.seed)
-    return {"untrained": untrained, **encoders}
+    frozen = {name: fastest(encoder, strategy) for name, encoder in encoders.items()}
+    return {"untrained": untrained, **frozen}
 
 
 def measure(config, data, encoders, strategy):

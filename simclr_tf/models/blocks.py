@@ -48,11 +48,15 @@ class Shortcut(keras.layers.Layer):
 
     @plain_python
     def call(self, inputs, training=None):
-        if self.pool is not None:
-            if self.strides > 1:
-                inputs = tf.pad(inputs, [[0, 0], [0, 1], [0, 1], [0, 0]])
-            inputs = self.pool(inputs)
-        return self.norm(self.convolution(inputs), training=training)
+        return self.norm(self.convolution(self.pooled(inputs)), training=training)
+
+    def pooled(self, inputs):
+        """What the convolution sees."""
+        if self.pool is None:
+            return inputs
+        if self.strides > 1:
+            inputs = tf.pad(inputs, [[0, 0], [0, 1], [0, 1], [0, 0]])
+        return self.pool(inputs)
 
 
 class Block(keras.layers.Layer):

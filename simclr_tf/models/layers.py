@@ -181,10 +181,17 @@ class SelectiveKernel(keras.layers.Layer):
 
     @plain_python
     def call(self, inputs, training=None):
+        def squeeze(pooled):
+            return self.squeeze_norm(self.squeeze(pooled), training=training)
+
         both = self.streams_norm(self.streams(inputs), training=training)
+        return self.mixed(both, squeeze)
+
+    def mixed(self, both, squeeze):
+        """The two streams, float [b, h, w, 2c], mixed by the gates behind `squeeze`."""
         streams = tf.stack(tf.split(both, 2, axis=-1))  # [2, b, h, w, c]
         pooled = tf.reduce_mean(tf.reduce_sum(streams, axis=0), [1, 2], keepdims=True)
-        gates = self.gate(self.squeeze_norm(self.squeeze(pooled), training=training))
+        gates = self.gate(squeeze(pooled))
         gates = tf.nn.softmax(tf.stack(tf.split(gates, 2, axis=-1)), axis=0)  # [2, b, 1, 1, c]
         return tf.reduce_sum(streams * gates, axis=0)
 

@@ -71,7 +71,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     @plain_python
     def call(self, inputs: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        gamma, beta = self._scale_and_offset()
+        gamma, beta = self.scale_and_offset()
         if not (training and self.trainable):
             return normalize(
                 inputs, self.moving_mean, self.moving_variance, gamma, beta, self.epsilon
@@ -90,7 +90,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._update(self.moving_variance, variance)
         return outputs
 
-    def _scale_and_offset(self):
+    def scale_and_offset(self):
+        """gamma and beta, float32 [c] each; those that are not learned are 1 and 0."""
         gamma = tf.ones(self.moving_mean.shape) if self.gamma is None else self.gamma
         beta = tf.zeros(self.moving_mean.shape) if self.beta is None else self.beta
         return tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
