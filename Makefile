@@ -31,7 +31,7 @@ demo: setup
 	$(RUN_PYTHON) -m simclr_tf --mode=export --checkpoint=$(RUN)
 	$(RUN_PYTHON) -m simclr_tf --mode=report --model_dir=$(RUN)
 
-# About an hour on two free cores. Stopped? The same command goes on.
+# About 40 minutes on two free cores. Stopped? The same command goes on.
 studies: setup
 	$(RUN_PYTHON) -m simclr_tf study --study=all --scale=tiny --seeds=3 --processes=2 --model_dir=$(STUDIES)
 

@@ -23,7 +23,7 @@ from simclr_tf.training import (
     tuning,
 )
 from simclr_tf.training.health import ViewsTooStrong
-from simclr_tf.views import channels, multi_crop
+from simclr_tf.views import blur, channels, multi_crop
 
 _LOG = logging.getLogger(__name__)
 _FIGURES = (
@@ -236,6 +236,7 @@ def _plan(config, info, steps, group, per_replica, model, sample, chosen=()):
         *plan.image_rows(info, sample),
         *chosen,
         ("input", f"{size} x {size} pixels, {bands}{training.num_views} views{local}"),
+        *_without_effect(config.views, size),
         ("steps", f"{steps.total:,} ({steps.per_epoch:,} per epoch), warm-up {steps.warmup:,}"),
         ("learning rate", f"peak {steps.peak_learning_rate:.6g}, {config.optimizer.optimizer}"),
         ("batch", f"{training.global_batch_size} images{micro}, {per_replica} per replica"),
@@ -249,6 +250,12 @@ def _plan(config, info, steps, group, per_replica, model, sample, chosen=()):
         ("checkpoints", _checkpoints(training, model)),
     ]
     return plan.format_plan("plan: pretrain", rows)
+
+
+def _without_effect(views, size):
+    if views.use_blur and "blur" in views.operators and not blur.radius_of(size):
+        return [("blur", f"changes nothing at {size} pixels: it is a tenth of the side wide")]
+    return []
 
 
 def _checkpoints(training, model):

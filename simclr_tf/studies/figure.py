@@ -1,5 +1,7 @@
 """The picture of a study: its figures, and beside them those of the paper."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -65,7 +67,8 @@ def _bars(axis, cells):
         place = np.array(at) + (number - (len(columns) - 1) / 2) * width
         errors = [half or 0.0 for half in halves] if any(halves) else None
         axis.bar(place, means, width, yerr=errors, label=column, capsize=2)
-    axis.set_xticks(range(len(rows)), rows, rotation=20, ha="right", fontsize=8)
+    labels = [textwrap.fill(row, 20) for row in rows]
+    axis.set_xticks(range(len(rows)), labels, rotation=20, ha="right", fontsize=8)
     axis.set_ylabel("per cent")
     if len(columns) > 1:
-        axis.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        axis.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.22))

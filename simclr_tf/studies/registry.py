@@ -7,6 +7,7 @@ from simclr_tf.studies import paper
 from simclr_tf.studies.plan import Finding, Measure, Place, Plan, Row, Scale, Study
 
 TOP_1 = "top-1"
+_NO_BLUR = "The blur is a tenth of the side wide: below 20 pixels it changes nothing."
 _PAIRS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
 
 
@@ -375,12 +376,12 @@ STUDIES: Dict[str, Study] = {
         Study(
             "augmentation_pairs", "Pairs of augmentations, on one branch", "Figure 5",
             _augmentation_pairs, paper.AUGMENTATION_PAIRS, kind="heat",
-            note="All images are cropped alike; then the operators change the first branch only.",
+            note=f"All images are cropped alike; then the operators change the first branch only. {_NO_BLUR}",
         ),
         Study(
             "color_strength", "Strength of the colour distortion", "Table 1",
             _color_strength, paper.COLOR_STRENGTH,
-            note="The row supervised is top-1 with all labels.",
+            note=f"The row supervised is top-1 with all labels. {_NO_BLUR}",
         ),
         Study(
             "model_size", "Depth and width", "Figure 7", _model_size, paper.MODEL_SIZE,
