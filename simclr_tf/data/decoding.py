@@ -142,21 +142,7 @@ def pixels(encoded):
         parts = tf.shape(tf.strings.split([encoded], b"\xff\xda").values, tf.int64)[0]
         return size * ((parts - 1 + SCANS - 1) // SCANS)
 
-    def stack():
-        return in_python(stacks.pixels, tf.strings.substr(encoded, 0, stacks.MOST_HEAD), tf.int64)
-
-    def with_pillow():
-        return in_python(pillow.pixels, encoded, tf.int64)
-
-    def other():
-        head = _head(encoded)
-        plain = _is_plain_png(head) | _is_plain_bmp(head)
-        return tf.cond(plain, lambda: _pixels_of_plain(head), with_pillow)
-
-    def no_jpeg():
-        return tf.cond(is_stack(encoded), stack, other)
-
-    return tf.cond(is_jpeg(encoded), jpeg, no_jpeg)
+    return tf.cond(is_jpeg(encoded), jpeg, lambda: _pixels_of_other(encoded))
 
 
 def in_range(encoded, least, most):
@@ -209,13 +195,49 @@ def in_srgb(encoded, max_pixels):
     is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
     may_have_one = (is_jpeg(encoded) & ~is_plain_jpeg(encoded)) | is_png
 
+    most = tf.cast(max_pixels, tf.int64)
+    return tf.cond(may_have_one, lambda: _converted(encoded, most), lambda: encoded)
+
+
+def _called(*dtypes):
+    """Decorates a function of scalars: one graph for all pipelines, called and not inlined.
+
+    Its hundreds of operations would otherwise be traced by every pipeline, and set up by every
+    iterator, for images that nearly always are plain JPEGs.
+    """
+    return tf.function(
+        input_signature=[tf.TensorSpec([], dtype) for dtype in dtypes],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+@_called(tf.string)
+def _pixels_of_other(encoded):
+    """`pixels` of what is no JPEG."""
+
+    def stack():
+        return in_python(stacks.pixels, tf.strings.substr(encoded, 0, stacks.MOST_HEAD), tf.int64)
+
+    def with_pillow():
+        return in_python(pillow.pixels, encoded, tf.int64)
+
+    def other():
+        head = _head(encoded)
+        plain = _is_plain_png(head) | _is_plain_bmp(head)
+        return tf.cond(plain, lambda: _pixels_of_plain(head), with_pillow)
+
+    return tf.cond(is_stack(encoded), stack, other)
+
+
+@_called(tf.string, tf.int64)
+def _converted(encoded, max_pixels):
+    """`in_srgb` of an image that may have a profile."""
+
     def look():
         return in_python(pillow.converted, encoded, tf.string)
 
-    def look_if_small():
-        return tf.cond(pixels(encoded) <= max_pixels, look, lambda: encoded)
-
-    return tf.cond(may_have_one, look_if_small, lambda: encoded)
+    return tf.cond(pixels(encoded) <= max_pixels, look, lambda: encoded)
 
 
 def is_stack(encoded):
@@ -277,13 +299,7 @@ def _head(encoded):
     return tf.pad(head, [[0, 34 - tf.size(head)]])
 
 
-# One graph for all pipelines, and a call that is not inlined: its 1,500 operations would otherwise
-# be traced, and set up by every iterator, for images that nearly always are plain JPEGs.
-@tf.function(
-    input_signature=[tf.TensorSpec([], tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
+@_called(tf.string)
 def _decode_with_care(encoded):
     return tf.cond(is_jpeg(encoded), lambda: _decode_jpeg(encoded), lambda: _decode_other(encoded))
 

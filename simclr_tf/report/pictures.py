@@ -73,7 +73,7 @@ def views_of(trained, source, count):
     seed = trained.settings["seed"]
     views = _section(settings_of.Views, trained.settings)
     batch = next(iter(train_batches(source, views, size, count, seed)))
-    pairs = make_views(views, size, seed)(batch).numpy()
+    pairs = make_views(views, size, seed, once=True)(batch).numpy()
     original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     if not np.array_equal(original["id"], batch["id"]):
         raise DataError(f"{source.name} gives its images in another order each time it is read.")

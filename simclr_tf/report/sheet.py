@@ -56,14 +56,14 @@ def sheet_rows(source, config, count):
     original = next(iter(eval_batches(Sample(source, seed, count), size, count)))
     rows = [("original", original["images"].numpy())]
     for name, changed in variants(plain, size, source.channels == channels.RGB):
-        made = make_views(changed, size, seed, jit_compile=False)(crops)
+        made = make_views(changed, size, seed, once=True)(crops)
         rows.append((name, made.numpy()[:count]))
     if views != plain:
         alone = dataclasses.replace(views, operators="")
         rows.append(
-            ("AutoAugment", make_views(alone, size, seed, jit_compile=False)(whole).numpy()[:count])
+            ("AutoAugment", make_views(alone, size, seed, once=True)(whole).numpy()[:count])
         )
-    made = multi_crop.make_all_views(config, 2)(whole)
+    made = multi_crop.make_all_views(config, 2, once=True)(whole)
     pair, local = made if isinstance(made, tuple) else (made, None)
     used = " + ".join(listed(views.operators)) or "no operator"
     rows += [(f"view {k + 1}\n({used})", one) for k, one in enumerate(np.split(pair.numpy(), 2))]

@@ -90,7 +90,7 @@ class Pictures:
         seed = config.run.seed
         count = min(PAIRS, self._source.num_examples)
         batch = next(iter(train_batches(self._source, config.views, size, count, seed)))
-        views = make_views(config.views, size, seed, jit_compile=False)(batch).numpy()
+        views = make_views(config.views, size, seed, once=True)(batch).numpy()
         return views.reshape((2, count, *views.shape[1:]))
 
     def _features(self, images):

@@ -18,7 +18,7 @@ def make_views(
     seed: int,
     num_views: Union[int, range] = 2,
     form: str = "auto",
-    jit_compile: bool = True,
+    once: bool = False,
 ) -> Callable[[Dict[str, tf.Tensor]], tf.Tensor]:
     """Builds the function from a batch to its views.
 
@@ -28,7 +28,7 @@ def make_views(
         seed: int, the run's seed.
         num_views: int, v, or the range of the numbers of v views.
         form: "switch" (fastest on a CPU), "select" (for accelerators) or "auto".
-        jit_compile: compile with XLA; False where it runs once and compiling would take longer.
+        once: for a single call: neither traced nor compiled, which takes seconds for each setting.
     Returns:
         a function(batch) -> float32 [v * b, s, s, 3] in [0, 1], all first views first; with
         "view" int32 [b] in the batch, [b, s, s, 3], that view of each image. `batch` is a dict of
@@ -40,29 +40,36 @@ def make_views(
         Shapes must be static; where 3 is written there may be any number of channels, if `views`
         are `channels.without_color`. It compiles alone and inside a compiled step.
     """
-    compiled = _function(views, image_size, seed, num_views, form, jit_compile)
+    if form == "auto":
+        form = "select" if once else preferred_form()
+    make = _function if once else _compiled
+    function = make(views, image_size, seed, num_views, form)
     names = ("images", "id", "epoch", "view", "boxes")
-    return lambda batch: compiled({name: batch[name] for name in names if name in batch})
+    return lambda batch: function({name: batch[name] for name in names if name in batch})
 
 
 @functools.lru_cache(
     maxsize=8
 )  # compiled once for the trainings of a process; 50 MiB and more each
-def _function(views, image_size, seed, num_views, form, jit_compile):
+def _compiled(*arguments):
+    """`_function` of the arguments, compiled with XLA."""
+    return tf.function(_function(*arguments), jit_compile=True, autograph=False)
+
+
+def _function(views, image_size, seed, num_views, form):
     """The function of `make_views` for a batch without other entries; same arguments."""
 
     def build(batch):
         if batch["images"].dtype == tf.float32:
             return _rows_first(batch["images"], batch.get("view"))
         rows = d.rows_of(batch, num_views)
-        chosen = preferred_form() if form == "auto" else form
         drawn = _drawn_together(batch, rows, views, seed)
-        finished = _recipe(batch, rows, views, image_size, seed, chosen, drawn)
+        finished = _recipe(batch, rows, views, image_size, seed, form, drawn)
         if warp.wanted(views):
             finished = warp.warp(finished, *warp.draw(views, seed, rows, drawn["warp"]))
         return finished
 
-    return tf.function(build, jit_compile=jit_compile, autograph=False)
+    return build
 
 
 def _drawn_together(batch, rows, views, seed):

@@ -68,22 +68,23 @@ def check_encoder(encoder, config):
         ) from error
 
 
-def make_all_views(config, num_views):
+def make_all_views(config, num_views, once=False):
     """The function from a batch of `batches` to its views.
 
     Args:
         config: config with the sections run, data, views and multi_crop; n local views of l pixels.
         num_views: int, v, views of full size.
+        once: as of `device.make_views`.
     Returns:
         that of `device.make_views`; with local views a function(batch) -> (float32 [v * b, s, s,
         c], float32 [n * b, l, l, c]) in [0, 1], all first views of each size first.
     """
     seed = config.run.seed
-    whole = make_views(config.views, config.data.image_size, seed, num_views)
+    whole = make_views(config.views, config.data.image_size, seed, num_views, once=once)
     if not config.multi_crop.local_views:
         return whole
     numbers = range(num_views, num_views + config.multi_crop.local_views)
-    local = make_views(_local(config), local_size(config), seed, numbers)
+    local = make_views(_local(config), local_size(config), seed, numbers, once=once)
 
     def both(batch):
         small = {**batch, "images": batch.get("local_images", batch["images"])}
