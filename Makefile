@@ -39,11 +39,12 @@ studies: setup
 # A process that crashes ends the run, and its test is named.
 PROCESSES = -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
+# All files run in parts, each in new processes, which keeps them small; see tests/parts.py.
 test: setup
-	@$(RUN_PYTHON) -m pytest $(PROCESSES) -m 'not slow' $(TESTS)
+	@$(RUN_PYTHON) -m $(if $(TESTS),pytest,tests.parts 3) $(PROCESSES) -m 'not slow' $(TESTS)
 
 test-all: setup
-	@$(RUN_PYTHON) -m pytest $(PROCESSES) $(TEST_OPTIONS) $(TESTS)
+	@$(RUN_PYTHON) -m $(if $(TESTS),pytest,tests.parts 4) $(PROCESSES) $(TEST_OPTIONS) $(TESTS)
 
 # An environment of its own: the site needs no TensorFlow, and the tests need no site.
 DOCS_VENV = .venv-docs

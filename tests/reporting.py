@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import json
 import pathlib
 import platform
 import resource
@@ -33,6 +34,9 @@ def add_options(parser):
     )
     group.addoption(
         "--record-seconds", action="store_true", help="write the CPU s of each file to seconds.txt"
+    )
+    group.addoption(
+        "--add-totals", metavar="FILE", help="add the figures of the last line to a JSON file"
     )
 
 
@@ -151,28 +155,63 @@ class Reporting:
             for figures in (by_file, self.seconds):
                 for name, seconds in figures.most_common(SLOWEST):
                     write(f"  {seconds:7.1f}  {name}")
+        totals = self.totals(terminalreporter.stats)
+        if self.config.option.add_totals:
+            add_to_file(totals, self.config.option.add_totals)
         if self.peaks:
             each = ", ".join(f"{name} {peak:,.0f}" for name, peak in sorted(self.peaks.items()))
             write(f"peak memory in MiB: {each}")
-        write(self._sentence(terminalreporter.stats))
+        write(sentence(totals))
 
-    def _sentence(self, stats):
-        """What was tested, what was not, and why."""
-        passed = len(stats.get("passed", ()))
-        files = len({file_of(nodeid) for nodeid in self.seconds})
-        words = [f"TensorFlow {self.stack}, Python {platform.python_version()}: "]
-        words.append(f"{passed:,} tests passed, of {files} {'file' if files == 1 else 'files'}")
-        for kind, name in (("failed", "failed"), ("error", "could not start")):
-            if stats.get(kind):
-                words.append(f", {len(stats[kind])} {name}")
-        reasons = collections.Counter(_reason(report) for report in stats.get("skipped", ()))
-        for reason, count in reasons.most_common():
-            words.append(f"; {count} skipped: {reason}")
-        if self.left_out:
-            kind = self.config.option.markexpr or self.config.option.keyword
-            hint = " (make test-all runs every test)" if "slow" in kind else ""
-            words.append(f"; {self.left_out} left out by '{kind}'{hint}")
-        return "".join(words)
+    def totals(self, stats):
+        """What was tested, what was not, and why: a dict for `sentence`."""
+        return {
+            "stack": f"TensorFlow {self.stack}, Python {platform.python_version()}",
+            "passed": len(stats.get("passed", ())),
+            "files": len({file_of(nodeid) for nodeid in self.seconds}),
+            "failed": [report.nodeid for report in stats.get("failed", ())],
+            "error": [report.nodeid for report in stats.get("error", ())],
+            "skipped": collections.Counter(_reason(report) for report in stats.get("skipped", ())),
+            "left_out": self.left_out,
+            "left_out_by": self.config.option.markexpr or self.config.option.keyword,
+            "peak": sum(self.peaks.values()),
+        }
+
+
+def add_to_file(totals, path):
+    """Adds totals of one run to those of the runs before it."""
+    path = pathlib.Path(path)
+    if path.exists() and path.stat().st_size:
+        totals = sum_of(json.loads(path.read_text(encoding="utf-8")), totals)
+    path.write_text(json.dumps(totals), encoding="utf-8")
+
+
+def sum_of(one, other):
+    """The totals of two runs, of which one came after the other."""
+    both = {**one, **other, "peak": max(one["peak"], other["peak"])}
+    for name in ("passed", "files", "failed", "error", "left_out"):
+        both[name] = one[name] + other[name]
+    both["skipped"] = collections.Counter(one["skipped"]) + collections.Counter(other["skipped"])
+    return both
+
+
+def sentence(totals):
+    """What was tested, what was not, and why, in one line."""
+    files = totals["files"]
+    words = [f"{totals['stack']}: "]
+    words.append(
+        f"{totals['passed']:,} tests passed, of {files} {'file' if files == 1 else 'files'}"
+    )
+    for kind, name in (("failed", "failed"), ("error", "could not start")):
+        if totals[kind]:
+            words.append(f", {len(totals[kind])} {name}")
+    for reason, count in collections.Counter(totals["skipped"]).most_common():
+        words.append(f"; {count} skipped: {reason}")
+    if totals["left_out"]:
+        kind = totals["left_out_by"]
+        hint = " (make test-all runs every test)" if "slow" in kind else ""
+        words.append(f"; {totals['left_out']} left out by '{kind}'{hint}")
+    return "".join(words)
 
 
 def _reason(report):

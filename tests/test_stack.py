@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 from simclr_tf.stack import keras
 print(keras.layers.Conv2D(1, 1).data_format, keras.backend.image_data_format())
 """
 
 
+@pytest.mark.slow
 def test_images_are_channels_last_whatever_keras_json_says(tmp_path):
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(

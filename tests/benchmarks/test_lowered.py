@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_step_names_its_arguments_and_what_they_become(folder):
     step = lowered.read_manifest(folder)["programs"]["step"]
     arguments = step["arguments"]

@@ -98,6 +98,7 @@ def test_running_it_again_has_nothing_left_to_do(results, teacher, capsys):
     write_json(str(folder / "starts.json"), starts)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_resumed_distillation_equals_the_uninterrupted_one(teacher, tmp_path, monkeypatch):
     settings = dict(teacher=teacher, checkpoint_steps=2, log_steps=1, baselines=False)
@@ -145,6 +146,7 @@ def trained(teacher, strategy, precision="float32", steps=2, **changes):
     return model, start
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_two_replicas_distil_as_one_and_leave_the_teacher_as_it_was(teacher):
     one, start = trained(teacher, tf.distribute.get_strategy())
@@ -193,6 +195,7 @@ def test_a_student_may_start_from_a_checkpoint(teacher, tmp_path):
     np.testing.assert_array_equal(distill_start.again(start)[0].variables[0].numpy(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_images_without_labels_need_none(teacher, tmp_path):
     images_in_folders(tmp_path / "flat", {"": 24})

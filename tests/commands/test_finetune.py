@@ -77,6 +77,7 @@ def test_all_weights_are_trained_from_those_of_the_checkpoint(results, run_dir):
     assert results["encoder_sha256_before"] == results["rows"]["frozen"]["encoder_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_resumed_run_equals_the_uninterrupted_one(run_dir, tmp_path, monkeypatch):
     settings = dict(checkpoint=run_dir, baselines=False, checkpoint_steps=2, log_steps=1)
@@ -161,6 +162,7 @@ def test_crop_and_flip_are_those_of_the_pretraining_colour_and_blur_are_asked_fo
     assert (views.color_jitter_strength, views.use_blur) == (0.5, True)
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_scratch_has_random_weights_of_the_same_architecture(run_dir, tmp_path):
     start = started(checkpoint=run_dir, init="scratch")
@@ -182,6 +184,7 @@ def test_lars_takes_the_decay_of_the_classifier_into_the_loss(run_dir):
     assert model.optimizer._is_excluded(kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_own_images_few_and_prime_in_number(run_dir, tmp_path):
     images_in_folders(tmp_path / "pictures", {"bars": 11, "dots": 10, "rings": 10})

@@ -60,6 +60,7 @@ def alone():
     return trained(tf.distribute.get_strategy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "replicas",
     [

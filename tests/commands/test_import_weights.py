@@ -165,6 +165,7 @@ def test_a_pytorch_file_becomes_a_run_folder(tmp_path):
     assert trained.settings["input_norm"] == "imagenet" and trained.settings["stem"] == "imagenet"
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_the_way_back_to_the_official_code(imported, networks, tmp_path, capsys):
     flags = [f"--checkpoint={imported}", f"--model_dir={tmp_path}"]

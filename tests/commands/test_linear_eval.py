@@ -174,6 +174,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
         evaluate(checkpoint=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_a_finished_evaluation_says_so_and_a_lost_table_is_made_again(results, run_dir, capsys):
     assert evaluate(checkpoint=run_dir) == results

@@ -222,6 +222,7 @@ def test_the_library_searches_arrays_folders_and_embeddings(
     assert arrays["queries"][0]["nearest"][0]["cosine"] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_an_index_is_of_one_folder(run_dir, model, tmp_path, capsys):
     for number, folder in enumerate(("a", "b")):
@@ -241,6 +242,7 @@ def test_an_index_is_of_one_folder(run_dir, model, tmp_path, capsys):
     assert (tmp_path / "out" / "index.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf_8_is_known_again(run_dir, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()

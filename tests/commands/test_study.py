@@ -135,6 +135,7 @@ def start(folder, **values):
     return study.run(config.build(config.Study, values), frozenset(values))
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_a_study_survives_a_kill_and_ends_with_table_and_picture(
     minimal, tmp_path, monkeypatch, capsys

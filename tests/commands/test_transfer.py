@@ -70,6 +70,7 @@ def test_linear_on_a_name_and_a_folder(run_dir, photos, capsys):
     assert "digits: linear protocol" not in capsys.readouterr().out  # done data sets stay done
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
     settings = dict(
@@ -119,6 +120,7 @@ def test_the_grid_resumes_row_by_row(run_dir, photos, tmp_path, monkeypatch):
     assert not any(path.name.startswith("lr") for path in path.parent.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_random_weights_and_the_compared_encoder_have_grids_of_their_own(
     run_dir, photos, tmp_path, monkeypatch
@@ -180,6 +182,7 @@ def test_the_grids_of_the_paper_have_7_rates_and_8_decays(random, rates, decays)
     assert len({rate for rate, _ in cells}) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_two_encoders_are_compared(run_dir, photos, tmp_path):
     results = measure(

@@ -120,6 +120,7 @@ def test_fine_tuning_reports_the_mean_average_precision(data, run_dir):
     assert names[1] == "fine-tuned, 50 % of the labels (11-point mAP)"
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_the_transfer_study_trains_them_too(data, run_dir, tmp_path):
     settings = {

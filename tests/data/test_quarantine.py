@@ -217,6 +217,7 @@ def test_large_batches_are_joined_from_chunks_in_order(images):
     np.testing.assert_array_equal(found["id"], want)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_hostile_names_keep_their_line_over_a_resume(images):
     """A line break in a name would split the line, and the list would change when it is read."""

@@ -135,6 +135,7 @@ def read(path, mode="r"):
         return file.read()
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_a_whole_job_runs_without_a_disk(remote):
     assert [json.loads(line)["step"] for line in read(f"{remote}/run/metrics.jsonl").splitlines()] == [2]  # fmt: skip

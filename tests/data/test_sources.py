@@ -79,6 +79,7 @@ def test_digits_are_the_scans_of_scikit_learn(data_dir):
     assert got == {(image.tobytes(), int(label)) for image, label in zip(scaled, want.target)}
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_two_processes_prepare_the_digits_at_once(tmp_path):
     code = (

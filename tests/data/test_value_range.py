@@ -38,7 +38,7 @@ def decoded(source):
     "kind",
     [
         pytest.param("png", marks=pytest.mark.current_stack),
-        pytest.param("npy", marks=pytest.mark.one_stack),
+        pytest.param("npy", marks=[pytest.mark.slow, pytest.mark.one_stack]),
     ],
 )
 def test_narrow_values_are_told_and_stretched(kind, tmp_path):

@@ -129,6 +129,7 @@ def test_local_views_and_another_seed_reach_the_workers(key_file, images):
         check_equal(own, served, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_formats_that_python_decodes_and_bad_images_come_as_without_a_service(key_file, tmp_path):
     folder = tmp_path / "images"

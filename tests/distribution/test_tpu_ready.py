@@ -114,8 +114,8 @@ def embedding_step():
     "make",
     [
         pretraining_step,
-        pretraining_step_in_bfloat16,
-        fine_tuning_step,
+        pytest.param(pretraining_step_in_bfloat16, marks=pytest.mark.slow),
+        pytest.param(fine_tuning_step, marks=pytest.mark.slow),
         evaluation_step,
         embedding_step,
     ],

@@ -20,6 +20,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_every_cell_runs(tmp_path, monkeypatch):
     # the tiny encoder is a function, which the notebook, as a reader sees it, need not trust

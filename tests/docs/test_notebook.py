@@ -43,6 +43,7 @@ def run_cells(cells, folder, **pretraining):
     return space
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_the_notebook_runs_and_resumes_after_a_disconnect(tmp_path, capsys):
     run_cells(CODE[: PRETRAIN + 1], tmp_path, max_wall_minutes=1e-6)

@@ -58,6 +58,7 @@ def place(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_quickstart_and_fine_tuning_from_the_hub_run(place, monkeypatch):
     space = run_cells("quickstart", monkeypatch)

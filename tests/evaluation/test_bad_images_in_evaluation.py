@@ -42,6 +42,7 @@ def bad_ones(path):
     return {"/".join(name.split("/")[-2:]): reason for name, reason in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_transfer_replaces_and_lists_them_beside_its_results(
     run_dir, photos, tmp_path, monkeypatch, caplog
@@ -82,6 +83,7 @@ def test_strict_data_stops_with_the_path(mode, run_dir, photos, tmp_path):
             run(mode, probe, image_dir=str(photos), probe_tasks="rotation", **asked)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_the_list_is_complete_although_it_is_written_in_parts(run_dir, photos, tmp_path):
     many = tmp_path / "many"

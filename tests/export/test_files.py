@@ -142,6 +142,7 @@ def test_chosen_outputs_without_head_on_another_file_system():
         saved_model.check_outputs(config.ExportSettings(export_outputs="h,block_group5"))
 
 
+@pytest.mark.slow
 def test_strategy_precision_and_freezing_leave_no_trace(tmp_path, two_replicas):
     settings = tiny.make_settings(image_size=16)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -236,6 +237,7 @@ def test_the_next_export_mends_what_a_killed_one_left(tmp_path):
     assert (tmp_path / "8" / "content").read_text() == "new"
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_folder_with_brackets_is_exported_and_read(tmp_path):
     parts, report = export(tmp_path / "[exp1] lr=0.3" / "saved_model")

@@ -99,6 +99,7 @@ def check_way_back(folder, extension):
         assert trained.run_dir == str(folder)
 
 
+@pytest.mark.slow
 def test_keras_uses_it_and_gives_it_back(written):
     names = ["encoder.keras"] if KERAS_3 else ["encoder.keras", "encoder.h5"]
     for name, found in zip(names, look(written, names)):

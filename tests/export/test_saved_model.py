@@ -110,6 +110,7 @@ def test_frozen_keras_layer_changes_nothing(hub):
     assert moved == {"kernels": False, "statistics": False, "all": False, "trainable": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_saved_model_cli(exported):
     report, reference, folder = exported

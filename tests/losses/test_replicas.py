@@ -19,7 +19,9 @@ def three_replicas():
     return mirrored(3)
 
 
-@pytest.fixture(params=["two_replicas", "three_replicas", "four_replicas"])
+@pytest.fixture(
+    params=["two_replicas", "three_replicas", pytest.param("four_replicas", marks=pytest.mark.slow)]
+)
 def strategy(request):
     return request.getfixturevalue(request.param)
 

@@ -165,6 +165,7 @@ def test_unknown_architectures_are_refused(settings):
         ResNet(**settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BasicBlock, Bottleneck])
 @pytest.mark.parametrize("ratio", [0.0, 0.25])
 def test_training_compiles_with_xla(kind, ratio):

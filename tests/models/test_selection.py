@@ -59,6 +59,7 @@ def test_a_selected_layer_trains_what_it_is_made_of(encoder):
     assert sorted(without) == sorted(v.name for part in above for v in part.trainable_variables)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_the_modes_read_the_selected_layer(tmp_path, capsys):
     run = save_tiny_run(tmp_path)

@@ -10,7 +10,7 @@ from simclr_tf.runs import restore
 from tests.report.runs import labelled_run, unlabelled_run
 from tests.report.test_run_page import small
 
-pytestmark = pytest.mark.one_stack
+pytestmark = [pytest.mark.slow, pytest.mark.one_stack]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")  # fmt: skip
 
 

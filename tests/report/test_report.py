@@ -161,6 +161,7 @@ def test_report_mode_draws_the_overview_and_the_page(tmp_path, caplog, few):
     assert picture(made["picture"]).tobytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_report_of_unlabelled_images_of_the_user(tmp_path, few):
     images_in_folders(tmp_path / "pictures", {"": 25})
@@ -169,6 +170,7 @@ def test_report_of_unlabelled_images_of_the_user(tmp_path, few):
     assert picture(made["picture"]).size[1] > 500
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_too_few_images_for_a_picture_leave_the_page(tmp_path, caplog, few):
     images_in_folders(tmp_path / "pictures", {"": 9})

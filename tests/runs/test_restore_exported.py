@@ -55,6 +55,7 @@ def of_both(exported, mode, run, tmp_path, **values):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_knn_from_it_equals_knn_from_the_run(exported, tmp_path):
     want, got = of_both(exported, config.Knn, knn.run, tmp_path)
@@ -62,6 +63,7 @@ def test_knn_from_it_equals_knn_from_the_run(exported, tmp_path):
     assert (got["rows"], got["encoder_sha256"]) == (want["rows"], want["encoder_sha256"])
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_linear_evaluation_from_it_equals_that_of_the_run(exported, tmp_path):
     values = {"linear_form": "paper", "train_epochs": 1, "few_shot_draws": 1, "baselines": False}
@@ -70,6 +72,7 @@ def test_linear_evaluation_from_it_equals_that_of_the_run(exported, tmp_path):
     assert got["encoder_sha256"] == want["encoder_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_embeddings_from_it_equal_those_of_the_run(exported, tmp_path):
     want, got = of_both(exported, config.Embed, embedding.run, tmp_path, split="test", embed_head=True)  # fmt: skip

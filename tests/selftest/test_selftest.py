@@ -54,6 +54,7 @@ def quick_replicas(monkeypatch, two_replicas):
     monkeypatch.setattr(parity, "distance_to_kink", lambda simclr, batch: 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_negatives_of_one_replica_only_fail_it_and_exit_1(monkeypatch, capsys, quick_replicas):
     """The classical mistake: every replica contrasts its own images alone."""

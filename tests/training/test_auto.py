@@ -133,6 +133,7 @@ def test_the_plan_gives_every_choice_its_reason_and_the_minutes(finished, capsys
         assert words in plan
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_run_of_the_folder_preset_goes_on_without_a_look(finished, tmp_path, monkeypatch):
     """The README's command of earlier versions chose --preset=folder."""
@@ -150,6 +151,7 @@ def test_a_run_of_the_folder_preset_goes_on_without_a_look(finished, tmp_path, m
     assert read_json(str(tmp_path / "run/config.json"))["settings"]["temperature"] == 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_views_that_are_too_strong_are_weakened_once(finished, tmp_path, monkeypatch, caplog):
     place, command = finished

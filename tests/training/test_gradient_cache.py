@@ -18,6 +18,11 @@ ROWS = 4
 SIZE = 8
 Z_DIM = 8
 BATCH = PARTS * ROWS
+FORMS = [  # jit_compile, separate
+    (False, False),
+    pytest.param(True, False, marks=pytest.mark.slow),
+    pytest.param(True, True, marks=pytest.mark.slow),
+]
 RATE = 2.0**16  # so large that rounding the updated weights does not hide the gradient
 
 
@@ -104,7 +109,7 @@ def relative(got, want):
     return np.linalg.norm(got - want) / np.linalg.norm(want)
 
 
-@pytest.mark.parametrize("jit_compile, separate", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("jit_compile, separate", FORMS)
 def test_without_batch_norm_it_is_the_direct_gradient(jit_compile, separate):
     direct = build(PlainEncoder, "none")
     start = weights(direct)
@@ -154,7 +159,7 @@ def ghost_reference(model, separate=False):
     return np.concatenate([g.numpy().ravel() for g in gradients]), means
 
 
-@pytest.mark.parametrize("jit_compile, separate", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("jit_compile, separate", FORMS)
 def test_with_batch_norm_it_is_the_ghost_gradient(jit_compile, separate):
     want, means = ghost_reference(build(SmoothEncoder), separate)
     cached = build(SmoothEncoder)

@@ -49,7 +49,9 @@ def train(folder, number, **changes):
 @pytest.mark.parametrize(
     "strategy, times",
     [
-        pytest.param("default", 2, marks=pytest.mark.one_stack),  # the other one trains ten times
+        pytest.param(
+            "default", 2, marks=[pytest.mark.slow, pytest.mark.one_stack]
+        ),  # the other one trains ten times
         pytest.param("default", 10, marks=[pytest.mark.slow, pytest.mark.current_stack]),
         pytest.param("mirrored", 2, marks=[pytest.mark.slow, pytest.mark.one_stack]),
     ],

@@ -92,12 +92,20 @@ def assert_skips(model, runner):
     assert [int(v.numpy()) for v in (count.total, count.longest, count.in_a_row)] == [2, 2, 0]
 
 
-@pytest.mark.parametrize("form", ["plain", "jit", "cached", "cached_jit"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "plain",
+        pytest.param("jit", marks=pytest.mark.slow),
+        "cached",
+        pytest.param("cached_jit", marks=pytest.mark.slow),
+    ],
+)
 def test_a_skipped_step_leaves_no_trace(form):
     assert_skips(*prepared([False, True, True, False], form=form))
 
 
-@pytest.mark.parametrize("form", ["plain", "cached"])
+@pytest.mark.parametrize("form", ["plain", pytest.param("cached", marks=pytest.mark.slow)])
 def test_one_bad_replica_is_enough(two_replicas, form):
     assert_skips(*prepared([False, True, True, False], two_replicas, form))
 

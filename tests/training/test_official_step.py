@@ -167,9 +167,9 @@ class Reference:
         return float(loss)
 
 
-@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.parametrize("probe", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "optimizer", ["lars", pytest.param("momentum", marks=pytest.mark.one_stack)]
+    "optimizer", ["lars", pytest.param("momentum", marks=[pytest.mark.slow, pytest.mark.one_stack])]
 )
 def test_every_variable_takes_the_official_step(two_replicas, optimizer, probe):
     for strategy in (tf.distribute.get_strategy(), two_replicas):

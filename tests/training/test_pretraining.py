@@ -231,6 +231,7 @@ def test_the_share_of_waiting_is_recorded_and_no_result(finished):
     assert "input_share" not in results
 
 
+@pytest.mark.slow
 def test_the_step_compiles_with_xla(tmp_path):
     runs = [pretrain.run(light(tmp_path / f"{jit}", jit_compile=jit)) for jit in (False, True)]
     assert runs[1]["loss"] == pytest.approx(runs[0]["loss"], rel=1e-3)
@@ -254,7 +255,9 @@ def test_keras_fit_runs_the_same_step(tmp_path):
     assert 0 <= history["probe_top_1"][0] <= 1
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_trains(tmp_path, precision):
     try:
         settings = dict(precision=precision, train_steps=2, train_batch_size=16, on_nan="skip")
@@ -287,7 +290,10 @@ def test_the_seed_decides_the_first_weights(tmp_path):
         assert np.abs(a.trainable_variables[i] - c.trainable_variables[i]).max() > 1e-4
 
 
-@pytest.mark.parametrize("changes", [{}, {"jit_compile": True}, {"optimizer": "lars"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow), {"optimizer": "lars"}],
+)
 def test_gradient_caching_is_a_setting(tmp_path, capsys, caplog, changes):
     changes = {"temperature": 1.0, "train_steps": 2, **changes}
     settings = dict(train_batch_size=32, cached_batch_size=96, **changes)

@@ -44,6 +44,7 @@ def test_the_best_checkpoint_outlives_the_newer_ones(finished):
     assert trained.step == best["step"] and trained.run_dir == str(finished)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_stop_makes_no_candidate_and_forgets_no_figure(tmp_path):
     """Saved at 3 and 6, logged at 2, 4 and 6; the other run is stopped after 1 and after 2."""
@@ -109,6 +110,7 @@ def test_each_extension_is_one_more_round_of_the_schedule():
     assert float(compiled(tf.constant(38, tf.int64))) == pytest.approx(float(rate(38)))
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_a_finished_run_is_extended_again_and_again(tmp_path, capsys):
     folder = tmp_path / "run"

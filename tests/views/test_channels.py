@@ -85,6 +85,7 @@ def test_one_note_and_the_plan_say_it(trained, capsys, caplog):
         pretrain.run(asked, given={"image_channels"})
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_evaluation_uses_all_channels(trained, tmp_path):
     _, run_dir = trained
@@ -96,6 +97,7 @@ def test_evaluation_uses_all_channels(trained, tmp_path):
     assert near["num_eval"] == found["num_eval"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_finetuning_keeps_the_channels(trained, tmp_path, caplog):
     caplog.set_level("INFO")
@@ -186,7 +188,9 @@ def test_what_needs_rgb_says_so(name):
         build_encoder(config.Model(**{key: value}, image_channels=C), 32)
 
 
-@pytest.mark.parametrize("place", ["device", "host", "canvas"])
+@pytest.mark.parametrize(
+    "place", ["device", *(pytest.param(one, marks=pytest.mark.slow) for one in ("host", "canvas"))]
+)
 def test_a_channel_is_seen_as_a_grey_image_is(tmp_path, place):
     """Without colour, views act on each channel alone: those of RGB and of 4 channels agree."""
     four = tmp_path / "four"

@@ -90,7 +90,7 @@ def test_crops_equal_tf_image_at_equal_draws(form):
         np.testing.assert_allclose(view, plain_color(image, drawn, i, views), atol=5e-6)
 
 
-@pytest.mark.parametrize("form", ["switch", "select"])
+@pytest.mark.parametrize("form", ["switch", pytest.param("select", marks=pytest.mark.slow)])
 def test_views_do_not_depend_on_the_batch_or_its_order(form):
     make = device.make_views(config.Views(), 24, SEED, form=form)
     batch = whole_batch(8)
@@ -144,6 +144,13 @@ def test_view_number_v_is_the_same_whatever_num_views(num_views):
     np.testing.assert_allclose(other[: min(12, len(other))], two[: len(other)], atol=2e-6)
 
 
+def test_views_made_once_are_those_of_the_compiled_function():
+    batch = whole_batch()
+    compiled = device.make_views(config.Views(), 24, SEED)(batch)
+    once = device.make_views(config.Views(), 24, SEED, once=True)(batch)
+    np.testing.assert_allclose(once, compiled, atol=2e-6)
+
+
 def test_small_grey_digits_work():
     digits = np.repeat(np.random.default_rng(0).integers(0, 17, (4, 8, 8, 1)) * 15, 3, axis=-1)
     batch = batch_of(digits.astype("uint8"))
@@ -151,7 +158,7 @@ def test_small_grey_digits_work():
     assert views.shape == (8, 16, 16, 3) and np.isfinite(views).all()
 
 
-@pytest.mark.parametrize("form", ["switch", "select"])
+@pytest.mark.parametrize("form", ["switch", pytest.param("select", marks=pytest.mark.slow)])
 def test_compiles_inside_a_compiled_step(form):
     make = device.make_views(config.Views(), 24, SEED, form=form)
     batch = whole_batch()

@@ -65,7 +65,7 @@ def test_a_resumed_run_continues_the_batches(kind):
 
 
 @pytest.mark.parametrize("kind", ["small", "stream", "encoded"])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_together_read_the_batches_of_one_process(kind, replicas, monkeypatch):
     examples = encoded_source()[0] if kind == "encoded" else array_source()
     if kind == "stream":
@@ -162,7 +162,9 @@ def test_views_finished_on_the_host_are_those_of_the_device():
         np.testing.assert_allclose(made[1], made[0], atol=2e-6)
 
 
-@pytest.mark.parametrize("canvas_size", [96, 80])  # 80: the 70 x 90 images do not fit on it
+@pytest.mark.parametrize(
+    "canvas_size", [pytest.param(96, marks=pytest.mark.slow), 80]
+)  # 80: the 70 x 90 images do not fit on it
 def test_crops_on_the_device_are_those_of_the_host_up_to_rounding(canvas_size):
     made = []
     examples = encoded_source()[0]

@@ -94,6 +94,7 @@ def test_the_step_embeds_each_size_on_its_own():
     assert not np.allclose(before, head.trainable_weights[0])
 
 
+@pytest.mark.slow
 def test_the_whole_step_compiles():
     run = settings(dataset="digits", image_size=16, local_size=8, use_blur=False)
     batch, _ = batch_and_views(run)
@@ -116,7 +117,7 @@ def test_the_whole_step_compiles():
     "kind",
     [
         pytest.param("digits", marks=pytest.mark.one_stack),
-        pytest.param("folder", marks=pytest.mark.current_stack),
+        pytest.param("folder", marks=[pytest.mark.slow, pytest.mark.current_stack]),
     ],
 )
 def test_local_views_are_stateless_and_leave_the_others_alone(kind, photos):
@@ -171,6 +172,7 @@ def test_pretraining_with_local_views_and_their_replay(photos, tmp_path, capsys)
     np.testing.assert_array_equal(found["local_views"], local)
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_the_sheet_shows_them_at_their_size(photos, monkeypatch):
     monkeypatch.setattr(sheet, "variants", lambda *views: [])  # the other rows are not asked for

@@ -122,7 +122,11 @@ def test_crop_is_a_resized_window():
 
 @pytest.mark.parametrize(
     "operators",
-    [ALL, "noise,blur", pytest.param("motion_blur,crop,color", marks=pytest.mark.one_stack)],
+    [
+        ALL,
+        pytest.param("noise,blur", marks=pytest.mark.slow),
+        pytest.param("motion_blur,crop,color", marks=[pytest.mark.slow, pytest.mark.one_stack]),
+    ],
 )
 def test_both_forms_agree_on_every_operator(operators):
     views = config.Views(operators=operators, study_prob=0.6)
