@@ -96,6 +96,7 @@ def test_a_saved_model_of_another_network(tmp_path, capsys):
     refused_everywhere(capsys, tmp_path / "foreign", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_release_that_lacks_a_variable(good, tmp_path, capsys):
     refused_everywhere(capsys, good / "lacking", tmp_path)

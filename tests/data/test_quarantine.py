@@ -207,6 +207,7 @@ def test_chunks_divide_the_batch(batch_size, chunk):
     assert batches.chunk_size(batch_size) == chunk
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_large_batches_are_joined_from_chunks_in_order(images):
     source = opened(folder_of(images, 5, {"bad.jpg": b""}))

@@ -66,6 +66,7 @@ def test_values_outside_the_range_become_black_and_white(tmp_path):
     np.testing.assert_array_equal(got, np.rint(np.clip((GREY - 1000.0) / 1000, 0, 1) * 255))
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_full_range_and_images_of_8_bit_need_nothing(tmp_path):
     deep_folder(tmp_path / "full", values=GREY * 16)
@@ -79,6 +80,7 @@ def test_full_range_and_images_of_8_bit_need_nothing(tmp_path):
         np.testing.assert_array_equal(decoded(same), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_float_arrays_of_0_to_255_are_usable_with_a_range(tmp_path):
     values = (GREY // 16).astype(np.float32)

@@ -73,7 +73,7 @@ def test_transfer_replaces_and_lists_them_beside_its_results(
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("mode", ["transfer", "probe"])
+@pytest.mark.parametrize("mode", ["transfer", pytest.param("probe", marks=pytest.mark.slow)])
 def test_strict_data_stops_with_the_path(mode, run_dir, photos, tmp_path):
     asked = {"checkpoint": run_dir, "strict_data": True, "model_dir": str(tmp_path / "out")}
     with pytest.raises(DataError, match=r"(bars/003|dots/007).png cannot be used .*--strict_data"):

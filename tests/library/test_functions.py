@@ -64,6 +64,7 @@ def test_images_in_memory_are_found_while_somebody_holds_them(run, images, label
     assert found == json.loads(json.dumps(found))
 
 
+@pytest.mark.slow
 @pytest.mark.one_stack
 def test_a_run_on_lost_images_says_that_they_must_be_passed_again(tmp_path):
     pixels = np.full((20, 9, 9, 3), 7, np.uint8)

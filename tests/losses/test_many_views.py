@@ -41,6 +41,7 @@ def test_the_loss_is_the_mean_over_pairs_of_the_formula():
     np.testing.assert_array_equal(OverPairs(NTXent(0.2), 2)(two), NTXent(0.2)(two))
 
 
+@pytest.mark.slow
 def test_a_step_of_three_views_and_the_cached_one_agree():
     direct = build()
     cached = build()

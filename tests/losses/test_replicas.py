@@ -20,7 +20,10 @@ def three_replicas():
 
 
 @pytest.fixture(
-    params=["two_replicas", "three_replicas", pytest.param("four_replicas", marks=pytest.mark.slow)]
+    params=[
+        "two_replicas",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("three_replicas", "four_replicas")),
+    ]
 )
 def strategy(request):
     return request.getfixturevalue(request.param)

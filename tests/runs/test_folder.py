@@ -104,6 +104,7 @@ def test_a_bad_image_gives_way_and_is_listed(tmp_path, photos, caplog):
     assert "1 image could not be used" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.current_stack
 def test_strict_data_stops_with_the_path(tmp_path, photos):
     settings = dict(image_dir=str(photos), eval_fraction=0.01, train_batch_size=4)

@@ -18,7 +18,7 @@ BATCH = 8
 SIZE = 16
 
 
-@pytest.mark.parametrize("kind", ["digits", "folder"])
+@pytest.mark.parametrize("kind", [pytest.param("digits", marks=pytest.mark.slow), "folder"])
 def test_the_views_of_a_step_are_those_that_a_whole_run_comes_to(kind, tmp_path):
     changes = {"train_batch_size": BATCH, "seed": SEED, "warmup_epochs": 0.0}
     if kind == "folder":  # 16 training images, two steps an epoch

@@ -57,7 +57,8 @@ def test_the_operators_keep_their_random_numbers():
     ]
 
 
-@pytest.mark.parametrize("form", ["switch", pytest.param("select", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["switch", "select"])
 def test_one_more_operator_is_applied_and_moves_no_other(names, form):
     earlier = made("cutout,noise,motion_blur", form)
     names.append("shade")

@@ -179,7 +179,7 @@ def test_official_code_restores_by_name_what_we_write(tmp_path):
     np.testing.assert_array_equal(model.kernel, want)
 
 
-@pytest.mark.parametrize("selector", [0, 1])
+@pytest.mark.parametrize("selector", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_saved_models_are_compared_output_by_output(selector, tmp_path):
     networks = small_networks()
     imported = import_release(networks, selector, tmp_path)
@@ -196,6 +196,7 @@ def import_release(networks, selector, tmp_path, factor=1.0):
     return official.import_official(save_release(release, networks, str(tmp_path / "r")))
 
 
+@pytest.mark.slow
 def test_different_outputs_are_refused(tmp_path):
     with pytest.raises(DataError, match="output block_group2 .*the weights are not taken over"):
         import_release(small_networks(), 0, tmp_path, factor=1.001)
