@@ -44,7 +44,7 @@ test: setup
 	@$(RUN_PYTHON) -m $(if $(TESTS),pytest,tests.parts 3) $(PROCESSES) -m 'not slow' $(TESTS)
 
 test-all: setup
-	@$(RUN_PYTHON) -m $(if $(TESTS),pytest,tests.parts 4) $(PROCESSES) $(TEST_OPTIONS) $(TESTS)
+	@$(RUN_PYTHON) -m $(if $(TESTS),pytest,tests.parts 5) $(PROCESSES) $(TEST_OPTIONS) $(TESTS)
 
 # An environment of its own: the site needs no TensorFlow, and the tests need no site.
 DOCS_VENV = .venv-docs
