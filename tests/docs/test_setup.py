@@ -33,11 +33,11 @@ $2"
     exec {real} -c "$code"
 fi
 case "$*" in
-"-m venv --clear "*)
-    rm -rf "$4"
-    mkdir -p "$4/bin"
-    cp "$0" "$4/bin/python"
-    touch "$4/pyvenv.cfg" ;;
+"-m venv "*)
+    [ ! -f no_venv ] || exit 1
+    mkdir -p "$3/bin"
+    cp "$0" "$3/bin/python"
+    touch "$3/pyvenv.cfg" ;;
 "-m pip install "*)
     echo installed >>installs
     [ ! -f broken_network ] || exit 1 ;;
@@ -144,6 +144,34 @@ def test_a_folder_that_is_no_environment_is_left_alone(checkout):
     (checkout / ".venv" / "letter").write_text("keep me")
     assert "not a virtual environment" in set_up(checkout).stderr
     assert (checkout / ".venv" / "letter").read_text() == "keep me"
+
+
+def test_an_environment_that_make_did_not_make_is_left_alone(checkout):
+    add_python(checkout, "python3", (3, 11, 7))
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "pyvenv.cfg").write_text("of the user")
+    for arguments in ([], ["python3"]):
+        refused = set_up(checkout, *arguments)
+        assert refused.returncode == 1 and "VENV=.venv-new" in refused.stderr
+    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "of the user" and not installs(checkout)
+
+
+def test_of_a_link_to_an_environment_only_the_link_is_replaced(checkout, tmp_path):
+    add_python(checkout, "python3", (3, 11, 7))
+    set_up(checkout)
+    (checkout / ".venv").rename(tmp_path / "shared")
+    (checkout / ".venv").symlink_to(tmp_path / "shared")
+    (checkout / "requirements.txt").write_text("# changed\n")
+    assert set_up(checkout).returncode == 0
+    assert (tmp_path / "shared" / "bin" / "python").exists() and not (checkout / ".venv").is_symlink()
+
+
+def test_a_set_up_that_stopped_before_the_environment_was_whole_is_repeated(checkout):
+    add_python(checkout, "python3", (3, 11, 7))
+    (checkout / "no_venv").touch()
+    assert "cannot make a virtual environment" in set_up(checkout).stderr
+    (checkout / "no_venv").unlink()
+    assert set_up(checkout).returncode == 0
 
 
 def pins(python, name="requirements.txt"):
