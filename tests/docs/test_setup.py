@@ -153,7 +153,8 @@ def test_an_environment_that_make_did_not_make_is_left_alone(checkout):
     for arguments in ([], ["python3"]):
         refused = set_up(checkout, *arguments)
         assert refused.returncode == 1 and "VENV=.venv-new" in refused.stderr
-    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "of the user" and not installs(checkout)
+    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "of the user"
+    assert not installs(checkout)
 
 
 def test_of_a_link_to_an_environment_only_the_link_is_replaced(checkout, tmp_path):
@@ -163,7 +164,8 @@ def test_of_a_link_to_an_environment_only_the_link_is_replaced(checkout, tmp_pat
     (checkout / ".venv").symlink_to(tmp_path / "shared")
     (checkout / "requirements.txt").write_text("# changed\n")
     assert set_up(checkout).returncode == 0
-    assert (tmp_path / "shared" / "bin" / "python").exists() and not (checkout / ".venv").is_symlink()
+    assert (tmp_path / "shared" / "bin" / "python").exists()
+    assert not (checkout / ".venv").is_symlink()
 
 
 def test_a_set_up_that_stopped_before_the_environment_was_whole_is_repeated(checkout):
