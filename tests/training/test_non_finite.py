@@ -139,8 +139,8 @@ def poisoned_run(monkeypatch, folder, step, **changes):
     bad = replay.examples_of_step(source, 0, 64, step)[0][5]
     plain = multi_crop.make_views
 
-    def make_views(*args):
-        make = plain(*args)
+    def make_views(*args, **options):
+        make = plain(*args, **options)
 
         def poisoned(batch):
             here = tf.reduce_any(batch["id"] == bad)
