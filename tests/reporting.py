@@ -142,8 +142,8 @@ class Reporting:
             self.seconds[report.nodeid] = dict(report.user_properties).get("cpu_seconds", 0.0)
 
     def pytest_terminal_summary(self, terminalreporter):
-        if self.config.option.collectonly:
-            return
+        if self.config.option.collectonly or is_worker(self.config):
+            return  # a worker has a silent terminal too, and only its share of the tests
         by_file = collections.Counter()
         for nodeid, seconds in self.seconds.items():
             by_file[file_of(nodeid)] += seconds

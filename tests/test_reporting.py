@@ -47,6 +47,13 @@ def test_it_says_what_was_left_out_and_how_to_run_it():
     assert said.endswith("; 7 left out by 'not slow' (make test-all runs every test)")
 
 
+def test_only_the_leader_of_several_processes_adds_to_the_totals(tmp_path):
+    option = types.SimpleNamespace(collectonly=False, add_totals=str(tmp_path / "totals.json"))
+    worker = reporting.Reporting(types.SimpleNamespace(option=option, workerinput={}))
+    worker.pytest_terminal_summary(types.SimpleNamespace(stats={"passed": [1]}))
+    assert not (tmp_path / "totals.json").exists()
+
+
 def test_the_longest_files_come_first_and_new_ones_in_between(monkeypatch, tmp_path):
     path = tmp_path / "tests" / "seconds.txt"
     path.parent.mkdir()
