@@ -91,7 +91,10 @@ class Block(keras.layers.Layer):
         shortcut = inputs
         if self.shortcut is not None:
             shortcut = self.shortcut(inputs, training=training)
-        outputs = run_in_order(self.branch, inputs, training)
+        return self.joined(run_in_order(self.branch, inputs, training), shortcut)
+
+    def joined(self, outputs, shortcut):
+        """The output of the branch, weighted by attention if there is one, and the shortcut."""
         if self.attention is not None:
             outputs = self.attention(outputs)
         return tf.nn.relu(outputs + shortcut)
@@ -222,13 +225,20 @@ class Stem(keras.layers.Layer):
     @plain_python
     def call(self, images, training=None):
         """Returns the last convolution before BN, and the input of the first block group."""
-        if self.margin:
-            sides = [self.margin, self.margin]
-            images = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
-        initial_conv = run_in_order(self.layers, images, training)
-        outputs = self.norm(initial_conv, training=training)
+        initial_conv = run_in_order(self.layers, self.padded(images), training)
+        return initial_conv, self.pooled(self.norm(initial_conv, training=training))
+
+    def padded(self, images):
+        """What the first convolution sees."""
+        if not self.margin:
+            return images
+        sides = [self.margin, self.margin]
+        return tf.pad(images, [[0, 0], sides, sides, [0, 0]])
+
+    def pooled(self, outputs):
+        """What the first block group sees of the last normalized convolution."""
         if self.pool is None:
-            return initial_conv, outputs
+            return outputs
         if self.pads_pool:  # with zeros: after ReLU they never win over a pixel
             outputs = tf.pad(outputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        return initial_conv, self.pool(outputs)
+        return self.pool(outputs)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 from simclr_tf.models.layers import Convolution, SelectiveKernel, pad_symmetrically
 from simclr_tf.models.normalization import BatchNormalization
-from simclr_tf.models.resnet import INPUT_NORMS, ResNet
+from simclr_tf.models.resnet import ResNet
 from simclr_tf.stack import keras, tf
 
 _Layer = Callable[[tf.Tensor], tf.Tensor]
@@ -35,49 +35,27 @@ class FoldedResNet:
 
     def __init__(self, encoder: ResNet):
         self._dtype = encoder.compute_dtype
-        self._input_norm = INPUT_NORMS[encoder.get_config()["input_norm"]]
+        self._standardised = encoder.standardised
         self._stem = self._stem_of(encoder.stem)
         self._blocks = [self._block_of(block) for group in encoder.groups for block in group.blocks]
 
     def __call__(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         if training:
             raise ValueError("a folded encoder is frozen; call it with training=False.")
-        x = tf.cast(images, self._dtype)
-        if self._input_norm is not None:
-            mean, deviation = self._input_norm
-            x = tf.cast((tf.cast(x, tf.float32) - mean) / deviation, self._dtype)
-        x = self._stem(x)
+        x = self._standardised(tf.cast(images, self._dtype))
+        x = self._stem(tf.cast(x, self._dtype))
         for block in self._blocks:
             x = block(x)
         return tf.reduce_mean(tf.cast(x, tf.float32), [1, 2])
 
     def _stem_of(self, stem: Any) -> _Layer:
         layers = self._in_order([*stem.layers, stem.norm])
-
-        def run(x):
-            if stem.margin:
-                sides = [stem.margin, stem.margin]
-                x = tf.pad(x, [[0, 0], sides, sides, [0, 0]])
-            x = layers(x)
-            if stem.pool is None:
-                return x
-            if stem.pads_pool:
-                x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-            return stem.pool(x)
-
-        return run
+        return lambda x: stem.pooled(layers(stem.padded(x)))
 
     def _block_of(self, block: Any) -> _Layer:
         branch = self._in_order(block.branch)
         shortcut = None if block.shortcut is None else self._shortcut_of(block.shortcut)
-
-        def run(x):
-            outputs = branch(x)
-            if block.attention is not None:
-                outputs = block.attention(outputs)
-            return tf.nn.relu(outputs + (x if shortcut is None else shortcut(x)))
-
-        return run
+        return lambda x: block.joined(branch(x), x if shortcut is None else shortcut(x))
 
     def _shortcut_of(self, layer: Any) -> _Layer:
         convolve = self._folded(layer.convolution, layer.norm)

@@ -150,16 +150,20 @@ class ResNet(keras.Model):
             dict: `initial_conv` (before BN) and `initial_max_pool` [b, h', w', c],
             `block_group1` ... `block_group4` [b, h', w', c], `final_avg_pool` float32 [b, d].
         """
-        if self._input_norm is not None:
-            mean, deviation = self._input_norm
-            images = (tf.cast(images, tf.float32) - mean) / deviation
-        initial_conv, outputs = self.stem(images, training=training)
+        initial_conv, outputs = self.stem(self.standardised(images), training=training)
         found = {"initial_conv": initial_conv, "initial_max_pool": outputs}
         for i, group in enumerate(self.groups):
             outputs = group(outputs, training=training)
             found[f"block_group{i + 1}"] = outputs
         found["final_avg_pool"] = tf.reduce_mean(tf.cast(outputs, tf.float32), [1, 2])
         return found
+
+    def standardised(self, images: tf.Tensor) -> tf.Tensor:
+        """What the stem sees: float32 if the input is normalized, else the images themselves."""
+        if self._input_norm is None:
+            return images
+        mean, deviation = self._input_norm
+        return (tf.cast(images, tf.float32) - mean) / deviation
 
     @plain_python
     def call(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
