@@ -23,7 +23,7 @@ from simclr_tf.training import (
     tuning,
 )
 from simclr_tf.training.health import ViewsTooStrong
-from simclr_tf.views import blur, channels, multi_crop
+from simclr_tf.views import blur, channels, forms, multi_crop
 
 _LOG = logging.getLogger(__name__)
 _FIGURES = (
@@ -253,7 +253,7 @@ def _plan(config, info, steps, group, per_replica, model, sample, chosen=()):
 
 
 def _without_effect(views, size):
-    if views.use_blur and "blur" in views.operators and not blur.radius_of(size):
+    if "blur" in forms.stages(views) and not blur.radius_of(size):
         return [("blur", f"changes nothing at {size} pixels: it is a tenth of the side wide")]
     return []
 

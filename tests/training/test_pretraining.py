@@ -308,3 +308,12 @@ def test_gradient_caching_is_a_setting(tmp_path, capsys, caplog, changes):
 def test_a_cached_batch_is_a_multiple(tmp_path):
     with pytest.raises(SettingsError, match="cached_batch_size=100 is not a multiple of"):
         tiny(tmp_path, cached_batch_size=100)
+
+
+@pytest.mark.one_stack
+def test_the_plan_says_which_blur_changes_nothing():
+    def said(size, **views):
+        return bool(pretrain._without_effect(config.Views(**views), size))
+
+    assert said(16) and not said(32)
+    assert not said(16, use_blur=False) and not said(16, operators="color,motion_blur")
