@@ -22,6 +22,7 @@ from simclr_tf.evaluation import baselines
 from simclr_tf.evaluation.features import extract_features
 
 SIDES = (32, 64)
+NAMES = {"pixels": "raw pixels", "color": "colour histogram", "hog": "HOG"}
 ROWS = 256
 
 
@@ -42,13 +43,9 @@ def same_thing_share(features, things, styles):
     return hits / len(rows)
 
 
-def handmade(source, side):
+def untrained(source, side):
     """{name: float32 [n, d]} of features that nobody trained."""
-    functions = {"raw pixels": baselines.pixel_features}
-    if source.channels == 3:
-        functions["colour histogram"] = baselines.color_histogram
-        if baselines.has_hog():
-            functions["HOG"] = baselines.hog_features
+    functions = {"pixels": baselines.pixel_features, **baselines.handmade(source.channels)}
 
     def all_of(images, training=False):
         return {name: function(images) for name, function in functions.items()}
@@ -68,8 +65,8 @@ def main():
     styles = np.array([os.path.splitext(os.path.basename(path))[0] for path in paths])
     found = {}
     for side in SIDES:
-        for name, rows in handmade(source, side).items():
-            found[f"{name}, {side} pixels"] = float(same_thing_share(rows, things, styles))
+        for name, rows in untrained(source, side).items():
+            found[f"{NAMES[name]}, {side} pixels"] = float(same_thing_share(rows, things, styles))
     for run in filter(None, arguments.checkpoints.split(",")):
         h = simclr_tf.load(run).embed(arguments.image_dir)
         found[f"h of {run}"] = float(same_thing_share(h, things, styles))

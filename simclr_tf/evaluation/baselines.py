@@ -67,6 +67,17 @@ def hog_features(images):
     return tf.ensure_shape(found, [images.shape[0], HOG_FEATURES])
 
 
+def handmade(channels):
+    """{name: function} of the features of RGB images that people thought of; {} of other images.
+
+    Args:
+        channels: of the images.
+    """
+    if channels != 3:
+        return {}
+    return {"color": color_histogram, **({"hog": hog_features} if has_hog() else {})}
+
+
 def _hog(images):
     from skimage.feature import hog
 

@@ -9,9 +9,7 @@ from simclr_tf.data.source import Source
 from simclr_tf.evaluation.baselines import (
     PrincipalAxes,
     Standardiser,
-    color_histogram,
-    has_hog,
-    hog_features,
+    handmade,
     pixel_features,
     untrained_encoder,
 )
@@ -96,12 +94,11 @@ def handmade_features(config):
     Args:
         config: resolved config.LinearEval.
     """
-    rgb = config.model.image_channels == 3
-    if not rgb or not config.data.is_folder or config.protocol.linear_form != "fast":
+    if not config.data.is_folder or config.protocol.linear_form != "fast":
         return {}
-    found = {"color": color_histogram}
-    if has_hog() and not config.run.use_tpu:
-        found["hog"] = hog_features
+    found = handmade(config.model.image_channels)
+    if config.run.use_tpu:
+        found.pop("hog", None)
     return found
 
 
