@@ -7,8 +7,9 @@ ResNet-18 at 32 pixels on scikit-learn's digits. The usual recipe runs the whole
 step in training graph form: `training=True` under a gradient tape, one classifier per run. It is
 measured twice: with the gradient of all weights computed ("whole"), and stopped behind the encoder
 ("stopped", as the official code does). Our paper's form runs the encoder forward only and trains
-all classifiers of a grid at once, in float32 and as with `--precision=mixed_bfloat16`. Steps of all forms take turns; the median step gives the cost of
-90 epochs in CPU seconds. The fast form (features once, 45 penalties by L-BFGS, final fit) is timed as a whole.
+all classifiers of a grid at once, in float32 and as with `--precision=mixed_bfloat16`. Steps of all
+forms take turns; the median step gives the cost of 90 epochs in CPU seconds. The fast form (features
+once, 45 penalties by L-BFGS, final fit) is timed as a whole.
 
 The part "command" times `--mode=linear_eval` of an image folder as a user types it: 2,000 crops of
 scikit-learn's photographs, 48 pixels, ResNet-18 at a quarter of its width, in a process of its own.

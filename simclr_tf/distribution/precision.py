@@ -1,6 +1,6 @@
 """Which precision is the cheaper one on the devices of this process: the rule of --precision=auto.
 
-Measured on processors with AVX-512 BF16, a step of pretraining costs 1.5 to 1.7 times less in
+Measured on processors with AVX-512 BF16, a step of pretraining costs 1.2 to 1.6 times less in
 mixed_bfloat16 (docs/benchmarks.md). Without such instructions bfloat16 is emulated, and slower.
 """
 

@@ -48,9 +48,8 @@ def make_views(
     return lambda batch: function({name: batch[name] for name in names if name in batch})
 
 
-@functools.lru_cache(
-    maxsize=8
-)  # compiled once for the trainings of a process; 50 MiB and more each
+# compiled once for the trainings of a process; 50 MiB and more each
+@functools.lru_cache(maxsize=8)
 def _compiled(*arguments):
     """`_function` of the arguments, compiled with XLA."""
     return tf.function(_function(*arguments), jit_compile=True, autograph=False)
