@@ -147,7 +147,7 @@ def trained(teacher, strategy, precision="float32", steps=2, **changes):
 
 
 @pytest.mark.slow
-@pytest.mark.current_stack
+@pytest.mark.one_stack
 def test_two_replicas_distil_as_one_and_leave_the_teacher_as_it_was(teacher):
     one, start = trained(teacher, tf.distribute.get_strategy())
     two, _ = trained(teacher, mirrored(2))
@@ -222,7 +222,7 @@ def test_a_teacher_without_a_classifier_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.current_stack
+@pytest.mark.one_stack
 def test_the_library_distils_an_exported_teacher_into_an_application(tmp_path):
     teacher = save_tiny_run(tmp_path, image_size=32)  # the least that it takes
     exported = simclr_tf.export(teacher, tmp_path / "exported", quiet=True)

@@ -147,7 +147,7 @@ def test_the_export_takes_arrays_and_no_bytes(trained, capsys, caplog):
 
 
 @pytest.mark.slow
-@pytest.mark.current_stack
+@pytest.mark.one_stack
 def test_probe_transfer_pictures_and_tflite_take_the_channels(trained, tmp_path):
     images, run_dir = trained
     common = {"checkpoint": run_dir, "eval_batch_size": 8}

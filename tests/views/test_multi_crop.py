@@ -117,7 +117,7 @@ def test_the_whole_step_compiles():
     "kind",
     [
         pytest.param("digits", marks=pytest.mark.one_stack),
-        pytest.param("folder", marks=[pytest.mark.slow, pytest.mark.current_stack]),
+        pytest.param("folder", marks=[pytest.mark.slow, pytest.mark.one_stack]),
     ],
 )
 def test_local_views_are_stateless_and_leave_the_others_alone(kind, photos):
@@ -173,7 +173,7 @@ def test_pretraining_with_local_views_and_their_replay(photos, tmp_path, capsys)
 
 
 @pytest.mark.slow
-@pytest.mark.current_stack
+@pytest.mark.one_stack
 def test_the_sheet_shows_them_at_their_size(photos, monkeypatch):
     monkeypatch.setattr(sheet, "variants", lambda *views: [])  # the other rows are not asked for
     asked = {"image_dir": photos, "image_size": 24, "local_views": 2, "use_blur": False}
