@@ -7,6 +7,7 @@ however the model was trained.
 
 import ctypes
 import dataclasses
+import gc
 import os
 import re
 import sys
@@ -111,6 +112,7 @@ def _export_locked(trained, directory, about, options):
         copies = rebuild(parts, about)
         with phases.phase("writing the SavedModel", unit=""):
             _save(copies, temporary, about, options)
+        gc.collect()  # the traced graphs go before the written ones are loaded
         with phases.phase("verifying the export", unit=""):
             error, seconds = _verify(temporary, _features(copies, about), about)
         _describe(temporary, _manifest(copies, about, options))
