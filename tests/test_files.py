@@ -1,6 +1,7 @@
 """Files that are written whole, and paths that TensorFlow would read as patterns."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -12,12 +13,20 @@ from simclr_tf.stack import tf
 
 def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(tmp_path, monkeypatch):
     events = []
-    real_fsync = os.fsync
-    real_rename = tf.io.gfile.rename
-    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), real_fsync(fd)))
-    monkeypatch.setattr(
-        tf.io.gfile, "rename", lambda *a, **k: (events.append("rename"), real_rename(*a, **k))
-    )
+
+    def noted(name, real):
+        """`real`, which notes its calls; locks that other tests hold are renewed by other threads."""
+
+        def call(*arguments, **named):
+            if threading.get_ident() == mine:
+                events.append(name)
+            return real(*arguments, **named)
+
+        return call
+
+    mine = threading.get_ident()
+    monkeypatch.setattr(os, "fsync", noted("fsync", os.fsync))
+    monkeypatch.setattr(tf.io.gfile, "rename", noted("rename", tf.io.gfile.rename))
     files.write_atomically(str(tmp_path / "config.json"), "{}")
     assert events == ["fsync", "rename", "fsync"]  # the file, its new name, the folder
 
