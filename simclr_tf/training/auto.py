@@ -25,7 +25,7 @@ CPU_MINUTES = 10.0
 ACCELERATOR_MINUTES = 60.0
 STORE_BYTES = 2**30  # decoded images that are kept in memory at most
 MOST_EPOCHS = 1000
-LONG = 4.0  # core minutes from which small crops pay
+LONG = 4.0  # core minutes from which small crops pay, and changed colours of things
 WARMUP_SHARE = 0.05
 _MEASURE_SECONDS = 2.0
 _LEAST_STEPS = 20
@@ -170,7 +170,7 @@ def _optimizer_rule(fixed):
 
 def _crop_rule(seen, machine, largest):
     """Long trainings learn from small crops, short ones do not get that far."""
-    is_long = machine.accelerated or machine.core_minutes >= LONG
+    is_long = _is_long(machine)
     if not _plain(seen):
         area = 0.1 if is_long else 0.25
         reason = "the images are filled, so parts of them look alike"
@@ -183,6 +183,24 @@ def _crop_rule(seen, machine, largest):
             "long enough to learn from small crops" if small else "smaller crops would miss it"
         )
     return Rule({"crop_area_min": min(largest, area)}, reason)
+
+
+def _colour_rule(seen, machine, fixed):
+    """Things on a plain ground have a shape to learn; of filled images colour tells most."""
+    share = f"{seen.chroma:.0%} of the variance is colour, which distortion hides; "
+    if _plain(seen) and _is_long(machine):
+        grey = 0.0 if fixed.get("color_jitter_strength") == 0 else 0.2
+        reason = f"{share}long enough to learn shapes beside it"
+        return Rule({"color_jitter_strength": 0.4, "grayscale_prob": grey}, reason)
+    asked = [name for name in _OF_COLOUR if fixed.get(name)]
+    reason = f"{share}filled images and short trainings did better without"
+    if asked:
+        reason = f"--{asked[0]} is given, which needs some strength"
+    return Rule({"color_jitter_strength": 0.1 if asked else 0.0, "grayscale_prob": 0.0}, reason)
+
+
+def _is_long(machine):
+    return machine.accelerated or machine.core_minutes >= LONG
 
 
 def _plain_share(seen):
@@ -216,14 +234,7 @@ def _view_rules(seen, machine, fixed):
             "the images are grey: brightness and contrast alone are changed, a little",
         )
     elif seen.channels == stacks.RGB:
-        asked = [name for name in _OF_COLOUR if fixed.get(name)]
-        yield Rule(
-            {"color_jitter_strength": 0.1 if asked else 0.0, "grayscale_prob": 0.0},
-            f"--{asked[0]} is given, which needs some strength"
-            if asked
-            else f"{seen.chroma:.0%} of the variance is colour, which distortion hides; every set "
-            "of images in colour that was measured did better without",
-        )
+        yield _colour_rule(seen, machine, fixed)
     yield Rule({"use_blur": False}, "small images have little detail to lose")
     yield Rule({"aug_impl": "torchvision"}, "crops of every area are as likely")
     yield Rule({"temperature": 0.2}, "suits small batches")

@@ -80,6 +80,16 @@ def test_colour_stays_unless_the_user_asks_for_its_distortion():
     assert asked["color_jitter_strength"] > 0 and "grayscale_prob" not in asked
 
 
+def test_things_in_colour_lose_some_of_it_if_there_is_time_to_learn_their_shape():
+    icons = dataclasses.replace(LETTERS, colored=1.0, chroma=0.3)
+    views = chosen(icons)
+    assert views["color_jitter_strength"] > 0 and views["grayscale_prob"] > 0
+    short = dataclasses.replace(LAPTOP, minutes=1.0)
+    assert chosen(icons, short)["color_jitter_strength"] == 0
+    without = chosen(icons, color_jitter_strength=0.0)
+    config.build(config.Pretrain, {**without, "color_jitter_strength": 0.0})
+
+
 def test_crops_stay_below_the_largest_that_is_given():
     for seen in (LETTERS, PHOTOS):
         values = chosen(seen, crop_area_max=0.08)
