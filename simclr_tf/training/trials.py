@@ -16,6 +16,7 @@ from simclr_tf.data.subset import sample
 from simclr_tf.distribution.workers import distributed
 from simclr_tf.evaluation import label_free
 from simclr_tf.evaluation.features import gather_rows, split_rows
+from simclr_tf.optimizers.averaging import averaged_weights
 from simclr_tf.runs.files import read_json, write_json
 from simclr_tf.runs.run_folder import RunFolder
 from simclr_tf.stack import tf
@@ -203,13 +204,14 @@ class _Bench:
         return self._runner
 
     def embed(self, images):
-        """float32 [m, s, s, c] in [0, 1] -> h float32 [m, d]."""
+        """float32 [m, s, s, c] in [0, 1] -> h float32 [m, d], by averaged weights if there are any."""
         rows = []
         share = -(-_ROWS // self._strategy.num_replicas_in_sync)
-        for start in range(0, len(images), _ROWS):
-            part = images[start : start + _ROWS]
-            found = self._forward(split_rows(part, share, self._strategy))
-            rows.append(found.numpy()[: len(part)].astype(np.float32))
+        with averaged_weights(self.model.optimizer, self.model.trainable_variables):
+            for start in range(0, len(images), _ROWS):
+                part = images[start : start + _ROWS]
+                found = self._forward(split_rows(part, share, self._strategy))
+                rows.append(found.numpy()[: len(part)].astype(np.float32))
         return np.concatenate(rows)
 
     def _embed_share(self, images):
