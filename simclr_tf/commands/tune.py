@@ -1,5 +1,6 @@
 """`--mode=tune`: short trainings without labels that end in a preset file."""
 
+import dataclasses
 import os
 import time
 
@@ -102,40 +103,48 @@ class Tuner:
                 )
             begun = auto.begin(config, given, source, group, trials.ALWAYS)
             self.config = begun.config
-            spent = time.monotonic() - began
             most = len(tuning.first_round(self.config, given, source.channels, settings.tune_trials))  # fmt: skip
-            others = self._others()
-            count, steps = tuning.fitting(minutes, spent, begun.pace, most, others)
-            steps = settings.tune_steps or steps
-            seconds = begun.pace.step * steps * tuning.weight(count, others)
-            seconds += tuning.overhead(count, begun.pace, others)
+            temperatures = len(tuning.temperatures(self.config, given, tuning.AS_CHOSEN))
+            networks = len(tuning.networks(self.config, given, tuning.AS_CHOSEN))
+            spent = time.monotonic() - began
+            rounds = tuning.fitting(minutes, spent, begun.pace, most, temperatures, networks)
+            if settings.tune_steps:
+                rounds = dataclasses.replace(rounds, steps=settings.tune_steps)
             self._content = {
-                "candidates": count,
-                "steps": steps,
-                "seconds": seconds,
+                **dataclasses.asdict(rounds),
+                "seconds": rounds.seconds(begun.pace),
+                "paces": {},
                 "rows": [list(row) for row in begun.rows],
             }
+        temperatures = len(tuning.temperatures(self.config, given, tuning.AS_CHOSEN))
+        content = {"temperatures": temperatures, **self._content}  # older ones do not say it
+        names = [field.name for field in dataclasses.fields(tuning.Rounds)]
+        self._rounds = tuning.Rounds(**{n: content[n] for n in names if n in content})
         self._source = source
 
     def plan_text(self):
         """What will be done, and how long it may take."""
         content = self._content
-        count, steps = content["candidates"], content["steps"]
+        rounds = self._rounds
+        later = tuning.LATER * rounds.steps
         long = ""
         if content["seconds"] > 60 * self._minutes:
             long = f", more than the {self._minutes:.2g} minutes for it (--budget_minutes)"
+        last = [
+            rounds.temperatures and f"other temperatures, {later} steps",
+            rounds.networks and f"other sizes and widths, as long as {later} steps take",
+        ]
         rows = [
             ("data set", f"{self.info.name}, {self.info.num_train:,} training images"),
             ("labels", "not used"),
             *plan.image_rows(self.info),
             *(tuple(row) for row in content["rows"]),
-            ("round 1", f"{count} trainings of {steps} steps: crops, colour, turns, blur"),
-            ("round 2", f"the best {tuning.survivors(count)}, {tuning.LATER * steps} steps"),
-            *(
-                [("round 3", f"other temperatures, {tuning.LATER * steps} steps")]
-                if self._others()
-                else []
+            (
+                "round 1",
+                f"{rounds.candidates} trainings of {rounds.steps} steps: crops, colour, turns, blur",
             ),
+            ("round 2", f"the best {rounds.survivors}, {later} steps"),
+            *((f"round {at}", words) for at, words in enumerate(filter(None, last), 3)),
             ("judged by", tuning.RULE),
             ("time", f"about {phases.in_words(content['seconds'])}{long}"),
             ("output", self.folder.path or "none (dry run)"),
@@ -155,17 +164,33 @@ class Tuner:
         self._images = images
         self._done = []
         self._began = time.monotonic()
-        count, steps = self._content["candidates"], self._content["steps"]
-        later = tuning.LATER * steps
-        first = tuning.first_round(self.config, self.given, source.channels, count)
-        scores = [(one, self._try(one, steps)) for one in first]
-        second = tuning.second_round(scores, tuning.survivors(count))
+        rounds = self._rounds
+        later = tuning.LATER * rounds.steps
+        first = tuning.first_round(self.config, self.given, source.channels, rounds.candidates)
+        scores = [(one, self._try(one, rounds.steps)) for one in first]
+        second = tuning.second_round(scores, rounds.survivors)
         scores = [(one, self._try(one, later)) for one in second]
-        winner = max(scores, key=lambda pair: pair[1])
-        others = tuning.temperatures(self.config, self.given, winner[0])
+        others = tuning.temperatures(self.config, self.given, _best(scores))
         scores += [(one, self._try(one, later)) for one in others]
-        best = max(scores, key=lambda pair: pair[1])[0]
-        return self._write(best, later)
+        if rounds.networks:
+            winner = _best(scores)
+            others = tuning.networks(self.config, self.given, winner)
+            paces = self._paces((winner, *others))
+            for one in others:
+                as_long = max(1, round(later * paces[winner.name] / paces[one.name]))
+                scores.append((one, self._try(one, as_long)))
+        return self._write(_best(scores))
+
+    def _paces(self, candidates):
+        """{name: seconds of a step} of candidates; measured once, in one go."""
+        paces = self._content.setdefault("paces", {})
+        if not paces:
+            for one in candidates:
+                changes = {**one.changes, **trials.ALWAYS}
+                config = settings_of.build(settings_of.Pretrain, {**settings_of.flatten(self.config), **changes})  # fmt: skip
+                paces[one.name] = auto.pace_of(config, self._images.source, self.group).step
+            write_json(self.folder.join(_PLAN), self._content)
+        return paces
 
     def _claim(self):
         values = settings_of.flatten(self.config)
@@ -197,15 +222,11 @@ class Tuner:
             **content,
         }
         self._done.append(row)
-        total = tuning.trials(self._content["candidates"], self._others())
         words = content["failed"] or _figures(content["figures"])
         took = "done before" if was_there else f"{seconds:.0f} s"
+        total = self._rounds.trainings
         self.group.say(f"trial {len(self._done)}/{total}, {steps} steps, {candidate.words()}: {words} ({took})")  # fmt: skip
         return score
-
-    def _others(self):
-        """Trials of the third round."""
-        return len(tuning.temperatures(self.config, self.given, tuning.AS_CHOSEN))
 
     def _time_left(self):
         """The setting max_wall_minutes of a trial: one limit holds for all trials together."""
@@ -215,10 +236,10 @@ class Tuner:
         left = most - (time.monotonic() - self._began) / 60
         return {"max_wall_minutes": max(0.001, round(left, 3))}
 
-    def _write(self, best, steps):
+    def _write(self, best):
         """Writes results.json and the preset file; returns the former."""
-        rows = {(row["name"], row["steps"]): row for row in self._done}
-        start = rows.get((tuning.AS_CHOSEN.name, steps)) or rows[(tuning.AS_CHOSEN.name, steps // tuning.LATER)]  # fmt: skip
+        last = {row["name"]: row for row in self._done}  # of the round in which each was last
+        start = last[tuning.AS_CHOSEN.name]
         title = (
             f"Tuned without labels on {names.shown(self.info.name)}, {self.info.num_train:,} images: "
             f"the best of {len(self._done)} short trainings."
@@ -233,13 +254,18 @@ class Tuner:
             "seconds": round(sum(row["seconds"] for row in self._done), 2),
             "changes": best.changes,
             "words": best.words(),
-            "best": rows[(best.name, steps)]["figures"],
+            "best": last[best.name]["figures"],
             "start": start["figures"],
             "preset": self.folder.join(PRESET),
             "rows": self._done,
         }
         write_json(self.folder.join("results.json"), results)
         return results
+
+
+def _best(scores):
+    """The Candidate of the highest score, the first of equals; scores: list of (Candidate, score)."""
+    return max(scores, key=lambda pair: pair[1])[0]
 
 
 def _figures(figures):

@@ -322,7 +322,7 @@ def begin(config, given, source, group, changes=()):
     rows = [("look", seen.words())] + [("auto", rule.words()) for rule in found]
     source = stored.stored(source, config.training.store_side)
     measured = settings_of.build(type(config), {**settings_of.flatten(config), **dict(changes)})
-    pace = _measure(measured, source, group, length.Steps(1, 0, 1, 1, 1, 1e-3))
+    pace = pace_of(measured, source, group)
     return Begun(config, source, seen.count, pace, tuple(rows))
 
 
@@ -360,6 +360,17 @@ class Pace:
 
     first: float
     step: float
+
+
+def pace_of(config, source, group):
+    """The measured Pace of a step.
+
+    Args:
+        config: config.Pretrain.
+        source: Source of the training images.
+        group: distribution.workers.WorkerGroup of one process.
+    """
+    return _measure(config, source, group, length.Steps(1, 0, 1, 1, 1, 1e-3))
 
 
 def _measure(config, source, group, steps):

@@ -2,7 +2,8 @@
 
 The rounds are successive halving (arXiv:1502.07943). The first trains every candidate briefly. The
 second trains the best of them, and the best changes together, for twice as many steps. The third
-tries other temperatures with the winner. No label is used anywhere.
+tries other temperatures with the winner. The fourth, where there is time, tries other sizes of the
+images and other widths of the network, for as long. No label is used anywhere.
 """
 
 import dataclasses
@@ -11,20 +12,26 @@ from typing import Dict, List, Sequence, Tuple
 from simclr_tf import config as settings_of
 from simclr_tf.data import stacks
 from simclr_tf.training import auto
+from simclr_tf.views.device import WHOLE_MAX
 
 LEAST_STEPS = 60
+LEAST_SIDE = 8
+MOST_WIDTH = 4.0
 GOOD_STEPS = 150  # those of the experiment that found the rule
 MOST_STEPS = 300
 LATER = 2  # times the steps of the first round
 CROPS = (0.25, 0.45, 0.65, 0.15)
 STRENGTHS = (0.0, 0.1, 0.25, 0.5)
 TEMPERATURES = (0.1, 0.2, 0.5)
+SIDES = (0.75, 1.5)  # of the images, times what was chosen
+WIDTHS = (0.5, 2.0)  # of the network, times what was chosen
 SHARE_OF_BUDGET = 0.4  # of a pretraining that tunes first
 EASE = 30.0  # after n steps a contrastive accuracy above 1 - EASE / n shows too similar views
 LEAST_HEALTHY = 0.5  # that bound at least
 TOO_EASY = 3.0  # what each unit of accuracy above the bound costs
 RULE = "contrastive accuracy, unless it is so high that the views are too alike"
 JUDGE_SECONDS = 6.0  # per trial beside its steps: compiling the views, judging, a checkpoint
+MEASURE_SECONDS = 2.0  # per measured network beside its first step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +132,30 @@ def temperatures(config, given, winner):
     ]
 
 
-def survivors(count):
-    """Candidates of the second round after a first one of `count`."""
-    return min(count, max(2, (count + 2) // 4))
+def networks(config, given, winner):
+    """The winner with other sides of the images and other widths of the network.
+
+    Args:
+        config: config.Pretrain to start from.
+        given: names of the settings that the user gave; none of them is changed.
+        winner: Candidate.
+    Returns:
+        list of Candidate.
+    """
+    changes = []
+    side = config.data.image_size
+    largest = config.training.store_side or WHOLE_MAX  # above it there is nothing more to see
+    if "image_size" not in given:
+        found = [max(LEAST_SIDE, 4 * round(side * factor / 4)) for factor in SIDES]
+        changes += [{"image_size": one} for one in found if one != side and one <= largest]
+    if not {"encoder", "width_multiplier"} & set(given) and not config.model.encoder:
+        width = config.model.width_multiplier
+        changes += [{"width_multiplier": width * f} for f in WIDTHS if width * f <= MOST_WIDTH]
+    return [
+        Candidate(f"{winner.name}_{name}_{value:g}", "network", {**winner.changes, name: value})
+        for one in changes
+        for name, value in one.items()
+    ]
 
 
 def trial_config(config, changes, steps, num_train, folder):
@@ -154,42 +182,77 @@ def trial_config(config, changes, steps, num_train, folder):
     return settings_of.build(settings_of.Pretrain, values)
 
 
-def fitting(minutes, spent, pace, most, others):
-    """(candidates, steps) of a first round such that all rounds take about these minutes.
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """How many trainings the rounds have.
 
-    Fewer candidates with GOOD_STEPS come before more with fewer steps. Minutes that are too short
-    for a few candidates give the least: those, and LEAST_STEPS.
+    Attributes:
+        candidates: of the first round.
+        steps: of a training in the first round; later ones take LATER times as many.
+        temperatures: trainings of the third round.
+        networks: trainings of the fourth round, of other steps in the same time.
+    """
+
+    candidates: int
+    steps: int
+    temperatures: int
+    networks: int = 0
+
+    @property
+    def survivors(self) -> int:
+        """Trainings of the second round."""
+        return min(self.candidates, max(2, (self.candidates + 2) // 4))
+
+    @property
+    def trainings(self) -> int:
+        """Of all rounds."""
+        return self.candidates + self.survivors + self.temperatures + self.networks
+
+    def seconds(self, pace: auto.Pace) -> float:
+        """That all rounds take, with this pace of the start."""
+        return self.overhead(pace) + self.weight * self.steps * pace.step
+
+    @property
+    def weight(self) -> int:
+        """Steps of all rounds, in steps of a training in the first."""
+        return self.candidates + LATER * (self.survivors + self.temperatures + self.networks)
+
+    def overhead(self, pace: auto.Pace) -> float:
+        """Seconds beside the steps: a step is traced for each length, temperature and network.
+
+        The fourth round measures the start and each network before it trains them.
+        """
+        measured = self.networks + 1 if self.networks else 0
+        traced = 2 + self.temperatures + self.networks + measured
+        return self.trainings * JUDGE_SECONDS + traced * pace.first + measured * MEASURE_SECONDS
+
+
+def fitting(minutes, spent, pace, most, temperatures, networks=0):
+    """Rounds that take about these minutes.
+
+    The fourth round is left out before a candidate is. Fewer candidates with GOOD_STEPS come before
+    more with fewer steps. Minutes that are too short for a few candidates give the least: those, and
+    LEAST_STEPS.
 
     Args:
         minutes: of the budget.
         spent: seconds of it that are over.
         pace: auto.Pace of a step.
         most: candidates at most.
-        others: trials of the third round.
+        temperatures: trials of the third round.
+        networks: trials of the fourth round, if there is time.
     """
     rest = 60 * minutes - spent
     least = min(most, 3)
+    tries = [(GOOD_STEPS, most, networks)]
     for enough in (GOOD_STEPS, LEAST_STEPS):
-        for count in range(most, least - 1, -1):
-            steps = (rest - overhead(count, pace, others)) / (pace.step * weight(count, others))
-            if steps >= enough:
-                return count, int(min(MOST_STEPS, steps))
-    return least, LEAST_STEPS
-
-
-def weight(count, others):
-    """Steps of all rounds, in steps of a trial of the first; arguments as of `trials`."""
-    return count + LATER * (survivors(count) + others)
-
-
-def trials(count, others):
-    """Trials of all rounds, `count` in the first and `others` in the third."""
-    return count + survivors(count) + others
-
-
-def overhead(count, pace, others):
-    """Seconds beside the steps: a step is traced for each length and for each temperature."""
-    return trials(count, others) * JUDGE_SECONDS + (2 + others) * pace.first
+        tries += [(enough, count, 0) for count in range(most, least - 1, -1)]
+    for enough, count, others in tries:
+        rounds = Rounds(count, 0, temperatures, others)
+        steps = (rest - rounds.overhead(pace)) / (pace.step * rounds.weight)
+        if steps >= enough:
+            return dataclasses.replace(rounds, steps=int(min(MOST_STEPS, steps)))
+    return Rounds(least, LEAST_STEPS, temperatures)
 
 
 def healthy(steps):

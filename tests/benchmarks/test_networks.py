@@ -27,7 +27,10 @@ def test_networks_train_as_many_steps_as_their_seconds_allow_and_once(
     arguments = ([folder], output, names, [1], [0], "0/1", costs)
     networks.measure(*arguments)
     rows = networks.rows_of(output)
-    assert [(row["network"], row["steps"]) for row in rows] == [("auto", 4), ("averaged weights", 2)]
+    assert [(row["network"], row["steps"]) for row in rows] == [
+        ("auto", 4),
+        ("averaged weights", 2),
+    ]
     for row in rows:
         assert 0 <= row["figures"]["few_shot_1"] <= 1 and row["seconds"] == 1
     networks.measure(*arguments)

@@ -111,6 +111,25 @@ def test_a_tuning_with_nothing_to_try_says_so_at_once(tuned, monkeypatch, capsys
 
 
 @pytest.mark.slow
+def test_other_sizes_are_tried_for_as_long_and_measured_once(tuned, tmp_path, monkeypatch, capsys):
+    given = [flag for flag in GIVEN if not flag.startswith("--budget_minutes")]
+    command = ["tune", f"--image_dir={tuned / 'images'}", f"--model_dir={tmp_path / 'run'}", *given]
+    command += ["--temperature=0.2", "--crop_area_min=0.5", "--budget_minutes=60"]
+    assert main(command) == 0
+    assert "round 3" in capsys.readouterr().out
+    results = read_json(str(tmp_path / "run/results.json"))
+    plan = read_json(str(tmp_path / "run/tune.json"))
+    (other,) = [row for row in results["rows"] if "image_size" in row["changes"]]
+    winner = other["name"].split("_image_size")[0]
+    ratio = plan["paces"][winner] / plan["paces"][other["name"]]
+    assert other["changes"]["image_size"] < 24 and other["steps"] == max(1, round(8 * ratio))
+    monkeypatch.setattr(auto, "_measure", None)  # a stop later repeats none of it
+    assert main(command) == 0
+    again = read_json(str(tmp_path / "run/results.json"))
+    assert again["changes"] == results["changes"] and len(again["rows"]) == len(results["rows"])
+
+
+@pytest.mark.slow
 def test_a_pretraining_may_tune_first_and_goes_on_after_a_stop(tuned, monkeypatch, capsys):
     run = tuned / "whole"
     command = [

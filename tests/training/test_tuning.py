@@ -49,17 +49,49 @@ def test_the_second_round_has_the_best_and_the_best_of_each_kind_together():
 @pytest.mark.parametrize("most", [2, 10])
 @pytest.mark.parametrize("minutes", [2, 5, 20])
 def test_the_rounds_fit_into_the_minutes_and_fill_them(minutes, most, others):
-    count, steps = tuning.fitting(minutes, 10.0, PACE, most, others)
-    seconds = PACE.step * steps * tuning.weight(count, others)
-    seconds += tuning.overhead(count, PACE, others)
-    assert tuning.LEAST_STEPS <= steps <= tuning.MOST_STEPS and min(most, 3) <= count <= most
-    assert 10.0 + seconds <= 60 * minutes
-    assert 10.0 + seconds > 0.7 * 60 * minutes or steps == tuning.MOST_STEPS
+    rounds = tuning.fitting(minutes, 10.0, PACE, most, others, 4)
+    assert tuning.LEAST_STEPS <= rounds.steps <= tuning.MOST_STEPS
+    assert min(most, 3) <= rounds.candidates <= most and rounds.temperatures == others
+    assert 10.0 + rounds.seconds(PACE) <= 60 * minutes
+    assert 10.0 + rounds.seconds(PACE) > 0.7 * 60 * minutes or rounds.steps == tuning.MOST_STEPS
+
+
+def test_other_networks_are_tried_when_nothing_else_is_left_out_for_them():
+    found = [tuning.fitting(minutes, 10.0, PACE, 10, 2, 4) for minutes in (1, 5, 10, 20)]
+    assert [one.networks for one in found] == [0, 0, 4, 4]
+    assert all(one.candidates == 10 and one.steps >= tuning.GOOD_STEPS for one in found[2:])
 
 
 def test_minutes_that_are_too_short_give_the_least():
-    assert tuning.fitting(0.001, 10.0, PACE, 10, 2) == (3, tuning.LEAST_STEPS)
-    assert tuning.fitting(0.001, 10.0, PACE, 1, 2) == (1, tuning.LEAST_STEPS)
+    least = tuning.LEAST_STEPS
+    assert tuning.fitting(0.001, 10.0, PACE, 10, 2, 4) == tuning.Rounds(3, least, 2)
+    assert tuning.fitting(0.001, 10.0, PACE, 1, 2, 4) == tuning.Rounds(1, least, 2)
+
+
+def test_networks_change_the_size_or_the_width_of_the_winner():
+    start = config.build(
+        config.Pretrain, {"image_size": 32, "width_multiplier": 0.25, "store_side": 64}
+    )
+    winner = tuning.Candidate("crop", "crop", {"crop_area_min": 0.5})
+    found = tuning.networks(start, (), winner)
+    changes = [{n: v for n, v in one.changes.items() if n != "crop_area_min"} for one in found]
+    assert changes == [
+        {"image_size": 24},
+        {"image_size": 48},
+        {"width_multiplier": 0.125},
+        {"width_multiplier": 0.5},
+    ]
+    for one in found:
+        assert one.changes["crop_area_min"] == 0.5
+        tuning.trial_config(start, one.changes, 60, 100, "x")
+    given = tuning.networks(start, ("image_size", "width_multiplier"), winner)
+    assert given == [] and len(tuning.networks(start, ("encoder",), winner)) == 2
+
+
+def test_no_size_is_tried_above_that_of_the_images():
+    start = config.build(config.Pretrain, {"image_size": 28, "store_side": 28})
+    found = tuning.networks(start, ("width_multiplier",), tuning.AS_CHOSEN)
+    assert [one.changes for one in found] == [{"image_size": 20}]
 
 
 def test_small_crops_alone_leave_few_to_try():
