@@ -53,19 +53,32 @@ def kill(launcher, arguments, run, step, moment):
     Returns:
         whether it was killed before its end, and whether that left a checkpoint half written.
     """
-    pid = launcher.start(arguments, run.with_suffix(".txt"))
+    said = run.with_suffix(".txt")
+    pid = launcher.start(arguments, said)
     begin = time.time_ns()
     deadline = time.monotonic() + 200
-    while lines_of(run) < step and time.monotonic() < deadline:
+
+    def goes_on():
+        """Whether it runs and has time; the exit code tells how it ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return time.monotonic() < deadline
+        return False
+
+    while lines_of(run) < step and goes_on():
         time.sleep(0.001)
     if moment is None:
-        while not half_written(run, begin) and lines_of(run) < STEPS:
-            assert time.monotonic() < deadline
+        while not half_written(run, begin) and lines_of(run) < STEPS and goes_on():
+            pass
     else:
         time.sleep(moment)
+    in_time = time.monotonic() < deadline
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    return launcher.wait() == -signal.SIGKILL, half_written(run, begin)
+    code = launcher.wait()
+    told = f"exit code {code}, {lines_of(run)} steps logged\n{said.read_text()[-3000:]}"
+    assert in_time and code in (0, -signal.SIGKILL), told
+    return code == -signal.SIGKILL, half_written(run, begin)
 
 
 def random_kills(count, seed):
