@@ -11,6 +11,7 @@ per class, what each figure would have chosen, and the accuracy of each setting.
 """
 
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -80,23 +81,37 @@ def open_set(folder):
     from simclr_tf import config
     from simclr_tf.data import sources, stored
     from simclr_tf.training.trials import TrialImages
-    from simclr_tf.views.batches import eval_batches
 
     data = config.Data(dataset="digits") if folder == "digits" else config.Data(image_dir=folder)
     train, held_out = (stored.stored(sources.open_source(data, part), SIDE) for part in ("train", "eval"))  # fmt: skip
     images = TrialImages(train, sources.describe(data).identity)
-    pairs = []
-    for source in (train, held_out):
-        batches = list(eval_batches(source, BASE["image_size"], 128))
-        pairs += [np.concatenate([one[name].numpy() for one in batches]) for name in ("images", "label")]  # fmt: skip
-    return images, pairs
+    return images, arrays_of((train, held_out), BASE["image_size"])
+
+
+def arrays_of(parts, size):
+    """[images, labels, images, labels] of the training and the held out source, for evaluation."""
+    from simclr_tf.views.batches import eval_batches
+
+    found = []
+    for source in parts:
+        batches = list(eval_batches(source, size, 128))
+        found += [np.concatenate([one[name].numpy() for one in batches]) for name in ("images", "label")]  # fmt: skip
+    return found
+
+
+def with_few_labels(embed, arrays, draws):
+    """{"few_shot_K": accuracy} of an encoder; arrays: of `arrays_of`."""
+    from simclr_tf.evaluation.few_shot import few_shot
+
+    x, y, held_x, held_y = arrays
+    found = few_shot((embed(x), y), (embed(held_x), held_y), shots=SHOTS, draws=draws)["few_shot"]
+    return {f"few_shot_{shots}": value for shots, value in found.items()}
 
 
 def measure(folders, output):
     """Trains what is missing, every setting on all data sets before the next."""
     from simclr_tf import config
     from simclr_tf.distribution.workers import WorkerGroup
-    from simclr_tf.evaluation.few_shot import few_shot
     from simclr_tf.stack import tf
     from simclr_tf.training.trials import ALWAYS, Workshop
 
@@ -110,7 +125,7 @@ def measure(folders, output):
                 continue
             if folder not in opened:
                 opened[folder] = open_set(folder)
-            images, (train_x, train_y, held_x, held_y) = opened[folder]
+            images, arrays = opened[folder]
             warmup = 0.05 * STEPS * BASE["train_batch_size"] / images.source.num_examples
             place = {"dataset": "digits"} if folder == "digits" else {"image_dir": folder}
             run = os.path.join(output, name, setting.replace(" ", "_").replace(",", ""))
@@ -127,10 +142,8 @@ def measure(folders, output):
 
             trained = config.build(config.Pretrain, values)
 
-            def figures(embed, trained=trained, images=images, parts=(train_x, train_y, held_x, held_y)):  # fmt: skip
-                pairs = (embed(parts[0]), parts[1]), (embed(parts[2]), parts[3])
-                found = few_shot(*pairs, shots=SHOTS, draws=3)["few_shot"]
-                labelled = {f"few_shot_{shots}": value for shots, value in found.items()}
+            def figures(embed, trained=trained, images=images, arrays=arrays):
+                labelled = with_few_labels(embed, arrays, draws=3)
                 return {**workshop.judge(trained, images, embed), **labelled}
 
             trial = workshop.train(trained, images, run, figures)
@@ -140,19 +153,24 @@ def measure(folders, output):
                 "cpu": round(time.process_time() - began, 1),
                 **trial,
             }
-            with open(os.path.join(output, "rows.jsonl"), "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            add_row(output, "rows.jsonl", row)
             shutil.rmtree(os.path.join(run, "checkpoints"), ignore_errors=True)
             print(name, setting, row["cpu"], flush=True)
 
 
+def add_row(output, name, row):
+    """Writes a row behind those of a file of the output."""
+    with open(os.path.join(output, name), "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def rows_of(output):
-    """The rows written so far."""
-    path = os.path.join(output, "rows.jsonl")
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The rows written so far, of all files rows*.jsonl."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(output), "rows*.jsonl"))):
+        with open(path, encoding="utf-8") as file:
+            found += [json.loads(line) for line in file]
+    return found
 
 
 CRITERIA = {

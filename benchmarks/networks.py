@@ -12,7 +12,6 @@ prints the tables.
 """
 
 import argparse
-import glob
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ import shutil
 import numpy as np
 
 from benchmarks import timing
-from benchmarks.criteria import accuracy, name_of
+from benchmarks.criteria import accuracy, add_row, arrays_of, name_of, rows_of, with_few_labels
 
 NETWORKS = {
     "auto": {},
@@ -39,7 +38,6 @@ NETWORKS = {
     "projection of 128": {"proj_out_dim": 128},
 }
 """{name: {setting: value}}: what is changed of what `auto` chooses."""
-SHOTS = (1, 5, 10)
 _WARM = 5
 _STEPS = 20
 _ROUNDS = 5
@@ -60,11 +58,11 @@ class Folder:
 
         self.name = name_of(path)
         self.data = config.Data(image_dir=path)
-        self._train, self._held = (
+        self._parts = [
             stored.stored(sources.open_source(self.data, part, seed), 64)
             for part in ("train", "eval")
-        )
-        self.images = TrialImages(self._train, sources.describe(self.data).identity, seed)
+        ]
+        self.images = TrialImages(self._parts[0], sources.describe(self.data).identity, seed)
         self._read = {}
 
     def chosen(self, minutes):
@@ -77,27 +75,13 @@ class Folder:
             config.Pretrain,
             {"image_dir": self.data.image_dir, "budget_minutes": minutes / cores, "auto": True},
         )
-        return config.flatten(auto.look(start, frozenset(), self._train)[0])
+        return config.flatten(auto.look(start, frozenset(), self.images.source)[0])
 
     def evaluation(self, size):
-        """(images, labels, held out images, their labels) at a size."""
-        from simclr_tf.views.batches import eval_batches
-
+        """`arrays_of` its parts at a size."""
         if size not in self._read:
-            found = []
-            for source in (self._train, self._held):
-                batches = list(eval_batches(source, size, 128))
-                found += [
-                    np.concatenate([one[name].numpy() for one in batches])
-                    for name in ("images", "label")
-                ]
-            self._read[size] = found
+            self._read[size] = arrays_of(self._parts, size)
         return self._read[size]
-
-    @property
-    def count(self):
-        """Training images."""
-        return self._train.num_examples
 
 
 def settings(folder, network, seconds, steps, seed, run):
@@ -117,7 +101,8 @@ def settings(folder, network, seconds, steps, seed, run):
         "seed": seed,
         "model_dir": run,
     }
-    values["warmup_epochs"] = auto.warmup_epochs(steps, values["train_batch_size"], folder.count)
+    count = folder.images.source.num_examples
+    values["warmup_epochs"] = auto.warmup_epochs(steps, values["train_batch_size"], count)
     return config.build(config.Pretrain, values)
 
 
@@ -168,7 +153,6 @@ def measure_costs(paths, output, names):
 def measure(paths, output, names, budgets, seeds, part, costs):
     """Trains what is missing of this part."""
     from simclr_tf.distribution.workers import WorkerGroup
-    from simclr_tf.evaluation.few_shot import few_shot
     from simclr_tf.stack import tf
     from simclr_tf.training.trials import Workshop
 
@@ -195,15 +179,13 @@ def measure(paths, output, names, budgets, seeds, part, costs):
         size = config.data.image_size
 
         def figures(embed, folder=folder, size=size):
-            x, y, held_x, held_y = folder.evaluation(size)
-            found = few_shot((embed(x), y), (embed(held_x), held_y), shots=SHOTS, draws=10)
-            return {f"few_shot_{shots}": value for shots, value in found["few_shot"].items()}
+            return with_few_labels(embed, folder.evaluation(size), draws=10)
 
+        # a new one each time: views may be part of the step here, and they differ between folders
         workshop = Workshop(WorkerGroup(tf.distribute.get_strategy()), seed)
         trial = workshop.train(config, folder.images, run, figures)
         row = {**trial, "set": folder.name, "network": network, "seconds": seconds, "seed": seed, "steps": steps}  # fmt: skip
-        with open(os.path.join(output, f"rows-{which}.jsonl"), "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(output, f"rows-{which}.jsonl", row)
         shutil.rmtree(os.path.join(run, "checkpoints"), ignore_errors=True)
         print(folder.name, network, seconds, seed, f"{accuracy(trial['figures']):.3f}", flush=True)
 
@@ -213,17 +195,8 @@ def key_of(row):
     return row["set"], row["network"], row["seconds"], row["seed"]
 
 
-def rows_of(output):
-    """The rows written so far, of all parts."""
-    found = []
-    for path in sorted(glob.glob(os.path.join(output, "rows-*.jsonl"))):
-        with open(path, encoding="utf-8") as file:
-            found += [json.loads(line) for line in file]
-    return found
-
-
 def print_tables(rows):
-    """For each budget: mean accuracy of each network on each set; then what its loss would choose."""
+    """For each budget: mean accuracy of each network on each set; then what contrastive accuracy would choose."""
     from scipy.stats import spearmanr
 
     for seconds in sorted({row["seconds"] for row in rows}):

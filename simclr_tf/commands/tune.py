@@ -91,8 +91,10 @@ class Tuner:
         if before:
             config = settings_of.adopt_stored(config, given, before)
         if before and self.folder.exists(_PLAN):
-            self._content = read_json(self.folder.join(_PLAN))
             self.config = config
+            temperatures = len(tuning.temperatures(config, given, tuning.AS_CHOSEN))
+            # older ones do not say how many
+            self._content = {"temperatures": temperatures, **read_json(self.folder.join(_PLAN))}
         else:
             settings = config.tuning
             most = len(tuning.first_round(config, given, source.channels, settings.tune_trials))
@@ -116,10 +118,8 @@ class Tuner:
                 "paces": {},
                 "rows": [list(row) for row in begun.rows],
             }
-        temperatures = len(tuning.temperatures(self.config, given, tuning.AS_CHOSEN))
-        content = {"temperatures": temperatures, **self._content}  # older ones do not say it
         names = [field.name for field in dataclasses.fields(tuning.Rounds)]
-        self._rounds = tuning.Rounds(**{n: content[n] for n in names if n in content})
+        self._rounds = tuning.Rounds(**{n: self._content[n] for n in names if n in self._content})
         self._source = source
 
     def plan_text(self):
@@ -187,8 +187,8 @@ class Tuner:
         if not paces:
             for one in candidates:
                 changes = {**one.changes, **trials.ALWAYS}
-                config = settings_of.build(settings_of.Pretrain, {**settings_of.flatten(self.config), **changes})  # fmt: skip
-                paces[one.name] = auto.pace_of(config, self._images.source, self.group).step
+                pace = auto.pace_of(self.config, changes, self._images.source, self.group)
+                paces[one.name] = pace.step
             write_json(self.folder.join(_PLAN), self._content)
         return paces
 

@@ -321,8 +321,7 @@ def begin(config, given, source, group, changes=()):
     config = channels.restrict(config, source.channels)
     rows = [("look", seen.words())] + [("auto", rule.words()) for rule in found]
     source = stored.stored(source, config.training.store_side)
-    measured = settings_of.build(type(config), {**settings_of.flatten(config), **dict(changes)})
-    pace = pace_of(measured, source, group)
+    pace = pace_of(config, changes, source, group)
     return Begun(config, source, seen.count, pace, tuple(rows))
 
 
@@ -362,22 +361,24 @@ class Pace:
     step: float
 
 
-def pace_of(config, source, group):
+def pace_of(config, changes, source, group):
     """The measured Pace of a step.
 
     Args:
         config: config.Pretrain.
+        changes: {setting name: value} of the measured step alone.
         source: Source of the training images.
         group: distribution.workers.WorkerGroup of one process.
     """
-    return _measure(config, source, group, length.Steps(1, 0, 1, 1, 1, 1e-3))
+    values = {**settings_of.flatten(config), **dict(changes)}
+    return _measure(settings_of.build(type(config), values), source, group)
 
 
-def _measure(config, source, group, steps):
+def _measure(config, source, group):
     """The Pace of this config; the model and its weights are thrown away."""
     with phases.phase("measuring a step", None, "steps") as one:
         with group.strategy.scope():
-            model = pretraining.build_model(config, 0, steps)
+            model = pretraining.build_model(config, 0, length.Steps(1, 0, 1, 1, 1, 1e-3))
         began = time.monotonic()
         batch = group.share(config.training.global_batch_size)
         batches = multi_crop.batches(source, config, config.training.num_views, batch)

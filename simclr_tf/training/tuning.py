@@ -147,14 +147,13 @@ def networks(config, given, winner):
     largest = config.training.store_side or WHOLE_MAX  # above it there is nothing more to see
     if "image_size" not in given:
         found = [max(LEAST_SIDE, 4 * round(side * factor / 4)) for factor in SIDES]
-        changes += [{"image_size": one} for one in found if one != side and one <= largest]
+        changes += [("image_size", one) for one in found if one != side and one <= largest]
     if not {"encoder", "width_multiplier"} & set(given) and not config.model.encoder:
         width = config.model.width_multiplier
-        changes += [{"width_multiplier": width * f} for f in WIDTHS if width * f <= MOST_WIDTH]
+        changes += [("width_multiplier", width * f) for f in WIDTHS if width * f <= MOST_WIDTH]
     return [
         Candidate(f"{winner.name}_{name}_{value:g}", "network", {**winner.changes, name: value})
-        for one in changes
-        for name, value in one.items()
+        for name, value in changes
     ]
 
 
